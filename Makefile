@@ -1,0 +1,38 @@
+# Two commands: `make serve` and `make test`. `make help` lists them all.
+PYTHON ?= python3
+PORT ?= $(or $(DIGITS_PORT),8000)
+RECIPE ?= best
+RUN = .venv/bin/python
+
+serve: .venv/serve      ## serve the newest version on 127.0.0.1:$(PORT)
+	@DIGITS_PORT=$(PORT) $(RUN) -m gunicorn --config service/gunicorn.conf.py
+
+test: lint              ## ruff, mypy --strict, pytest
+	@$(RUN) -m pytest
+
+train: .venv/all        ## run RECIPE and publish the result
+	@$(RUN) -m training train --recipe $(RECIPE) $(ARGS)
+
+lint: .venv/all         ## ruff and mypy --strict
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
+
+bench: .venv/all        ## time the training loop against one session.run a step
+	@$(RUN) -m bench.session_loop
+
+clean:                  ## remove .venv and caches; models, data and runs stay
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis && find . -name __pycache__ -prune -exec rm -rf {} +
+
+help:                   ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
+
+# A stamp for each set of requirements, newer than the file that it was installed from.
+.venv/serve: service/requirements.txt .venv/made
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r $< && touch $@
+
+.venv/all: requirements.txt training/requirements.txt service/requirements.txt .venv/made
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r $< && touch $@ .venv/serve
+
+.venv/made:
+	@sh deploy/venv.sh "$(PYTHON)" && touch $@
+
+.PHONY: serve test train lint bench clean help
