@@ -1,0 +1,73 @@
+"""The command line of the training job.
+
+python -m training train --recipe best
+python -m training train --recipe notebook --set layers=300,100 --set learning_rate=0.01
+python -m training compare runs/A runs/B
+python -m training list | evaluate N | retire N
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. A mistake is one line on standard error and exit code 2."""
+    options = _parser().parse_args(arguments)
+    from training import commands  # noqa: PLC0415 - imports TensorFlow: `--help` need not wait for it
+
+    try:
+        commands.COMMANDS[options.command](options)
+    except commands.MISTAKES as error:
+        print(f"python -m training {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; nothing was published", file=sys.stderr)
+        return 130
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m training", description="Train, publish and look after the model.")
+    parser.add_argument("--models", type=Path, default=Path("models/digits"), help="the model directory (%(default)s)")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="run a recipe and publish the result")
+    train.add_argument("--recipe", default="best", help="a name in training/recipes, or a .toml file (%(default)s)")
+    train.add_argument("--seed", help="short for --set seed=SEED")
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the recipe")
+    train.add_argument("--runs", type=Path, default=Path("runs"), help="where the run's directory goes (%(default)s)")
+    train.add_argument("--force", action="store_true", help="publish even if worse than the version in place")
+    _add_data(train)
+
+    compare = commands.add_parser("compare", help="print finished runs side by side and overlay their curves")
+    compare.add_argument("paths", type=Path, nargs="+", metavar="RUN")
+    compare.add_argument("--out", type=Path, default=Path("runs/compare.png"), help="the picture (%(default)s)")
+
+    commands.add_parser("list", help="the versions, published and retired")
+    evaluate = commands.add_parser("evaluate", help="measure a version as it is on disk")
+    evaluate.add_argument("number", type=int, metavar="N")
+    _add_data(evaluate)
+    retire = commands.add_parser("retire", help="take a version out of service: a rollback to the one before")
+    retire.add_argument("number", type=int, metavar="N")
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    default = Path(os.environ.get("DIGITS_DATA", "data/mnist"))
+    parser.add_argument("--data", type=Path, default=default, help="the directory of the data files (%(default)s)")
+    parser.add_argument("--any-data", action="store_true", help="other IDX data than MNIST: do not compare its sums")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Parameters in, a SavedModel and its plan out, held against each other.
+
+The SavedModel's `serving_default` takes `images` uint8 [N, 28, 28] and gives `probabilities`
+float32 [N, 10]; the plan is the same graph for LiteRT.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+
+from training import network
+from training.network import Layer, Parameters, Tensor
+
+PLAN = "model.tflite"
+TOLERANCE = 1e-5
+
+Images = npt.NDArray[np.uint8]
+Probabilities = npt.NDArray[np.float32]
+
+
+class PlanDisagrees(Exception):
+    """SavedModel and plan do not give the same answers."""
+
+    def __init__(self, digits: int, difference: float) -> None:
+        super().__init__(
+            f"SavedModel and plan give {digits} different digits and probabilities up to {difference:.1e} apart; "
+            f"0 and {TOLERANCE:.0e} are allowed"
+        )
+        self.digits, self.difference = digits, difference
+
+
+class ExportFailed(Exception):
+    """TensorFlow could not write the files: a full disk, say."""
+
+
+class _Network(tf.Module):  # type: ignore[misc]
+    def __init__(self, parameters: Parameters, activation: str) -> None:
+        super().__init__()
+        self.layers = [Layer(tf.Variable(weights), tf.Variable(biases)) for weights, biases in parameters]
+        self.activation = activation
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 28, 28], tf.uint8, name="images")])
+    def serve(self, images: Tensor) -> dict[str, Tensor]:
+        logits = network.logits(tuple(self.layers), network.as_pixels(images), self.activation)
+        return {"probabilities": tf.nn.softmax(logits)}
+
+
+def export(parameters: Parameters, activation: str, temperature: float, directory: Path) -> None:
+    """Write the SavedModel and the plan into `directory`, the temperature folded into the last layer.
+
+    Raises:
+        ExportFailed: TensorFlow could not write the SavedModel.
+        OSError: the plan could not be written.
+    """
+    *hidden, last = parameters
+    cooled = Layer(last.weights / temperature, last.biases / temperature)
+    module = _Network((*hidden, cooled), activation)
+    try:
+        tf.saved_model.save(module, str(directory), signatures={"serving_default": module.serve})
+    except tf.errors.OpError as error:
+        raise ExportFailed(f"the SavedModel could not be written: {error.message}") from error
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(directory))
+    (directory / PLAN).write_bytes(converter.convert())
+
+
+def answers(directory: Path, images: Images) -> Probabilities:
+    """What the SavedModel in `directory` answers: float32 [N, 10]."""
+    serve = tf.saved_model.load(str(directory)).signatures["serving_default"]
+    return np.asarray(serve(images=tf.constant(images))["probabilities"])
+
+
+def plan_answers(directory: Path, images: Images) -> Probabilities:
+    """What the plan in `directory` answers: float32 [N, 10]."""
+    serve = Interpreter(str(directory / PLAN), num_threads=1).get_signature_runner()
+    return np.asarray(serve(images=images)["probabilities"])
+
+
+def hold_against_each_other(directory: Path, images: Images) -> Probabilities:
+    """The SavedModel's answers, once the plan is known to give the same.
+
+    Raises:
+        PlanDisagrees: a digit differs, or a probability by more than 1e-5.
+    """
+    ours, plans = answers(directory, images), plan_answers(directory, images)
+    digits = int(np.sum(ours.argmax(axis=1) != plans.argmax(axis=1)))
+    difference = float(np.abs(ours - plans).max())
+    if digits or difference > TOLERANCE:
+        raise PlanDisagrees(digits, difference)
+    return ours

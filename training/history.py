@@ -1,0 +1,106 @@
+"""A run's directory: `runs/<time>-<recipe>/`, filled while the run goes on.
+
+recipe.toml   the resolved recipe: `--recipe THIS_FILE` runs it again
+history.csv   one line per evaluation
+events...     the same for TensorBoard
+run.json      how it ended: written last, so a run without it did not finish
+"""
+
+import csv
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from training.loop import Row, Scores
+from training.recipe import Recipe
+
+PARTS = ("training", "validation", "test")
+COLUMNS = ("iteration", *(f"{part}_{score}" for part in PARTS for score in Scores._fields))
+
+
+class RunError(Exception):
+    """A directory is not that of a finished run."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, as read back from its directory."""
+
+    path: Path
+    rows: tuple[Row, ...]
+    summary: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The directory's name."""
+        return self.path.resolve().name
+
+
+class Recorder:
+    """Writes a run's directory, row by row."""
+
+    def __init__(self, runs: Path, recipe: Recipe) -> None:
+        self.path = _fresh_directory(runs, f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
+        self.rows: list[Row] = []
+        (self.path / "recipe.toml").write_text(recipe.as_toml())
+        self._history = (self.path / "history.csv").open("w", newline="", buffering=1)
+        self._table = csv.writer(self._history)
+        self._table.writerow(COLUMNS)
+        self._events = tf.summary.create_file_writer(str(self.path))
+
+    def add(self, row: Row) -> None:
+        """Append one row to the history and to TensorBoard's events."""
+        self.rows.append(row)
+        self._table.writerow(_cells(row))
+        with self._events.as_default(step=row.iteration):
+            for part in PARTS:
+                for score, value in getattr(row, part)._asdict().items():
+                    tf.summary.scalar(f"{score}/{part}", value)
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write run.json: the run has ended well."""
+        self._events.close()
+        self._history.close()
+        (self.path / "run.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def read(path: Path) -> Run:
+    """Read a finished run back.
+
+    Raises:
+        RunError: the directory has no run.json or no history, or they cannot be read.
+    """
+    try:
+        summary = json.loads((path / "run.json").read_text())
+        with (path / "history.csv").open(newline="") as file:
+            rows = tuple(_row(line) for line in csv.DictReader(file))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is not the directory of a finished run ({error})") from None
+    return Run(path, rows, summary)
+
+
+def _fresh_directory(runs: Path, name: str) -> Path:
+    for number in range(1, 1000):
+        path = runs / (name if number == 1 else f"{name}-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+    raise RunError(f"{runs} has 999 runs named {name}")
+
+
+def _cells(row: Row) -> Sequence[float]:
+    return [row.iteration, *row.training, *row.validation, *row.test]
+
+
+def _row(line: dict[str, str]) -> Row:
+    def scores(part: str) -> Scores:
+        return Scores(*(float(line[f"{part}_{score}"]) for score in Scores._fields))
+
+    return Row(int(line["iteration"]), scores("training"), scores("validation"), scores("test"))
