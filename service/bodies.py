@@ -1,0 +1,221 @@
+"""A request body -> a batch uint8 [N, 28, 28], by its content type.
+
+    multipart/form-data          file parts: pictures
+    image/*                      one picture
+    application/json             {"images": [28x28 or 784 numbers 0 to 255, or base64 of a picture, ...]}
+    application/octet-stream     an IDX3 file, a .npy array, or N x 784 bytes as they are
+    application/x-npy            a .npy array
+
+Pictures and JSON images are checked for a digit. The bulk forms are images by contract: they pass as they are.
+"""
+
+import binascii
+import struct
+import tokenize
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import MultiPartParser
+from werkzeug.http import parse_options_header
+
+from service import pictures
+from service.errors import Malformed, RequestError, TooLarge, UnknownType
+from service.settings import Settings
+
+Batch = npt.NDArray[np.uint8]
+
+TYPES = "multipart/form-data, image/*, application/json, application/octet-stream, application/x-npy"
+PIXELS = pictures.SIDE * pictures.SIDE
+IDX3_MAGIC = b"\x00\x00\x08\x03"
+NPY_MAGIC = b"\x93NUMPY"
+
+_SIDES = struct.pack(">2I", pictures.SIDE, pictures.SIDE)
+
+
+def read(body: bytes, content_type: str, settings: Settings) -> Batch:
+    """The images in a request body: uint8 [N, 28, 28], N from 1 to `settings.max_pictures`.
+
+    Raises:
+        RequestError: which of its kinds, and why; of many pictures, it names the bad one.
+    """
+    kind, options = parse_options_header(content_type)
+    if not body:
+        raise Malformed("the body has 0 bytes")
+    if kind.startswith("image/"):
+        return pictures.read(body, settings.max_pixels)[None]
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise UnknownType(f"the content type is {kind[:100] or 'missing'!r}; read are {TYPES}")
+    return reader(body, options, settings)
+
+
+def _multipart(body: bytes, options: dict[str, str], settings: Settings) -> Batch:
+    boundary = options.get("boundary", "")
+    if not boundary or not boundary.isascii():
+        raise Malformed("the content type multipart/form-data names no boundary")
+    parser = MultiPartParser(_in_memory, settings.max_body_bytes, max_form_parts=settings.max_pictures)
+    try:
+        _, files = parser.parse(BytesIO(body), boundary.encode(), len(body))
+    except RequestEntityTooLarge:
+        raise TooLarge(f"the form has more than {settings.max_pictures} parts") from None
+    except ValueError as error:
+        raise Malformed(f"the form cannot be read: {error}") from None
+    uploads = [upload.stream.read() for _, upload in files.items(multi=True)]
+    if not uploads:
+        raise Malformed("the form has 0 file parts; each picture is one")
+    return _each(uploads, lambda upload: pictures.read(upload, settings.max_pixels))
+
+
+def _json(body: bytes, _: dict[str, str], settings: Settings) -> Batch:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"the JSON cannot be read: {error}") from None
+    images = document.get("images") if isinstance(document, dict) else None
+    if not isinstance(images, list) or len(document) != 1:
+        raise Malformed('the JSON is not an object {"images": [...]} with this one key')
+    if not images:
+        raise Malformed("images has 0 entries")
+    if len(images) > settings.max_pictures:
+        raise TooLarge(f"images has {len(images)} entries; {settings.max_pictures} are allowed")
+    return _each(images, lambda image: _json_image(image, settings))
+
+
+def _json_image(image: object, settings: Settings) -> pictures.Pixels:
+    if isinstance(image, str):
+        try:
+            return pictures.read(b64decode(image, validate=True), settings.max_pixels)
+        except (binascii.Error, ValueError) as error:
+            raise Malformed(f"the base64 cannot be read: {error}") from None
+    pixels = _pixels(image)
+    pictures.check(pixels)
+    return pixels
+
+
+def _pixels(image: object) -> pictures.Pixels:
+    """28 rows of 28 numbers, or 784 numbers, as uint8 [28, 28]."""
+    if not isinstance(image, list):
+        raise Malformed(f"it is {_name(image)}; 28x28 or 784 numbers, or base64, are read")
+    rows = image if image and isinstance(image[0], list) else [image]
+    sides = sorted({len(row) if isinstance(row, list) else 0 for row in rows})
+    if (len(rows), sides) not in ((pictures.SIDE, [pictures.SIDE]), (1, [PIXELS])):
+        raise Malformed(f"it has {len(rows)} rows of {' or '.join(map(str, sides))} numbers, not 28 of 28 or 784")
+    try:
+        flat = b"".join(map(bytes, rows))  # bytes() takes whole numbers from 0 to 255 and nothing else
+    except (TypeError, ValueError):
+        flat = bytes(_pixel(value) for row in rows for value in row)
+    return np.frombuffer(flat, np.uint8).reshape(pictures.SIDE, pictures.SIDE)
+
+
+def _pixel(value: object) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if type(value) is not int:
+        raise Malformed(f"a pixel is {_name(value)}; whole numbers from 0 to 255 are read")
+    if not 0 <= value <= 255:
+        raise Malformed(f"a pixel is {value}; whole numbers from 0 to 255 are read")
+    return value
+
+
+def _octets(body: bytes, options: dict[str, str], settings: Settings) -> Batch:
+    if body.startswith(NPY_MAGIC):
+        return _npy(body, options, settings)
+    if body.startswith(IDX3_MAGIC) and (body[8:16] == _SIDES or len(body) % PIXELS):
+        return _idx3(body, settings)
+    if len(body) % PIXELS:
+        raise Malformed(f"the body has {len(body)} bytes; a multiple of {PIXELS}, an IDX3 file or a .npy array is read")
+    return _counted(np.frombuffer(body, np.uint8), settings)
+
+
+def _idx3(body: bytes, settings: Settings) -> Batch:
+    head = struct.calcsize(">4I")
+    if len(body) < head:
+        raise Malformed(f"the IDX3 file has {len(body)} bytes, fewer than its header's {head}")
+    _, count, rows, columns = struct.unpack_from(">4I", body)
+    if (rows, columns) != (pictures.SIDE, pictures.SIDE):
+        raise Malformed(f"the IDX3 file says that its images are {rows}x{columns}; 28x28 is read")
+    if len(body) != head + count * PIXELS:
+        size = head + count * PIXELS
+        raise Malformed(f"the IDX3 file says that it has {count} images, which take {size} bytes; it has {len(body)}")
+    return _counted(np.frombuffer(body, np.uint8, offset=head), settings)
+
+
+def _npy(body: bytes, _: dict[str, str], settings: Settings) -> Batch:
+    """https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html ; nothing is unpickled."""
+    file = BytesIO(body)
+    shape, fortran, dtype = _npy_header(file)
+    if dtype != np.uint8:
+        raise Malformed(f"the .npy array is of {dtype}; uint8 is read")
+    sides = shape[1:]
+    if sides not in ((pictures.SIDE, pictures.SIDE), (PIXELS,)) or fortran:
+        order = " in Fortran order" if fortran else ""
+        raise Malformed(f"the .npy array is {shape}{order}; (N, 28, 28) or (N, 784) in C order is read")
+    left = len(body) - file.tell()
+    if left != shape[0] * PIXELS:
+        raise Malformed(f"the .npy array {shape} takes {shape[0] * PIXELS} bytes; {left} follow its header")
+    return _counted(np.frombuffer(body, np.uint8, offset=file.tell()), settings)
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        return read_header(file)
+    except KeyError:
+        raise Malformed(f"the .npy array is of format {version[0]}.{version[1]}; 1.0 and 2.0 are read") from None
+    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
+        raise Malformed("the .npy header cannot be read") from None
+
+
+def _counted(flat: Batch, settings: Settings) -> Batch:
+    count = len(flat) // PIXELS
+    if count == 0:
+        raise Malformed("the body has 0 images")
+    if count > settings.max_pictures:
+        raise TooLarge(f"the body has {count} images; {settings.max_pictures} are allowed")
+    return flat.reshape(count, pictures.SIDE, pictures.SIDE)
+
+
+def _each(entries: Sequence[Any], read_one: Callable[[Any], pictures.Pixels]) -> Batch:
+    """Read every entry; of more than one, an error says which (from 1)."""
+    images = np.empty((len(entries), pictures.SIDE, pictures.SIDE), np.uint8)
+    for index, entry in enumerate(entries):
+        try:
+            images[index] = read_one(entry)
+        except RequestError as error:
+            if len(entries) == 1:
+                raise
+            raise type(error)(f"picture {index + 1} of {len(entries)}: {error}") from None
+    return images
+
+
+def _in_memory(
+    total_content_length: int | None,  # noqa: ARG001 - werkzeug passes all four by name
+    content_type: str | None,  # noqa: ARG001
+    filename: str | None,  # noqa: ARG001
+    content_length: int | None = None,  # noqa: ARG001
+) -> IO[bytes]:
+    return BytesIO()
+
+
+def _name(value: object) -> str:
+    """What a JSON value is, in JSON's words."""
+    names = {dict: "an object", list: "an array", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), str(value))
+
+
+_READERS: dict[str, Callable[[bytes, dict[str, str], Settings], Batch]] = {
+    "multipart/form-data": _multipart,
+    "application/json": _json,
+    "application/octet-stream": _octets,
+    "application/x-npy": _npy,
+}

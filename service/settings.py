@@ -1,0 +1,95 @@
+"""All settings, read once from DIGITS_* variables into a frozen dataclass.
+
+Every field is the variable of the same name in capitals: `max_pictures` is DIGITS_MAX_PICTURES.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+PREFIX = "DIGITS_"
+ELSEWHERE = {"DIGITS_DATA"}
+"""Variables of this prefix that others read: where training finds MNIST."""
+
+RUNTIMES = ("auto", "tensorflow", "litert")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class SettingError(ValueError):
+    """A variable whose value is not allowed, or that is no setting (`value` None: it may be a secret)."""
+
+    def __init__(self, variable: str, value: str | None, allowed: str) -> None:
+        found = "no setting" if value is None else repr(value)
+        super().__init__(f"{variable} is {found}; allowed: {allowed}")
+        self.variable, self.value, self.allowed = variable, value, allowed
+
+
+def _setting(default: Any, meaning: str, allowed: range | tuple[str, ...] | None = None, **more: Any) -> Any:
+    return field(default=default, metadata={"meaning": meaning, "allowed": allowed}, **more)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What can be set; the README's table is checked against this class."""
+
+    models: Path = _setting(Path("models/digits"), "the model directory")
+    runtime: str = _setting("auto", "`auto` takes the plan where there is one", RUNTIMES)
+    poll_seconds: float = _setting(1.0, "seconds between two looks for a new version", range(3600))
+    host: str = _setting("127.0.0.1", "the address to listen on")
+    port: int = _setting(8000, "the port to listen on; 0 takes a free one", range(65536))
+    workers: int = _setting(os.cpu_count() or 1, "worker processes; the default is one a core", range(1, 257))
+    threads: int = _setting(4, "threads a worker", range(1, 257))
+    graceful_seconds: int = _setting(30, "how long requests in flight may take to finish at a stop", range(1, 3601))
+    max_body_bytes: int = _setting(16 << 20, "the largest request body", range(1, 1 << 31))
+    max_pictures: int = _setting(10_000, "the most pictures in one request", range(1, 1_000_001))
+    max_pixels: int = _setting(25_000_000, "the most pixels in one picture", range(784, 1 << 30))
+    max_in_flight: int = _setting(64, "requests that one worker answers at once; more get 429", range(1, 1 << 16))
+    api_key: str = _setting("", "the key that `/predict` and `/model` ask for; empty asks for none", repr=False)
+    metrics_dir: Path | None = _setting(None, "where workers share metrics; gunicorn's default is a fresh directory")
+    log_level: str = _setting("info", "the least level that is logged", LOG_LEVELS)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read the DIGITS_* variables.
+
+        Raises:
+            SettingError: a variable of this prefix is unknown, or its value is not allowed.
+        """
+        known = {PREFIX + item.name.upper(): item for item in fields(cls)}
+        values: dict[str, Any] = {}
+        for variable, text in environment.items():
+            if not variable.startswith(PREFIX) or variable in ELSEWHERE:
+                continue
+            if variable not in known:
+                raise SettingError(variable, None, ", ".join(known))
+            values[known[variable].name] = _parse(variable, text, known[variable])
+        return cls(**values)
+
+
+def _parse(variable: str, text: str, item: Any) -> object:
+    allowed = item.metadata["allowed"]
+    if isinstance(allowed, tuple):
+        if text not in allowed:
+            raise SettingError(variable, text, ", ".join(allowed))
+        return text
+    if isinstance(allowed, range):
+        return _number(variable, text, item.type, allowed)
+    if item.type is str:
+        return text
+    if not text:
+        raise SettingError(variable, text, "a path")
+    return Path(text)
+
+
+def _number(variable: str, text: str, kind: type[int] | type[float], allowed: range) -> float:
+    least, most = allowed.start, allowed.stop - 1
+    sentence = f"a {'whole ' if kind is int else ''}number from {least} to {most}"
+    try:
+        number = kind(text)
+    except ValueError:
+        raise SettingError(variable, text, sentence) from None
+    if not least <= number <= most:
+        raise SettingError(variable, text, sentence)
+    return number
