@@ -1,0 +1,44 @@
+"""What those who run the service ask: alive, ready, which model, what numbers."""
+
+from collections.abc import Callable
+
+import orjson
+from flask import Blueprint, Response
+
+from service.errors import NotReady
+from service.metrics import CONTENT_TYPE, Metrics
+from service.model_store import ModelStore
+
+
+def routes(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool]) -> Blueprint:
+    """GET /healthz, /readyz, /model and /metrics."""
+    blueprint = Blueprint("health", __name__)
+
+    @blueprint.get("/healthz")
+    def healthz() -> Response:
+        return _json({"status": "alive"})
+
+    @blueprint.get("/readyz")
+    def readyz() -> Response:
+        if stopping():
+            raise NotReady("the service is stopping")
+        if store.current is None:
+            raise NotReady("no model is loaded yet")
+        return _json({"status": "ready", "version": store.current.version})
+
+    @blueprint.get("/model")
+    def model() -> Response:
+        current = store.current
+        if current is None:
+            raise NotReady("no model is loaded yet")
+        return _json({"version": current.version, "manifest": current.manifest, "runtime": current.runtime.name})
+
+    @blueprint.get("/metrics")
+    def exposition() -> Response:
+        return Response(metrics.exposition(), content_type=CONTENT_TYPE)
+
+    return blueprint
+
+
+def _json(document: object) -> Response:
+    return Response(orjson.dumps(document), mimetype="application/json")
