@@ -1,0 +1,1 @@
+"""Measurements of what the README claims. A benchmark is not a test: nothing here passes or fails."""

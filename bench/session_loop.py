@@ -1,0 +1,92 @@
+"""The recipe `notebook`, step for step, against the loop that the tutorial ran: `python -m bench.session_loop`.
+
+The rival is TensorFlow's 1.x way: a placeholder graph, one `session.run` a step to train and one for the
+statistics of the batch. Both do the same batches on the same data in memory; rounds alternate, so that
+both meet the same noise. Compilation is counted apart: a run pays it once.
+"""
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+
+from training import augment, dataset, loop
+from training.dataset import Part
+from training.recipe import Recipe
+
+ROUNDS = 7
+tf1 = tf.compat.v1
+
+
+def main() -> None:
+    """Print milliseconds a step of both loops, and their ratio."""
+    recipe = Recipe.load("notebook", ["evaluate_every=1000"])
+    training = dataset.load(Path(os.environ.get("DIGITS_DATA", "data/mnist"))).training
+    loops = {"one graph call": graph_call(recipe, training), "session.run": session(recipe, training)}
+    for name, run in loops.items():
+        print(f"{name}: first {recipe.evaluate_every} steps, with what is done once, {timed(run, 1):.2f} s")
+    rounds = [{name: timed(run, recipe.evaluate_every) for name, run in loops.items()} for _ in range(ROUNDS)]
+    for name in loops:
+        steps = sorted(1000 * seconds[name] for seconds in rounds)
+        print(f"{name}: {statistics.median(steps):.3f} ms a step ({steps[0]:.3f} to {steps[-1]:.3f})")
+    ratios = sorted(seconds["session.run"] / seconds["one graph call"] for seconds in rounds)
+    print(f"ratio, median of {ROUNDS} rounds: {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
+def timed(run: Callable[[], None], steps: int) -> float:
+    """Seconds a step of one run."""
+    began = time.perf_counter()
+    run()
+    return (time.perf_counter() - began) / steps
+
+
+def graph_call(recipe: Recipe, training: Part) -> Callable[[], None]:
+    """Our loop: `evaluate_every` steps in one compiled call."""
+    state = loop.start(recipe)
+    advance = loop.compile_steps(recipe)
+    images, labels = tf.constant(training.images), tf.constant(training.labels)
+
+    def run() -> None:
+        nonlocal state
+        order = loop.batches(recipe, len(training), 0)
+        draws = augment.draw(recipe, order.shape, (recipe.seed, 0))
+        state, scores = advance(state, images, labels, tf.constant(order), draws)
+        scores[0].numpy()
+
+    return run
+
+
+def session(recipe: Recipe, training: Part) -> Callable[[], None]:
+    """The rival: two `session.run` calls a step, batches fed from memory as float32."""
+    pixels = training.images.reshape(-1, 784).astype(np.float32) / 255
+    targets = np.eye(10, dtype=np.float32)[training.labels]
+    with tf.Graph().as_default():
+        images, labels = tf1.placeholder(tf.float32, [None, 784]), tf1.placeholder(tf.float32, [None, 10])
+        layer = images
+        for inputs, units in zip(recipe.sizes, recipe.sizes[1:], strict=False):
+            weights = tf1.Variable(tf1.truncated_normal([inputs, units], seed=recipe.seed))
+            logits = layer @ weights + tf1.Variable(tf.zeros([units]))
+            layer = tf.sigmoid(logits)
+        entropy = tf.reduce_sum(tf1.nn.softmax_cross_entropy_with_logits_v2(labels=labels, logits=logits))
+        right = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(logits, 1), tf.argmax(labels, 1)), tf.float32))
+        step = tf1.train.GradientDescentOptimizer(recipe.learning_rate).minimize(entropy)
+        open_session = tf1.Session()
+        open_session.run(tf1.global_variables_initializer())
+
+    def run() -> None:
+        for batch in loop.batches(recipe, len(training), 0):
+            fed = {images: pixels[batch], labels: targets[batch]}
+            open_session.run(step, fed)
+            open_session.run([right, entropy], fed)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()
