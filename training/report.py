@@ -22,12 +22,13 @@ _TITLES = {"accuracy": "Accuracy", "cross_entropy": "Cross-entropy per image, na
 
 
 def samples(part: Part, recipe: Recipe, path: Path) -> None:
-    """Fifty images of a part and, under them, one distortion of each as the recipe makes it."""
+    """Fifty images of a part and, under a line, one distortion of each as the recipe makes it."""
     images = part.images[:50].astype(np.float32)
-    rows = [images]
+    sheet = _sheet(images)
     if augment.distorts(recipe):
-        rows.append(np.asarray(augment.distort(images, augment.draw(recipe, (50,), (recipe.seed, 0)), recipe)))
-    sheet = np.concatenate([_sheet(block) for block in rows])
+        distorted = np.asarray(augment.distort(images, augment.draw(recipe, (50,), (recipe.seed, 0)), recipe))
+        line = np.full((2, sheet.shape[1]), 255, np.float32)
+        sheet = np.concatenate([sheet, line, _sheet(distorted)])
     figure = Figure(figsize=(6, 6 * sheet.shape[0] / sheet.shape[1]))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=255)
@@ -63,10 +64,13 @@ def confusion(matrix: npt.NDArray[np.int64], path: Path) -> None:
     """Counts [10, 10], true digits down and given digits across; the mistakes are shaded."""
     figure = Figure(figsize=(5.6, 5.2), layout="constrained")
     axes = figure.add_subplot()
-    axes.imshow(matrix - np.diag(np.diag(matrix)), cmap="Reds")
+    mistakes = matrix - np.diag(np.diag(matrix))
+    axes.imshow(mistakes, cmap="Reds")
     for true, given in np.ndindex(*matrix.shape):
         weight = "bold" if true == given else "normal"
-        axes.text(given, true, str(matrix[true, given]), ha="center", va="center", fontsize=8, weight=weight)
+        colour = "white" if 2 * mistakes[true, given] > mistakes.max() else "black"
+        count = str(matrix[true, given])
+        axes.text(given, true, count, ha="center", va="center", fontsize=8, weight=weight, color=colour)
     axes.set(xticks=range(10), yticks=range(10), xlabel="given digit", ylabel="true digit")
     figure.savefig(path, dpi=120)
 
