@@ -65,7 +65,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     service = Service(settings or Settings.from_environment())
     app = Flask("service", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = service.settings.max_body_bytes
+    # Werkzeug cuts a chunked body off at its limit without a word: one byte more, and bodies.read can tell.
+    app.config["MAX_CONTENT_LENGTH"] = service.settings.max_body_bytes + 1
     app.extensions["digits"] = service
     _count_requests(app, service.metrics)
     _ask_for_key(app, service.settings.api_key)

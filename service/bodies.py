@@ -47,6 +47,8 @@ def read(body: bytes, content_type: str, settings: Settings) -> Batch:
     kind, options = parse_options_header(content_type)
     if not body:
         raise Malformed("the body has 0 bytes")
+    if len(body) > settings.max_body_bytes:
+        raise TooLarge(f"the body has more than {settings.max_body_bytes} bytes")
     if kind.startswith("image/"):
         return pictures.read(body, settings.max_pixels)[None]
     reader = _READERS.get(kind)
