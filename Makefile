@@ -27,10 +27,10 @@ help:                   ## list the targets
 
 # A stamp for each set of requirements, newer than the file that it was installed from.
 .venv/serve: service/requirements.txt .venv/made
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r $< && touch $@
+	@echo "installing $<" && $(RUN) -m pip install -qq --disable-pip-version-check -r $< && touch $@
 
 .venv/all: requirements.txt training/requirements.txt service/requirements.txt .venv/made
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r $< && touch $@ .venv/serve
+	@echo "installing $<" && $(RUN) -m pip install -qq --disable-pip-version-check -r $< && touch $@ .venv/serve
 
 .venv/made:
 	@sh deploy/venv.sh "$(PYTHON)" && touch $@

@@ -30,6 +30,11 @@ def _setting(default: Any, meaning: str, allowed: range | tuple[str, ...] | None
     return field(default=default, metadata={"meaning": meaning, "allowed": allowed}, **more)
 
 
+def _cores() -> int:
+    """The cores that this process may use; a container's share of them where the system tells it."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What can be set; the README's table is checked against this class."""
@@ -39,7 +44,7 @@ class Settings:
     poll_seconds: float = _setting(1.0, "seconds between two looks for a new version", range(3600))
     host: str = _setting("127.0.0.1", "the address to listen on")
     port: int = _setting(8000, "the port to listen on; 0 takes a free one", range(65536))
-    workers: int = _setting(os.cpu_count() or 1, "worker processes; the default is one a core", range(1, 257))
+    workers: int = _setting(_cores(), "worker processes; one a core unless set", range(1, 257))
     threads: int = _setting(4, "threads a worker", range(1, 257))
     graceful_seconds: int = _setting(30, "how long requests in flight may take to finish at a stop", range(1, 3601))
     max_body_bytes: int = _setting(16 << 20, "the largest request body", range(1, 1 << 31))
