@@ -5,7 +5,7 @@ RECIPE ?= best
 RUN = .venv/bin/python
 
 serve: .venv/serve      ## serve the newest version on 127.0.0.1:$(PORT)
-	@DIGITS_PORT=$(PORT) $(RUN) -m gunicorn --config service/gunicorn.conf.py
+	@DIGITS_PORT=$(PORT) exec $(RUN) -m gunicorn --config service/gunicorn.conf.py
 
 test: lint              ## ruff, mypy --strict, pytest
 	@$(RUN) -m pytest

@@ -54,6 +54,7 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
             raise
         self._reader.join(PATIENCE)
+        assert not self._reader.is_alive(), "something still runs and could write"
         return code
 
     def _read(self) -> None:
