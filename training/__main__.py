@@ -13,17 +13,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from training.commands import COMMANDS
+from training.errors import TrainingError
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. A mistake is one line on standard error and exit code 2."""
     options = _parser().parse_args(arguments)
-    from training import commands  # noqa: PLC0415 - imports TensorFlow: `--help` need not wait for it
-
     try:
-        commands.COMMANDS[options.command](options)
-    except commands.MISTAKES as error:
+        COMMANDS[options.command](options)
+    except (TrainingError, OSError) as error:
         print(f"python -m training {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

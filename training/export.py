@@ -12,6 +12,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from training import network
+from training.errors import TrainingError
 from training.network import Layer, Parameters, Tensor
 
 PLAN = "model.tflite"
@@ -21,7 +22,7 @@ Images = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
 
 
-class PlanDisagrees(Exception):
+class PlanDisagrees(TrainingError):
     """SavedModel and plan do not give the same answers."""
 
     def __init__(self, digits: int, difference: float) -> None:
@@ -32,7 +33,7 @@ class PlanDisagrees(Exception):
         self.digits, self.difference = digits, difference
 
 
-class ExportFailed(Exception):
+class ExportFailed(TrainingError):
     """TensorFlow could not write the files: a full disk, say."""
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from training.errors import TrainingError
 from training.loop import Row, Scores
 from training.recipe import Recipe
 
@@ -23,7 +24,7 @@ PARTS = ("training", "validation", "test")
 COLUMNS = ("iteration", *(f"{part}_{score}" for part in PARTS for score in Scores._fields))
 
 
-class RunError(Exception):
+class RunError(TrainingError):
     """A directory is not that of a finished run."""
 
 

@@ -18,12 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.errors import TrainingError
+
 MANIFEST = "manifest.json"
 LARGEST_DROP = 0.001
 """How far below the version in place a candidate's test accuracy may be."""
 
 
-class PublishError(Exception):
+class PublishError(TrainingError):
     """The model directory cannot do what was asked."""
 
 

@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from training.errors import TrainingError
+
 RECIPES = Path(__file__).parent / "recipes"
 
 
-class RecipeError(ValueError):
+class RecipeError(TrainingError):
     """A key or a value that no recipe may have."""
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
