@@ -107,7 +107,7 @@ def _ask_for_key(app: Flask, key: str) -> None:
 
     @app.before_request
     def check() -> None:
-        given = request.headers.get("Authorization", "").encode()
+        given = request.headers.get("Authorization", "").encode("latin-1")  # as WSGI decoded it
         if _route() in KEYED_ROUTES and not hmac.compare_digest(given, expected):
             raise Unauthorised("the header Authorization is not `Bearer KEY` with the right key")
 

@@ -35,6 +35,7 @@ PIXELS = pictures.SIDE * pictures.SIDE
 IDX3_MAGIC = b"\x00\x00\x08\x03"
 NPY_MAGIC = b"\x93NUMPY"
 
+_LARGEST_SIDE = 1 << 32
 _SIDES = struct.pack(">2I", pictures.SIDE, pictures.SIDE)
 
 
@@ -45,6 +46,7 @@ def read(body: bytes, content_type: str, settings: Settings) -> Batch:
         RequestError: which of its kinds, and why; of many pictures, it names the bad one.
     """
     kind, options = parse_options_header(content_type)
+    kind = kind.lower()
     if not body:
         raise Malformed("the body has 0 bytes")
     if len(body) > settings.max_body_bytes:
@@ -86,33 +88,42 @@ def _json(body: bytes, _: dict[str, str], settings: Settings) -> Batch:
         raise Malformed("images has 0 entries")
     if len(images) > settings.max_pictures:
         raise TooLarge(f"images has {len(images)} entries; {settings.max_pictures} are allowed")
-    return _each(images, lambda image: _json_image(image, settings))
+    booleans = b"true" in body or b"false" in body
+    return _each(images, lambda image: _json_image(image, settings, booleans=booleans))
 
 
-def _json_image(image: object, settings: Settings) -> pictures.Pixels:
+def _json_image(image: object, settings: Settings, *, booleans: bool) -> pictures.Pixels:
     if isinstance(image, str):
         try:
             return pictures.read(b64decode(image, validate=True), settings.max_pixels)
         except (binascii.Error, ValueError) as error:
             raise Malformed(f"the base64 cannot be read: {error}") from None
-    pixels = _pixels(image)
+    pixels = _pixels(image, booleans=booleans)
     pictures.check(pixels)
     return pixels
 
 
-def _pixels(image: object) -> pictures.Pixels:
-    """28 rows of 28 numbers, or 784 numbers, as uint8 [28, 28]."""
+def _pixels(image: object, *, booleans: bool) -> pictures.Pixels:
+    """28 rows of 28 numbers, or 784 numbers, as uint8 [28, 28]; `booleans`: some may be true or false."""
     if not isinstance(image, list):
         raise Malformed(f"it is {_name(image)}; 28x28 or 784 numbers, or base64, are read")
     rows = image if image and isinstance(image[0], list) else [image]
     sides = sorted({len(row) if isinstance(row, list) else 0 for row in rows})
     if (len(rows), sides) not in ((pictures.SIDE, [pictures.SIDE]), (1, [PIXELS])):
-        raise Malformed(f"it has {len(rows)} rows of {' or '.join(map(str, sides))} numbers, not 28 of 28 or 784")
-    try:
-        flat = b"".join(map(bytes, rows))  # bytes() takes whole numbers from 0 to 255 and nothing else
-    except (TypeError, ValueError):
+        widths = " or ".join(map(str, sides[:3])) + (" or more" if len(sides) > 3 else "")
+        raise Malformed(f"it has {len(rows)} rows of {widths} numbers, not 28 of 28 or 784")
+    flat = None if booleans else _as_bytes(rows)
+    if flat is None:
         flat = bytes(_pixel(value) for row in rows for value in row)
     return np.frombuffer(flat, np.uint8).reshape(pictures.SIDE, pictures.SIDE)
+
+
+def _as_bytes(rows: Sequence[Any]) -> bytes | None:
+    """Rows of whole numbers from 0 to 255 (and true and false, which bytes() takes for 1 and 0); None for others."""
+    try:
+        return b"".join(map(bytes, rows))
+    except (TypeError, ValueError):
+        return None
 
 
 def _pixel(value: object) -> int:
@@ -121,7 +132,7 @@ def _pixel(value: object) -> int:
     if type(value) is not int:
         raise Malformed(f"a pixel is {_name(value)}; whole numbers from 0 to 255 are read")
     if not 0 <= value <= 255:
-        raise Malformed(f"a pixel is {value}; whole numbers from 0 to 255 are read")
+        raise Malformed(f"a pixel is {str(value)[:50]}; whole numbers from 0 to 255 are read")
     return value
 
 
@@ -153,11 +164,10 @@ def _npy(body: bytes, _: dict[str, str], settings: Settings) -> Batch:
     file = BytesIO(body)
     shape, fortran, dtype = _npy_header(file)
     if dtype != np.uint8:
-        raise Malformed(f"the .npy array is of {dtype}; uint8 is read")
-    sides = shape[1:]
-    if sides not in ((pictures.SIDE, pictures.SIDE), (PIXELS,)) or fortran:
+        raise Malformed(f"the .npy array is of {str(dtype)[:50]}; uint8 is read")
+    if shape[1:] not in ((pictures.SIDE, pictures.SIDE), (PIXELS,)) or fortran:
         order = " in Fortran order" if fortran else ""
-        raise Malformed(f"the .npy array is {shape}{order}; (N, 28, 28) or (N, 784) in C order is read")
+        raise Malformed(f"the .npy array is {str(shape)[:50]}{order}; (N, 28, 28) or (N, 784) in C order is read")
     left = len(body) - file.tell()
     if left != shape[0] * PIXELS:
         raise Malformed(f"the .npy array {shape} takes {shape[0] * PIXELS} bytes; {left} follow its header")
@@ -171,11 +181,14 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
-        return read_header(file)
+        shape, fortran, dtype = read_header(file)
     except KeyError:
         raise Malformed(f"the .npy array is of format {version[0]}.{version[1]}; 1.0 and 2.0 are read") from None
-    except (ValueError, TypeError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
+    except (ValueError, TypeError, IndexError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
         raise Malformed("the .npy header cannot be read") from None
+    if not all(0 <= side < _LARGEST_SIDE for side in shape):
+        raise Malformed(f"the .npy array has a side that is negative, or {_LARGEST_SIDE} or more")
+    return shape, fortran, dtype
 
 
 def _counted(flat: Batch, settings: Settings) -> Batch:

@@ -1,8 +1,8 @@
 """What those who run the service ask: alive, ready, which model, what numbers."""
 
+import json
 from collections.abc import Callable
 
-import orjson
 from flask import Blueprint, Response
 
 from service.errors import NotReady
@@ -41,4 +41,4 @@ def routes(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool]) ->
 
 
 def _json(document: object) -> Response:
-    return Response(orjson.dumps(document), mimetype="application/json")
+    return Response(json.dumps(document, separators=(",", ":")), mimetype="application/json")

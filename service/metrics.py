@@ -16,6 +16,7 @@ import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -117,23 +118,23 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All metrics of all workers in Prometheus's text format 0.0.4."""
-        if self._shared is None:
-            return generate_latest(self._registry)
-        everyone = CollectorRegistry()
-        files = MultiProcessCollector(None, str(self._shared))  # type: ignore[no-untyped-call]
-        everyone.register(_InUse(files))
-        return generate_latest(everyone)
+        source: Collector = self._registry
+        if self._shared is not None:
+            source = MultiProcessCollector(None, str(self._shared))  # type: ignore[no-untyped-call]
+        shown = CollectorRegistry()
+        shown.register(_InUse(source))
+        return generate_latest(shown)
 
 
-class _InUse:
+class _InUse(Collector):
     """Leaves out `digits_model_info` of versions that are no longer in use: their value is 0."""
 
-    def __init__(self, collector: MultiProcessCollector) -> None:
-        self._collector = collector
+    def __init__(self, source: Collector) -> None:
+        self._source = source
 
     def collect(self) -> Iterator[Metric]:
         """The metrics, as a registry asks for them."""
-        for metric in self._collector.collect():  # type: ignore[no-untyped-call]
+        for metric in self._source.collect():
             if metric.name == "digits_model_info":
                 metric.samples = [sample for sample in metric.samples if sample.value]
             yield metric

@@ -80,6 +80,8 @@ class ModelStore:
                 return
             if candidate not in self._refused and self._try(candidate):
                 return
+            if self._in_use and candidate.path == self._in_use.path:
+                return  # its files were changed for the worse: what was loaded from them is whole
 
     def watch(self, seconds: float) -> None:
         """Refresh every so many seconds, in a thread, until `close`."""
@@ -151,22 +153,26 @@ def load(path: Path, runtime: str) -> Model:
 def _verified_manifest(path: Path) -> Mapping[str, Any] | None:
     """The manifest, once every file that it lists has the SHA-256 that it states; None if there is none."""
     try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
+        manifest = json.loads((path / MANIFEST).read_bytes(), parse_constant=_no_json)
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unfit("manifest", f"{MANIFEST} is not JSON: {error}") from None
     _check_manifest(manifest, path.name)
     for name, sha256 in manifest["files"].items():
         file = path / name
-        if not file.resolve().is_relative_to(path.resolve()):
-            raise Unfit("manifest", f"{MANIFEST} lists {name}, which is outside of the version")
+        if "\0" in name or not file.resolve().is_relative_to(path.resolve()):
+            raise Unfit("manifest", f"{MANIFEST} lists {name!r}, which is outside of the version")
         if not file.is_file():
             raise Unfit("checksum", f"{name} is missing")
         found = hashlib.sha256(file.read_bytes()).hexdigest()
         if found != sha256:
             raise Unfit("checksum", f"{name} has sha256 {found}, the manifest says {sha256}")
     return manifest  # type: ignore[no-any-return]
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _check_manifest(manifest: Any, version: str) -> None:

@@ -4,6 +4,8 @@ An image is uint8 [28, 28], 0 background to 255 ink. A picture that already is o
 light on dark, passes through bit for bit.
 """
 
+import struct
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -25,7 +27,10 @@ MODES = ("1", "L", "P", "RGB")
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own bound warns first; ours, on the same header, decides
 _BORDER = np.flatnonzero(np.pad(np.zeros((SIDE - 2, SIDE - 2)), 1, constant_values=1))
 
-_BROKEN = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError, MemoryError)
+_BROKEN = (
+    *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError, MemoryError),
+    *(AssertionError, AttributeError, KeyError, struct.error, zlib.error),
+)
 """What Pillow's decoders raise on files that are damaged or lie."""
 
 

@@ -26,7 +26,15 @@ class SettingError(ValueError):
         self.variable, self.value, self.allowed = variable, value, allowed
 
 
-def _setting(default: Any, meaning: str, allowed: range | tuple[str, ...] | None = None, **more: Any) -> Any:
+@dataclass(frozen=True)
+class Between:
+    """Numbers from `least` to `most`, both allowed."""
+
+    least: float
+    most: float
+
+
+def _setting(default: Any, meaning: str, allowed: Between | tuple[str, ...] | None = None, **more: Any) -> Any:
     return field(default=default, metadata={"meaning": meaning, "allowed": allowed}, **more)
 
 
@@ -41,16 +49,16 @@ class Settings:
 
     models: Path = _setting(Path("models/digits"), "the model directory")
     runtime: str = _setting("auto", "`auto` takes the plan where there is one", RUNTIMES)
-    poll_seconds: float = _setting(1.0, "seconds between two looks for a new version", range(3600))
+    poll_seconds: float = _setting(1.0, "seconds between two looks for a new version", Between(0.05, 3600))
     host: str = _setting("127.0.0.1", "the address to listen on")
-    port: int = _setting(8000, "the port to listen on; 0 takes a free one", range(65536))
-    workers: int = _setting(_cores(), "worker processes; one a core unless set", range(1, 257))
-    threads: int = _setting(4, "threads a worker", range(1, 257))
-    graceful_seconds: int = _setting(30, "how long requests in flight may take to finish at a stop", range(1, 3601))
-    max_body_bytes: int = _setting(16 << 20, "the largest request body", range(1, 1 << 31))
-    max_pictures: int = _setting(10_000, "the most pictures in one request", range(1, 1_000_001))
-    max_pixels: int = _setting(25_000_000, "the most pixels in one picture", range(784, 1 << 30))
-    max_in_flight: int = _setting(64, "requests that one worker answers at once; more get 429", range(1, 1 << 16))
+    port: int = _setting(8000, "the port to listen on; 0 takes a free one", Between(0, 65535))
+    workers: int = _setting(_cores(), "worker processes; one a core unless set", Between(1, 256))
+    threads: int = _setting(4, "threads a worker", Between(1, 256))
+    graceful_seconds: int = _setting(30, "how long requests in flight may take to finish at a stop", Between(1, 3600))
+    max_body_bytes: int = _setting(16 << 20, "the largest request body", Between(1, 1 << 30))
+    max_pictures: int = _setting(10_000, "the most pictures in one request", Between(1, 1_000_000))
+    max_pixels: int = _setting(25_000_000, "the most pixels in one picture", Between(784, 1 << 30))
+    max_in_flight: int = _setting(64, "requests that one worker answers at once; more get 429", Between(1, 65536))
     api_key: str = _setting("", "the key that `/predict` and `/model` ask for; empty asks for none", repr=False)
     metrics_dir: Path | None = _setting(None, "where workers share metrics; gunicorn's default is a fresh directory")
     log_level: str = _setting("info", "the least level that is logged", LOG_LEVELS)
@@ -79,7 +87,7 @@ def _parse(variable: str, text: str, item: Any) -> object:
         if text not in allowed:
             raise SettingError(variable, text, ", ".join(allowed))
         return text
-    if isinstance(allowed, range):
+    if isinstance(allowed, Between):
         return _number(variable, text, item.type, allowed)
     if item.type is str:
         return text
@@ -88,13 +96,12 @@ def _parse(variable: str, text: str, item: Any) -> object:
     return Path(text)
 
 
-def _number(variable: str, text: str, kind: type[int] | type[float], allowed: range) -> float:
-    least, most = allowed.start, allowed.stop - 1
-    sentence = f"a {'whole ' if kind is int else ''}number from {least} to {most}"
+def _number(variable: str, text: str, kind: type[int] | type[float], allowed: Between) -> float:
+    sentence = f"a {'whole ' if kind is int else ''}number from {allowed.least} to {allowed.most}"
     try:
         number = kind(text)
     except ValueError:
         raise SettingError(variable, text, sentence) from None
-    if not least <= number <= most:
+    if not allowed.least <= number <= allowed.most:
         raise SettingError(variable, text, sentence)
     return number

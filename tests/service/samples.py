@@ -1,0 +1,78 @@
+"""What a client could send: pictures and bodies, whole and bad."""
+
+import json
+import struct
+import zlib
+from base64 import b64encode
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Pixels = npt.NDArray[Any]
+
+FORM = "multipart/form-data; boundary=edge"
+
+
+def encode(pixels: Pixels, *, kind: str = "PNG", mode: str | None = None, **options: Any) -> bytes:
+    """The file of a picture; `mode` is Pillow's name of the pixels' form, if not that of the array."""
+    picture = Image.fromarray(pixels)
+    file = BytesIO()
+    (picture.convert(mode) if mode else picture).save(file, kind, **options)
+    return file.getvalue()
+
+
+def stroke() -> Pixels:
+    """A one, as MNIST would have it: uint8 [28, 28]."""
+    image = np.zeros((28, 28), np.uint8)
+    image[5:23, 13:15] = np.linspace(90, 255, 36, dtype=np.uint8).reshape(18, 2)
+    return image
+
+
+def png_saying(width: int, height: int, *, colour: int = 0) -> bytes:
+    """A PNG file of a hundred bytes whose header says this; colour 3 has a palette, but none follows."""
+    header = struct.pack(">2I5B", width, height, 8, colour, 0, 0, 0)
+    chunks = {b"IHDR": header, b"IDAT": zlib.compress(bytes(10_000)), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in chunks.items())
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def form(*files: bytes) -> bytes:
+    """The body of a FORM with these file parts."""
+    head = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="digit.png"\r\n\r\n'
+    return b"".join(head + file + b"\r\n" for file in files) + b"--edge--\r\n"
+
+
+def json_of(*images: object) -> bytes:
+    """{"images": [...]}: arrays as lists, bytes in base64; NaN and Infinity as Python writes them."""
+    return json.dumps({"images": [_plain(image) for image in images]}).encode()
+
+
+def _plain(image: object) -> object:
+    if isinstance(image, bytes):
+        return b64encode(image).decode()
+    return image.tolist() if isinstance(image, np.ndarray) else image
+
+
+def idx3(images: Pixels, *, count: int | None = None, rows: int = 28, columns: int = 28) -> bytes:
+    """An IDX3 file; its header may lie."""
+    head = struct.pack(">4I", 0x803, len(images) if count is None else count, rows, columns)
+    return head + images.tobytes()
+
+
+def npy(array: Pixels, *, pickled: bool = False) -> bytes:
+    """A .npy file."""
+    file = BytesIO()
+    np.save(file, array, allow_pickle=pickled)
+    return file.getvalue()
+
+
+def npy_of(descr: str, shape: str, *, fortran: str = "False", data: bytes = bytes(784)) -> bytes:
+    """A .npy file whose header says these, in Python's words."""
+    header = f"{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data

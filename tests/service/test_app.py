@@ -1,0 +1,222 @@
+import logging
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from service.app import create_app
+from service.runtimes import Batch, Probabilities
+from service.settings import SettingError
+from tests.conftest import Serve, Versions, service_of
+from tests.service.samples import encode, form, stroke
+
+PICTURE = encode(stroke())
+
+
+def predict(client: FlaskClient, **more: object) -> int:
+    return client.post("/predict", data=PICTURE, content_type="image/png", **more).status_code
+
+
+def samples(client: FlaskClient, *names: str) -> list[str]:
+    """The samples of these metrics as they are now, without the times of their creation."""
+    lines = client.get("/metrics").text.splitlines()
+    return [line for line in lines if line.startswith(names) and "_created" not in line]
+
+
+@pytest.mark.parametrize("path", ["/", "/predict/", "/model/1", "/static/x", "/nothing?x=1", "/%ff", "/" + "x" * 5000])
+def test_an_unknown_route_is_404(client: FlaskClient, path: str) -> None:
+    response = client.get(path)
+    assert response.status_code == 404
+    assert response.content_type == "application/json"
+    assert list(response.get_json()) == ["error"]
+    assert response.get_json()["error"].startswith("there is no route /")
+    assert len(response.get_json()["error"]) < 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/predict", {"POST", "OPTIONS"}),
+        ("DELETE", "/predict", {"POST", "OPTIONS"}),
+        ("BREW", "/predict", {"POST", "OPTIONS"}),
+        ("POST", "/metrics", {"GET", "HEAD", "OPTIONS"}),
+        ("PUT", "/model", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+def test_another_method_is_405_and_says_which_are_allowed(
+    client: FlaskClient, method: str, path: str, allowed: set[str]
+) -> None:
+    response = client.open(path, method=method)
+    assert response.status_code == 405
+    assert set(response.headers["Allow"].split(", ")) == allowed
+    assert response.get_json() == {"error": f"{path} does not take {method}"}
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_over_the_limit_is_413(serve: Serve, one_version: Path, *, chunked: bool) -> None:
+    client = serve(one_version, max_body_bytes=len(PICTURE))
+
+    def send(body: bytes) -> tuple[int, str]:
+        response = client.post(
+            "/predict",
+            input_stream=BytesIO(body),
+            content_type="image/png",
+            content_length=None if chunked else len(body),
+            environ_overrides={"wsgi.input_terminated": True} if chunked else {},
+        )
+        return response.status_code, response.get_json().get("error", "")
+
+    status, sentence = send(PICTURE + b"x")
+    assert status == 413
+    assert str(len(PICTURE)) in sentence
+    assert send(PICTURE) == (200, "")
+    assert samples(client, "digits_rejected_total") == ['digits_rejected_total{reason="TooLarge"} 1.0']
+
+
+def test_a_content_length_that_is_no_number_is_the_clients_mistake(client: FlaskClient) -> None:
+    for length in ("-1", "many", "9" * 30):
+        response = client.post("/predict", content_type="image/png", environ_overrides={"CONTENT_LENGTH": length})
+        assert response.status_code in {400, 413}
+        assert list(response.get_json()) == ["error"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer secre",
+        "Bearer secret2",
+        "bearer secret",
+        "Basic secret",
+        "secret",
+        "Bearer é",
+    ],
+)
+@pytest.mark.parametrize("route", ["/predict", "/model"])
+def test_without_the_right_key_401(serve: Serve, one_version: Path, route: str, header: str | None) -> None:
+    client = serve(one_version, api_key="secret")
+    headers = {} if header is None else {"Authorization": header}
+    response = client.open(route, method="POST" if route == "/predict" else "GET", headers=headers)
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert list(response.get_json()) == ["error"]
+    assert "secret" not in response.text
+
+
+def test_with_the_key_or_where_none_is_asked_for(serve: Serve, one_version: Path) -> None:
+    client = serve(one_version, api_key="secret")
+    key = {"Authorization": "Bearer secret"}
+    assert predict(client, headers=key) == 200
+    assert client.get("/model", headers=key).status_code == 200
+    assert [client.get(route).status_code for route in ("/healthz", "/readyz", "/metrics", "/x")] == [
+        200,
+        200,
+        200,
+        404,
+    ]
+
+
+def test_a_key_beyond_ascii_is_taken_as_clients_send_it(serve: Serve, one_version: Path) -> None:
+    """A WSGI server hands header bytes on as Latin-1; curl and requests send the terminal's UTF-8."""
+    client = serve(one_version, api_key="schlüssel")
+    environ = {"HTTP_AUTHORIZATION": "Bearer schlüssel".encode().decode("latin-1")}
+    assert client.get("/model", environ_overrides=environ).status_code == 200
+
+
+class Faulty:
+    name = "faulty"
+
+    def __call__(self, batch: Batch) -> Probabilities:
+        raise RuntimeError(f"out of cheese for {len(batch)}")
+
+
+def test_a_fault_of_ours_is_500_and_logged_and_over(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    store = service_of(client).store
+    assert store.current
+    model, store.current = store.current, replace(store.current, runtime=Faulty())
+    response = client.post("/predict", data=PICTURE, content_type="image/png")
+    assert response.status_code == 500
+    assert response.get_json() == {"error": "something went wrong in the service; its log says what"}
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["out of cheese for 1"]
+    assert samples(client, "digits_in_flight") == ["digits_in_flight_requests 1.0"]
+    store.current = model
+    assert predict(client) == 200
+
+
+def test_requests_are_counted_by_pattern_method_and_status(client: FlaskClient) -> None:
+    predict(client)
+    predict(client)
+    client.post("/predict", data=form(PICTURE, b"bad"), content_type="multipart/form-data; boundary=edge")
+    client.get("/wp-admin.php")
+    client.open("/predict", method="BREW")
+    client.get("/healthz")
+    client.head("/healthz")
+    assert sorted(samples(client, "digits_http_requests_total", "digits_http_request_duration_seconds_count")) == [
+        'digits_http_request_duration_seconds_count{route="/healthz"} 2.0',
+        'digits_http_request_duration_seconds_count{route="/predict"} 3.0',
+        'digits_http_request_duration_seconds_count{route="unknown"} 2.0',
+        'digits_http_requests_total{method="GET",route="/healthz",status="200"} 1.0',
+        'digits_http_requests_total{method="GET",route="unknown",status="404"} 1.0',
+        'digits_http_requests_total{method="HEAD",route="/healthz",status="200"} 1.0',
+        'digits_http_requests_total{method="OTHER",route="unknown",status="405"} 1.0',
+        'digits_http_requests_total{method="POST",route="/predict",status="200"} 2.0',
+        'digits_http_requests_total{method="POST",route="/predict",status="415"} 1.0',
+    ]
+
+
+def test_predictions_are_counted(serve: Serve, versions: Versions, models: Path) -> None:
+    versions.put(models, 1, digit=7, thresholds={"confidence": 1.0})
+    client = serve(models)
+    client.post("/predict", data=form(PICTURE, PICTURE), content_type="multipart/form-data; boundary=edge")
+    names = ("digits_predictions_total", "digits_uncertain", "digits_batch_size_sum", "digits_batch_size_count")
+    assert samples(client, *names) == [
+        "digits_batch_size_count 1.0",
+        "digits_batch_size_sum 2.0",
+        'digits_predictions_total{digit="7"} 2.0',
+        "digits_uncertain_predictions_total 2.0",
+    ]
+    stages = samples(client, "digits_stage_seconds_count")
+    assert stages == [f'digits_stage_seconds_count{{stage="{stage}"}} 1.0' for stage in ("decode", "infer", "encode")]
+
+
+def test_the_version_in_use_and_refusals_are_metrics(serve: Serve, versions: Versions, models: Path) -> None:
+    versions.put(models, 1, digit=1)
+    client = serve(models)
+    versions.put(models, 2, digit=2)
+    versions.put(models, 3, digit=3, files={"model.tflite": "0"})
+    service_of(client).store.refresh()
+    assert samples(client, "digits_model_info", "digits_model_load_failures") == [
+        'digits_model_info{runtime="litert",version="2"} 1.0',
+        'digits_model_load_failures_total{reason="checksum"} 1.0',
+    ]
+
+
+def test_applications_share_nothing(serve: Serve, versions: Versions, models: Path, one_version: Path) -> None:
+    versions.put(models, 8, digit=8)
+    first, second = serve(models), serve(one_version)
+    predict(first)
+    assert samples(second, "digits_predictions_total", "digits_http_requests_total") == []
+    assert (first.get("/readyz").get_json()["version"], second.get("/readyz").get_json()["version"]) == ("8", "1")
+
+
+def test_a_refused_version_is_logged_without_a_traceback(
+    serve: Serve, versions: Versions, models: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    versions.put(models, 1, digit=1, version=5)
+    client = serve(models)
+    assert predict(client) == 503
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert [(record.getMessage().split(":")[0], record.exc_info) for record in errors] == [
+        ("version 1 refused (manifest)", None)
+    ]
+
+
+def test_a_wrong_environment_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DIGITS_PORTS", "80")
+    with pytest.raises(SettingError, match="DIGITS_PORTS is no setting"):
+        create_app()
