@@ -1,0 +1,180 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.training.conftest import DATA, Trained
+from training import commands
+from training.__main__ import main
+from training.dataset import Dataset
+from training.history import Recorder
+from training.loop import Row, Scores
+from training.recipe import Recipe
+
+Capture = pytest.CaptureFixture[str]
+
+
+def lines(capsys: Capture) -> list[list[str]]:
+    """The words of each line on standard output; standard error has none."""
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return [line.split() for line in captured.out.splitlines()]
+
+
+@pytest.fixture
+def models(trained: Trained, tmp_path: Path) -> Path:
+    """Versions 1, 2 and 3, the last one from elsewhere and without a manifest."""
+    directory = tmp_path / "models"
+    shutil.copytree(trained.models, directory)
+    shutil.copytree(directory / "1", directory / "2")
+    manifest = json.loads((directory / "2" / "manifest.json").read_text())
+    manifest["metrics"] |= {"test_accuracy": 0.5, "test_cross_entropy": 1.25}
+    (directory / "2" / "manifest.json").write_text(json.dumps(manifest))
+    shutil.copytree(directory / "1", directory / "3", ignore=shutil.ignore_patterns("manifest.json"))
+    return directory
+
+
+def test_list_and_retire_show_what_is_served(models: Path, trained: Trained, capsys: Capture) -> None:
+    manifest = json.loads((trained.models / "1" / "manifest.json").read_text())
+    accuracy, created = f"{manifest['metrics']['test_accuracy']:.4f}", manifest["created_at"]
+    assert main(["--models", str(models), "retire", "3"]) == 0
+    assert lines(capsys) == [f"retired to {models / '.retired-3'}; serving now: 2".split()]
+    assert main(["--models", str(models), "list"]) == 0
+    assert lines(capsys) == [
+        ["version", "accuracy", "recipe", "created", "state"],
+        ["1", accuracy, "quick", created],
+        ["2", "0.5000", "quick", created, "serving"],
+        ["3", "?", "?", "?", "retired"],
+    ]
+    for number in ("2", "1"):
+        assert main(["--models", str(models), "retire", number]) == 0
+    assert lines(capsys)[-1][-1] == "none"
+    assert main(["--models", str(models / "missing"), "list"]) == 0
+    assert lines(capsys) == [["version", "accuracy", "recipe", "created", "state"]]
+
+
+@pytest.mark.parametrize("manifest", ['{"recipe": "mine"}', '{"created_at": 1767225600}', '{"metrics": null}'])
+def test_list_shows_a_version_whose_manifest_is_from_elsewhere(manifest: str, models: Path, capsys: Capture) -> None:
+    (models / "3" / "manifest.json").write_text(manifest)
+    assert main(["--models", str(models), "list"]) == 0
+    assert [line[0] for line in lines(capsys)] == ["version", "1", "2", "3"]
+
+
+@pytest.mark.usefixtures("mnist")
+def test_evaluate_measures_the_files_and_shows_the_manifest_beside(
+    models: Path, trained: Trained, capsys: Capture
+) -> None:
+    metrics = json.loads((trained.models / "1" / "manifest.json").read_text())["metrics"]
+    names = ("test_accuracy", "test_cross_entropy", "test_ece")
+    for number, stated in (
+        ("1", {name: f"{metrics[name]:.6f}" for name in names}),
+        ("2", {"test_accuracy": "0.500000", "test_cross_entropy": "1.250000"}),
+        ("3", {"test_accuracy": "?", "test_cross_entropy": "?", "test_ece": "?"}),
+    ):
+        assert main(["--models", str(models), "evaluate", number, "--data", str(DATA)]) == 0
+        header, *table = lines(capsys)
+        assert header == ["figure", "measured", "manifest"]
+        assert {name: measured for name, measured, _ in table} == {name: f"{metrics[name]:.6f}" for name in names}
+        assert {name: value for name, _, value in table if name in stated} == stated
+
+
+@pytest.mark.usefixtures("mnist")
+@pytest.mark.parametrize("lost", ["model.tflite", "saved_model.pb"])
+def test_evaluate_of_a_version_that_is_not_whole_is_no_traceback(lost: str, models: Path, capsys: Capture) -> None:
+    (models / "1" / lost).unlink()
+    code = main(["--models", str(models), "evaluate", "1", "--data", str(DATA)])
+    captured = capsys.readouterr()
+    if lost == "model.tflite" and code == 0:
+        assert "test_accuracy" in captured.out
+    else:
+        assert code == 2
+        assert len(captured.err.splitlines()) == 1
+
+
+def record(runs: Path, word: str, accuracy: float) -> Path:
+    """A finished run of three rows."""
+    recipe = Recipe.load("quick", [word])
+    recorder = Recorder(runs, recipe)
+    for step in (100, 200, 300):
+        scores = Scores(accuracy, 1 - accuracy)
+        recorder.add(Row(step, scores, scores, scores))
+    recorder.finish({"recipe": recipe.as_dict(), "seconds": 1.5, "metrics": {"test_accuracy": accuracy}})
+    return recorder.path
+
+
+def test_compare_shows_runs_side_by_side_where_they_differ(tmp_path: Path, capsys: Capture) -> None:
+    runs = [record(tmp_path / "runs", word, accuracy) for word, accuracy in (("layers=30", 0.91), ("layers=", 0.87))]
+    picture = tmp_path / "new" / "compare.png"
+    assert main(["compare", *map(str, runs), "--out", str(picture)]) == 0
+    assert lines(capsys) == [
+        [run.name for run in runs],
+        ["layers", "[30]", "[]"],
+        ["test_accuracy", "0.9100", "0.8700"],
+        ["seconds", "1.5", "1.5"],
+        ["curves:", str(picture)],
+    ]
+    with Image.open(picture) as image:
+        assert image.format == "PNG"
+        assert image.width > 1000
+
+
+def test_compare_refuses_a_picture_of_no_known_format_in_one_line(tmp_path: Path, capsys: Capture) -> None:
+    run = record(tmp_path / "runs", "seed=1", 0.9)
+    assert main(["compare", str(run), "--out", str(tmp_path / "compare.xyz")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "xyz" in line
+
+
+def test_compare_of_a_run_whose_summary_is_not_ours_is_one_line(tmp_path: Path, capsys: Capture) -> None:
+    run = record(tmp_path / "runs", "seed=1", 0.9)
+    (run / "run.json").write_text("{}")
+    assert main(["compare", str(run), "--out", str(tmp_path / "compare.png")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(run) in line
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    assert commands.columns([["a", "b", "c"], ["long", "", "d"]]) == ["a     b  c", "long     d"]
+
+
+def test_train_prints_the_table_and_says_what_it_published(trained: Trained, mnist: Dataset) -> None:
+    title, explained, header, first, last, words, published = trained.output.splitlines()
+    assert title == f"quick, seed 0: 185300 parameters; run in {trained.run}"
+    assert str(len(mnist.test)) in explained
+    assert header.split() == ["iteration", "accuracy", "cross-entropy", "training", "validation"]
+    manifest = json.loads((trained.models / "1" / "manifest.json").read_text())
+    assert [line.split()[0] for line in (first, last)] == ["25", "50"]
+    assert float(last.split()[1]) == pytest.approx(manifest["metrics"]["test_accuracy"], abs=5e-5)
+    assert 1000 < float(last.split()[2]) < 15_000
+    assert words == json.loads((trained.run / "run.json").read_text())["words"]
+    assert published.startswith(f"published {trained.models / '1'}: test accuracy ")
+
+
+def test_the_run_directory_has_all_that_a_person_would_want(trained: Trained, mnist: Dataset) -> None:
+    recipe = Recipe.load(str(trained.run / "recipe.toml"))
+    assert (recipe.iterations, recipe.evaluate_every, recipe.layers) == (50, 25, (200, 100, 60, 30))
+    assert len((trained.run / "history.csv").read_text().splitlines()) == 3
+    (events,) = trained.run.glob("events.out.tfevents.*")
+    assert events.stat().st_size > 200
+    summary = json.loads((trained.run / "run.json").read_text())
+    manifest = json.loads((trained.models / "1" / "manifest.json").read_text())
+    assert summary["metrics"] == manifest["metrics"]
+    assert summary["recipe"] == manifest["recipe"]
+    assert len(mnist.test) == 10_000
+    for name, width in (("accuracy", 1000), ("cross_entropy", 500), ("confusion", 500), ("samples", 500)):
+        with Image.open(trained.run / f"{name}.png") as image:
+            image.load()
+            assert image.format == "PNG"
+            assert width < image.width < 3000
+            assert 300 < image.height < 2000
+            shades = np.asarray(image.convert("L"))
+            assert shades.max() - shades.min() > 200
+    report = trained.models / "1" / "report"
+    for path in report.iterdir():
+        assert path.read_bytes() == (trained.run / path.name).read_bytes()
+    assert {"card.md", "accuracy.png", "cross_entropy.png", "confusion.png", "history.csv"} <= {
+        path.name for path in report.iterdir()
+    }

@@ -1,0 +1,104 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from scipy import special
+
+from training import export, network
+from training.dataset import Dataset
+from training.export import ExportFailed, PlanDisagrees
+from training.network import Layer, Parameters
+from training.recipe import Recipe
+
+TEMPERATURE = 2.5
+
+
+@pytest.fixture(scope="module")
+def parameters() -> Parameters:
+    """The five layers with random biases too."""
+    random = np.random.default_rng(0)
+    layers = network.initial(Recipe.load("best"))
+    return tuple(Layer(w, tf.constant(random.normal(0, 0.5, b.shape), tf.float32)) for w, b in layers)
+
+
+@pytest.fixture(scope="module")
+def exported(parameters: Parameters, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The SavedModel and the plan. Not to be written to."""
+    directory = tmp_path_factory.mktemp("exported")
+    export.export(parameters, "gelu", TEMPERATURE, directory)
+    return directory
+
+
+def test_the_signature_is_the_contract(exported: Path) -> None:
+    model = tf.saved_model.load(str(exported))
+    assert list(model.signatures) == ["serving_default"]
+    serve = model.signatures["serving_default"]
+    arguments, keywords = serve.structured_input_signature
+    assert arguments == ()
+    assert keywords == {"images": tf.TensorSpec([None, 28, 28], tf.uint8, name="images")}
+    (name, output), *others = serve.structured_outputs.items()
+    assert (name, output.dtype, output.shape.as_list(), others) == ("probabilities", tf.float32, [None, 10], [])
+
+
+@pytest.mark.parametrize("count", [1, 3, 257])
+def test_both_answer_with_the_softmax_of_the_cooled_logits(
+    count: int, exported: Path, parameters: Parameters, mnist: Dataset
+) -> None:
+    images = mnist.test.images[:count]
+    pixels = images.reshape(count, 784) / 255
+    for layer in parameters[:-1]:
+        sums = pixels @ np.asarray(layer.weights, np.float64) + np.asarray(layer.biases, np.float64)
+        pixels = sums * special.ndtr(sums)
+    logits = pixels @ np.asarray(parameters[-1].weights, np.float64) + np.asarray(parameters[-1].biases, np.float64)
+    expected = special.softmax(logits / TEMPERATURE, axis=1)
+    assert np.abs(expected - special.softmax(logits, axis=1)).max() > 0.01
+
+    serve = tf.saved_model.load(str(exported)).signatures["serving_default"]
+    np.testing.assert_allclose(serve(images=tf.constant(images))["probabilities"], expected, atol=1e-5)
+    plan = Interpreter(str(exported / "model.tflite")).get_signature_runner("serving_default")
+    np.testing.assert_allclose(plan(images=images)["probabilities"], expected, atol=1e-5)
+    np.testing.assert_allclose(export.answers(exported, images), expected, atol=1e-5)
+    np.testing.assert_allclose(export.plan_answers(exported, images), expected, atol=1e-5)
+
+
+def test_plan_and_saved_model_agree_on_the_test_images(exported: Path, mnist: Dataset) -> None:
+    answers = export.hold_against_each_other(exported, mnist.test.images)
+    assert answers.shape == (10_000, 10)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
+
+
+def with_plan_of(other: Parameters, temperature: float, exported: Path, tmp_path: Path) -> Path:
+    """The exported version with the plan of another network."""
+    shutil.copytree(exported, tmp_path / "version")
+    (tmp_path / "other").mkdir()
+    export.export(other, "gelu", temperature, tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "model.tflite", tmp_path / "version")
+    return tmp_path / "version"
+
+
+def test_the_plan_of_another_network_is_found_out(exported: Path, mnist: Dataset, tmp_path: Path) -> None:
+    other = network.initial(Recipe.load("best", ["seed=1"]))
+    version = with_plan_of(other, TEMPERATURE, exported, tmp_path)
+    with pytest.raises(PlanDisagrees, match="different digits") as caught:
+        export.hold_against_each_other(version, mnist.test.images)
+    assert caught.value.digits > 1000
+    assert caught.value.difference > 0.01
+
+
+def test_probabilities_that_differ_under_the_same_digits_are_found_out(
+    parameters: Parameters, exported: Path, mnist: Dataset, tmp_path: Path
+) -> None:
+    version = with_plan_of(parameters, TEMPERATURE * 1.001, exported, tmp_path)
+    with pytest.raises(PlanDisagrees) as caught:
+        export.hold_against_each_other(version, mnist.test.images)
+    assert caught.value.digits == 0
+    assert 1e-5 < caught.value.difference < 1e-2
+
+
+def test_a_place_that_cannot_be_written_to_is_an_error_of_ours(parameters: Parameters, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises((ExportFailed, OSError)):
+        export.export(parameters, "gelu", 1.0, tmp_path / "file" / "version")

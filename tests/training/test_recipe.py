@@ -1,0 +1,122 @@
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.recipe import RECIPES, Recipe, RecipeError
+
+PARAMETERS = {"notebook": 185_300, "best": 185_300, "quick": 185_300, "one_layer": 7_850}
+
+
+def test_the_recipes_of_the_project_are_all_tested() -> None:
+    assert {path.stem for path in RECIPES.glob("*.toml")} == PARAMETERS.keys()
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_recipe_has_its_parameters_and_its_resolved_file_loads_as_the_same_recipe(name: str, tmp_path: Path) -> None:
+    recipe = Recipe.load(name)
+    assert recipe.parameters == PARAMETERS[name]
+    changed = Recipe.load(name, ["learning_rate=1e-07", "layers=7,8,9", "activation=gelu", "seed=12"])
+    for one in (recipe, changed):
+        file = tmp_path / f"{name}.toml"
+        file.write_text(one.as_toml())
+        assert Recipe.load(str(file)) == one
+
+
+@given(
+    layers=st.lists(st.integers(1, 10_000), max_size=8),
+    learning_rate=st.floats(1e-9, 100),
+    averaging=st.floats(0, 0.99999),
+    seed=st.integers(0, 2**63 - 1),
+    optimiser=st.sampled_from(["gradient_descent", "adamw"]),
+)
+def test_overrides_and_toml_carry_every_value_exactly(layers: list[int], **values: Any) -> None:
+    words = [f"layers={','.join(map(str, layers))}", *(f"{key}={value}" for key, value in values.items())]
+    recipe = Recipe.load("quick", words)
+    assert {key: getattr(recipe, key) for key in values} == values
+    assert recipe.sizes == (784, *layers, 10)
+    assert {"name": "quick"} | tomllib.loads(recipe.as_toml()) == recipe.as_dict()
+
+
+def test_a_recipe_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Recipe.load("quick").seed = 1  # type: ignore[misc]
+
+
+ACTIVATIONS = "sigmoid, relu, gelu"
+
+
+@pytest.mark.parametrize(
+    ("override", "value", "allowed"),
+    [
+        ("layer=3", "3", "layers, activation"),
+        ("name=other", "other", "layers, activation"),
+        ("activation=tanh", "tanh", ACTIVATIONS),
+        ("activation=", "", ACTIVATIONS),
+        ("optimiser=sgd", "sgd", "gradient_descent, adamw"),
+        ("learning_rate=fast", "fast", "from 1e-09 to 100"),
+        ("learning_rate=nan", "nan", "from 1e-09 to 100"),
+        ("learning_rate=0", "0", "from 1e-09 to 100"),
+        ("averaging=1", "1", "from 0 to 0.99999"),
+        ("iterations=1.5", "1.5", "whole number"),
+        ("iterations=0", "0", "1 or more"),
+        ("seed=-1", "-1", "0 or more"),
+        ("layers=200,0", "(200, 0)", "up to 8 whole numbers"),
+        ("layers=200,many", "200,many", "up to 8 whole numbers"),
+        ("layers=1,2,3,4,5,6,7,8,9", "9", "up to 8 whole numbers"),
+        ("print_every=75", "75", "a multiple of evaluate_every, 50"),
+    ],
+)
+def test_a_wrong_override_names_key_value_and_what_is_allowed(override: str, value: str, allowed: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load("quick", [override])
+    key = override.partition("=")[0]
+    assert caught.value.key == key
+    for part in (key, value, allowed):
+        assert part in str(caught.value)
+
+
+def test_a_seed_that_tensorflow_cannot_hold_is_refused() -> None:
+    with pytest.raises(RecipeError, match=f"seed is {2**63}"):
+        Recipe.load("quick", [f"seed={2**63}"])
+
+
+def test_an_override_without_a_value_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"'seed'; allowed: KEY=VALUE"):
+        Recipe.load("quick", ["seed"])
+
+
+@pytest.mark.parametrize(
+    ("key", "line", "parts"),
+    [
+        ("seed", "", ["None", "whole number", "missing"]),
+        ("seed", "seed = true", ["True", "whole number"]),
+        ("seed", "seed = 0.0", ["0.0", "whole number"]),
+        ("learning_rate", 'learning_rate = "0.1"', ["'0.1'", "from 1e-09 to 100"]),
+        ("layers", "layers = 200", ["200", "up to 8 whole numbers"]),
+        ("layers", "layers = [1.5]", ["1.5", "up to 8 whole numbers"]),
+        ("dropout", "dropout = 0.5", ["0.5", "layers, activation"]),
+    ],
+)
+def test_a_wrong_file_names_key_value_and_what_is_allowed(
+    key: str, line: str, parts: list[str], tmp_path: Path
+) -> None:
+    right = Recipe.load("quick").as_toml().splitlines()
+    file = tmp_path / "mine.toml"
+    file.write_text("\n".join([*(old for old in right if not old.startswith(f"{key} =")), line]))
+    with pytest.raises(RecipeError) as caught:
+        Recipe.load(str(file))
+    for part in (key, *parts):
+        assert part in str(caught.value)
+
+
+def test_a_recipe_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"'nothing'; allowed: best, notebook, one_layer, quick"):
+        Recipe.load("nothing")
+    (tmp_path / "broken.toml").write_text("seed = ")
+    with pytest.raises(RecipeError, match=r"broken\.toml'; allowed: a TOML file"):
+        Recipe.load(str(tmp_path / "broken.toml"))
