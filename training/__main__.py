@@ -7,6 +7,7 @@ python -m training list | evaluate N | retire N
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -22,13 +23,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. A mistake is one line on standard error and exit code 2."""
     options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # into a pipe or a file too: a run tells as it goes
     try:
         COMMANDS[options.command](options)
     except (TrainingError, OSError) as error:
         print(f"python -m training {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; nothing was published", file=sys.stderr)
+        print("interrupted; `list` shows what is published", file=sys.stderr)
         return 130
     return 0
 

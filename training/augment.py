@@ -113,9 +113,9 @@ def sample(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Read images [N, 28, 28] at rows and columns float32 [N, 28, 28], bilinearly; outside is 0."""
     padded = _SIDE + 2
     pixels = tf.reshape(tf.pad(images, [[0, 0], [1, 1], [1, 1]]), [-1, padded * padded])
-    y = tf.clip_by_value(rows + 1, 0.0, padded - 1.001)
-    x = tf.clip_by_value(columns + 1, 0.0, padded - 1.001)
-    top, left = tf.floor(y), tf.floor(x)
+    y = tf.clip_by_value(rows + 1, 0.0, padded - 1.0)
+    x = tf.clip_by_value(columns + 1, 0.0, padded - 1.0)
+    top, left = (tf.minimum(tf.floor(place), padded - 2.0) for place in (y, x))
     corner = tf.cast(top, tf.int32) * padded + tf.cast(left, tf.int32)
     down, right = y - top, x - left
 

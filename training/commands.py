@@ -7,7 +7,10 @@ import argparse
 from collections.abc import Callable, Sequence
 
 from training import dataset, publish
+from training.errors import TrainingError
 from training.recipe import Recipe
+
+PICTURES = (".png", ".svg", ".pdf")
 
 
 def train(options: argparse.Namespace) -> None:
@@ -26,6 +29,8 @@ def train(options: argparse.Namespace) -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """Print finished runs side by side and overlay their curves."""
+    if options.out.suffix not in PICTURES:
+        raise TrainingError(f"--out is {options.out}; allowed are files that end in {', '.join(PICTURES)}")
     from training import history, report  # noqa: PLC0415
 
     runs = [history.read(path) for path in options.paths]
@@ -50,8 +55,10 @@ def list_versions(options: argparse.Namespace) -> None:
     for version in there:
         state = "retired" if version.retired else "serving" if version == serving else ""
         accuracy = "?" if version.accuracy is None else f"{version.accuracy:.4f}"
-        recipe = version.manifest.get("recipe", {}).get("name", "?")
-        table.append([str(version.number), accuracy, recipe, version.manifest.get("created_at", "?"), state])
+        recipe = version.manifest.get("recipe")
+        name = recipe.get("name", "?") if isinstance(recipe, dict) else recipe or "?"
+        created = version.manifest.get("created_at", "?")
+        table.append([str(version.number), accuracy, str(name), str(created), state])
     for line in columns(table):
         print(line)
 
@@ -62,7 +69,8 @@ def evaluate_version(options: argparse.Namespace) -> None:
     test = dataset.load(options.data, any_data=options.any_data).test
     from training import evaluate, export  # noqa: PLC0415
 
-    answers = export.hold_against_each_other(version.path, test.images)
+    planned = (version.path / export.PLAN).exists()
+    answers = (export.hold_against_each_other if planned else export.answers)(version.path, test.images)
     stated = version.manifest.get("metrics", {})
     table = [["figure", "measured", "manifest"]]
     for name, value in evaluate.measure(answers, test.labels).as_dict("test").items():

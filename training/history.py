@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import tensorflow as tf
 
@@ -43,7 +43,7 @@ class Run:
 
 
 class Recorder:
-    """Writes a run's directory, row by row."""
+    """Writes a run's directory, row by row. A context manager: the end closes its files, however it comes."""
 
     def __init__(self, runs: Path, recipe: Recipe) -> None:
         self.path = _fresh_directory(runs, f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
@@ -63,10 +63,15 @@ class Recorder:
                 for score, value in getattr(row, part)._asdict().items():
                     tf.summary.scalar(f"{score}/{part}", value)
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        """Write run.json: the run has ended well."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._events.close()
         self._history.close()
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write run.json: the run has ended well."""
         (self.path / "run.json").write_text(json.dumps(summary, indent=2) + "\n")
 
 
@@ -78,6 +83,7 @@ def read(path: Path) -> Run:
     """
     try:
         summary = json.loads((path / "run.json").read_text())
+        summary["recipe"]["name"], summary["metrics"]["test_accuracy"], summary["seconds"]
         with (path / "history.csv").open(newline="") as file:
             rows = tuple(_row(line) for line in csv.DictReader(file))
     except (OSError, ValueError, KeyError, TypeError) as error:

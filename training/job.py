@@ -42,29 +42,36 @@ class Outcome:
 
 def train(recipe: Recipe, data: Dataset, *, models: Path, runs: Path, force: bool = False) -> Outcome:
     """Run a recipe to its end and publish the result if it passes the gate, or in any case with `force`."""
-    recorder = Recorder(runs, recipe)
-    began = time.monotonic()
-    parameters = _train_with_progress(recipe, data, recorder)
-    seconds = time.monotonic() - began
+    with Recorder(runs, recipe) as recorder:
+        began = time.monotonic()
+        parameters = _train_with_progress(recipe, data, recorder)
+        seconds = round(time.monotonic() - began, 1)
+        words = _verdict(recipe, data, parameters)
+        print(words)
+        _write_pictures(recorder, recipe, data)
+        with publish.staging(models) as directory:
+            manifest, answers = _build(recipe, data, parameters, directory)
+            report.confusion(evaluate.confusion(answers, data.test.labels), recorder.path / "confusion.png")
+            (recorder.path / "card.md").write_text(report.card(manifest, words))
+            _copy_report(recorder.path, directory / "report")
+            summary = {"recipe": recipe.as_dict(), "seconds": seconds, "metrics": manifest["metrics"], "words": words}
+            recorder.finish(summary)
+            return _publish(recorder.path, models, directory, manifest, force=force)
+
+
+def _publish(run: Path, models: Path, directory: Path, manifest: dict[str, Any], *, force: bool) -> Outcome:
+    try:
+        if not force:
+            publish.check_gate(models, manifest["metrics"]["test_accuracy"])
+    except GateRefused as refusal:
+        return Outcome(run, None, refusal)
+    return Outcome(run, publish.publish(models, directory, manifest), None)
+
+
+def _verdict(recipe: Recipe, data: Dataset, parameters: Parameters) -> str:
     trained = loop.score(parameters, data.training, recipe.activation)
     tested = loop.score(parameters, data.test, recipe.activation)
-    words = report.verdict(trained, tested, len(data.test))
-    _write_pictures(recorder, recipe, data)
-    print(words)
-    with publish.staging(models) as directory:
-        manifest, answers = _build(recipe, data, parameters, directory)
-        report.confusion(evaluate.confusion(answers, data.test.labels), recorder.path / "confusion.png")
-        (recorder.path / "card.md").write_text(report.card(manifest, words))
-        _copy_report(recorder.path, directory / "report")
-        recorder.finish(
-            {"recipe": recipe.as_dict(), "seconds": round(seconds, 1), "metrics": manifest["metrics"], "words": words}
-        )
-        try:
-            if not force:
-                publish.check_gate(models, manifest["metrics"]["test_accuracy"])
-        except GateRefused as refusal:
-            return Outcome(recorder.path, None, refusal)
-        return Outcome(recorder.path, publish.publish(models, directory, manifest), None)
+    return report.verdict(trained, tested, len(data.test))
 
 
 def _train_with_progress(recipe: Recipe, data: Dataset, recorder: Recorder) -> Parameters:

@@ -23,6 +23,7 @@ from training.errors import TrainingError
 MANIFEST = "manifest.json"
 LARGEST_DROP = 0.001
 """How far below the version in place a candidate's test accuracy may be."""
+ROUNDING = 1e-9  # floats of accuracies exactly that far apart may differ by a little more
 
 
 class PublishError(TrainingError):
@@ -52,7 +53,8 @@ class Version:
     @property
     def accuracy(self) -> float | None:
         """Test accuracy, 0 to 1, if the manifest states it."""
-        accuracy = self.manifest.get("metrics", {}).get("test_accuracy")
+        metrics = self.manifest.get("metrics")
+        accuracy = metrics.get("test_accuracy") if isinstance(metrics, dict) else None
         return float(accuracy) if isinstance(accuracy, float | int) else None
 
 
@@ -92,7 +94,7 @@ def check_gate(models: Path, accuracy: float) -> None:
         GateRefused: its test accuracy is more than 0.1 point lower.
     """
     best = in_place(models)
-    if best and best.accuracy is not None and accuracy < best.accuracy - LARGEST_DROP:
+    if best and best.accuracy is not None and best.accuracy - accuracy > LARGEST_DROP + ROUNDING:
         raise GateRefused(accuracy, best.number, best.accuracy)
 
 
@@ -101,6 +103,9 @@ def staging(models: Path) -> Iterator[Path]:
     """An empty directory to build a version in; gone at the end unless it was published.
 
     Only one job at a time gets past here; others wait. What killed jobs left is removed first.
+
+    Raises:
+        PublishError: something could not be written: a full disk, say.
     """
     models.mkdir(parents=True, exist_ok=True)
     with (models / ".lock").open("w") as lock:
@@ -109,6 +114,9 @@ def staging(models: Path) -> Iterator[Path]:
         directory = Path(tempfile.mkdtemp(prefix=".tmp-", dir=models))
         try:
             yield directory
+        except OSError as error:
+            place = error.filename2 or error.filename or directory
+            raise PublishError(f"nothing was published: {place}: {error.strerror or error}") from error
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 

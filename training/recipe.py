@@ -39,8 +39,8 @@ def _one_of(*words: str) -> Any:
     return _key(Rule(", ".join(words), str, lambda value: value in words))
 
 
-def _whole(low: int) -> Any:
-    return _key(Rule(f"a whole number, {low} or more", int, lambda value: type(value) is int and value >= low))
+def _whole(low: int, high: int = 2**31 - 1) -> Any:
+    return _key(Rule(f"a whole number from {low} to {high}", int, lambda v: type(v) is int and low <= v <= high))
 
 
 def _real(low: float, high: float) -> Any:

@@ -15,6 +15,7 @@ from training.history import Run
 from training.loop import Row, Scores
 from training.recipe import Recipe
 
+SAMPLES = 50
 ZOOM = (0.85, 1.0)
 """The accuracies of the zoomed curve."""
 
@@ -22,11 +23,12 @@ _TITLES = {"accuracy": "Accuracy", "cross_entropy": "Cross-entropy per image, na
 
 
 def samples(part: Part, recipe: Recipe, path: Path) -> None:
-    """Fifty images of a part and, under a line, one distortion of each as the recipe makes it."""
-    images = part.images[:50].astype(np.float32)
+    """Up to fifty images of a part and, under a line, one distortion of each as the recipe makes it."""
+    images = part.images[:SAMPLES].astype(np.float32)
     sheet = _sheet(images)
     if augment.distorts(recipe):
-        distorted = np.asarray(augment.distort(images, augment.draw(recipe, (50,), (recipe.seed, 0)), recipe))
+        draws = augment.draw(recipe, (len(images),), (recipe.seed, 0))
+        distorted = np.asarray(augment.distort(images, draws, recipe))
         line = np.full((2, sheet.shape[1]), 255, np.float32)
         sheet = np.concatenate([sheet, line, _sheet(distorted)])
     figure = Figure(figsize=(6, 6 * sheet.shape[0] / sheet.shape[1]))
@@ -140,7 +142,8 @@ Softmax temperature {manifest["temperature"]:.4f}, folded into the graph. Answer
 
 
 def _sheet(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """images [10 n, 28, 28] -> one picture [28 n, 280]."""
+    """images [N, 28, 28] -> one picture [28 rows, 280], ten images a row; the last row is filled up with 0."""
+    images = np.pad(images, ((0, -len(images) % 10), (0, 0), (0, 0)))
     return images.reshape(-1, 10, 28, 28).transpose(0, 2, 1, 3).reshape(-1, 280)
 
 

@@ -49,7 +49,7 @@ def test_sample_is_scipys_bilinear_interpolation_over_a_background_of_zero() -> 
         for image, y, x in zip(images, rows, columns, strict=True)
     ]
     given = augment.sample(tf.constant(images), tf.constant(rows), tf.constant(columns))
-    np.testing.assert_allclose(given, expected, atol=0.3)
+    np.testing.assert_allclose(given, expected, atol=0.01)
 
 
 def test_without_extent_or_without_draws_nothing_moves() -> None:

@@ -97,11 +97,11 @@ def test_evaluate_of_a_version_that_is_not_whole_is_no_traceback(lost: str, mode
 def record(runs: Path, word: str, accuracy: float) -> Path:
     """A finished run of three rows."""
     recipe = Recipe.load("quick", [word])
-    recorder = Recorder(runs, recipe)
-    for step in (100, 200, 300):
-        scores = Scores(accuracy, 1 - accuracy)
-        recorder.add(Row(step, scores, scores, scores))
-    recorder.finish({"recipe": recipe.as_dict(), "seconds": 1.5, "metrics": {"test_accuracy": accuracy}})
+    with Recorder(runs, recipe) as recorder:
+        for step in (100, 200, 300):
+            scores = Scores(accuracy, 1 - accuracy)
+            recorder.add(Row(step, scores, scores, scores))
+        recorder.finish({"recipe": recipe.as_dict(), "seconds": 1.5, "metrics": {"test_accuracy": accuracy}})
     return recorder.path
 
 

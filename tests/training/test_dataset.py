@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from tests.training.conftest import DATA
-from training import dataset
-from training.dataset import DataError, Dataset, WrongBytes
+from training import dataset, download
+from training.dataset import Dataset, WrongBytes
+from training.errors import DataError
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = (
     "train-images-idx3-ubyte",
@@ -65,7 +66,7 @@ def files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Files:
     }
     monkeypatch.setattr(dataset, "SHA256", {name: sha256(raw) for name, raw in made.items()})
     monkeypatch.setattr(dataset, "VALIDATION", 3)
-    monkeypatch.setattr(dataset, "MIRRORS", ())
+    monkeypatch.setattr(download, "MIRRORS", ())
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     return made
@@ -131,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     """A running mirror; its `use` sets where the data is fetched from."""
-    server = Mirror(lambda urls: monkeypatch.setattr(dataset, "MIRRORS", urls))
+    server = Mirror(lambda urls: monkeypatch.setattr(download, "MIRRORS", urls))
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield server

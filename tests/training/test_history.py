@@ -18,41 +18,43 @@ HEADER = ["iteration", "training_accuracy", "training_cross_entropy", "validatio
 HEADER += ["validation_cross_entropy", "test_accuracy", "test_cross_entropy"]
 
 
-def record(runs: Path) -> Recorder:
-    recorder = Recorder(runs, Recipe.load("quick"))
-    for row in ROWS:
-        recorder.add(row)
-    return recorder
+SUMMARY = {"recipe": {"name": "quick"}, "seconds": 1.5, "metrics": {"test_accuracy": 0.92}}
+
+
+def record(runs: Path) -> Path:
+    """The directory of a finished run."""
+    with Recorder(runs, Recipe.load("quick")) as recorder:
+        for row in ROWS:
+            recorder.add(row)
+        recorder.finish(SUMMARY)
+    return recorder.path
 
 
 def test_a_finished_run_reads_back_as_it_was(tmp_path: Path) -> None:
-    recorder = record(tmp_path / "runs")
-    summary = {"seconds": 1.5, "metrics": {"test_accuracy": 0.92}}
-    recorder.finish(summary)
-    run = history.read(recorder.path)
+    path = record(tmp_path / "runs")
+    run = history.read(path)
     assert run.rows == tuple(ROWS)
-    assert run.summary == summary
-    assert run.name == recorder.path.name
+    assert run.summary == SUMMARY
+    assert run.name == path.name
     assert run.name.endswith("-quick")
 
 
 def test_the_history_is_on_disk_while_the_run_goes_on_but_the_run_is_not_finished(tmp_path: Path) -> None:
-    recorder = record(tmp_path)
-    with (recorder.path / "history.csv").open(newline="") as file:
-        header, *lines = csv.reader(file)
+    with Recorder(tmp_path, Recipe.load("quick")) as recorder:
+        for row in ROWS:
+            recorder.add(row)
+        with (recorder.path / "history.csv").open(newline="") as file:
+            header, *lines = csv.reader(file)
     assert header == HEADER
     assert [[float(cell) for cell in line] for line in lines] == [
         [row.iteration, *row.training, *row.validation, *row.test] for row in ROWS
     ]
     with pytest.raises(RunError, match=r"quick is not the directory of a finished run .*run\.json"):
         history.read(recorder.path)
-    recorder.finish({})
 
 
 def test_tensorboard_finds_the_same_scalars(tmp_path: Path) -> None:
-    recorder = record(tmp_path)
-    recorder.finish({})
-    (events,) = recorder.path.glob("events.out.tfevents.*")
+    (events,) = record(tmp_path).glob("events.out.tfevents.*")
     scalars = {
         (value.tag, event.step): float(tf.make_ndarray(value.tensor))
         for raw in tf.data.TFRecordDataset(str(events))
@@ -69,30 +71,31 @@ def test_tensorboard_finds_the_same_scalars(tmp_path: Path) -> None:
 
 def test_the_resolved_recipe_runs_again(tmp_path: Path) -> None:
     recipe = Recipe.load("quick", ["layers=9", "seed=4"])
-    recorder = Recorder(tmp_path, recipe)
-    recorder.finish({})
-    again = Recipe.load(str(recorder.path / "recipe.toml"))
+    with Recorder(tmp_path, recipe) as recorder:
+        again = Recipe.load(str(recorder.path / "recipe.toml"))
     assert again.as_dict() | {"name": "quick"} == recipe.as_dict()
 
 
 def test_runs_of_the_same_second_have_directories_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "strftime", lambda _: "20260101-000000")
-    recorders = [record(tmp_path) for _ in range(3)]
-    for recorder in recorders:
-        recorder.finish({})
+    paths = [record(tmp_path) for _ in range(3)]
     names = ["20260101-000000-quick", "20260101-000000-quick-2", "20260101-000000-quick-3"]
-    assert [recorder.path.name for recorder in recorders] == names
+    assert [path.name for path in paths] == names
     assert all(len(history.read(tmp_path / name).rows) == 2 for name in names)
 
 
 @pytest.mark.parametrize(
     ("file", "content"),
-    [("run.json", "{"), ("history.csv", "iteration\n1\n"), ("history.csv", f"{','.join(HEADER)}\n1,x,1,1,1,1,1\n")],
+    [
+        ("run.json", "{"),
+        ("run.json", "{}"),
+        ("history.csv", "iteration\n1\n"),
+        ("history.csv", f"{','.join(HEADER)}\n1,x,1,1,1,1,1\n"),
+    ],
 )
 def test_a_damaged_run_is_refused_with_its_name(file: str, content: str, tmp_path: Path) -> None:
-    recorder = record(tmp_path)
-    recorder.finish({})
-    assert len(history.read(recorder.path).rows) == 2
-    (recorder.path / file).write_text(content)
-    with pytest.raises(RunError, match=str(recorder.path)):
-        history.read(recorder.path)
+    path = record(tmp_path)
+    assert len(history.read(path).rows) == 2
+    (path / file).write_text(content)
+    with pytest.raises(RunError, match=str(path)):
+        history.read(path)

@@ -17,7 +17,7 @@ import training
 from tests.training.conftest import DATA, SMALL, Process, Start, Trained
 from tests.training.publisher import publish_small_files
 from tests.training.test_publish import assert_only_whole_versions
-from training import commands, dataset, publish
+from training import commands, download, publish
 from training.__main__ import main
 
 Capture = pytest.CaptureFixture[str]
@@ -82,7 +82,7 @@ def test_a_wrong_command_line_is_one_line(words: list[str], named: str, capsys: 
         (["train", "--set", "colour=red"], ["colour", "red", "layers"]),
         (["train", "--set", "layers=0"], ["layers", "0", "from 1 to 10000"]),
         (["train", "--set", "seed"], ["seed", "KEY=VALUE"]),
-        (["train", "--seed", "-1"], ["seed", "-1", "0 or more"]),
+        (["train", "--seed", "-1"], ["seed", "-1", "from 0 to 2147483647"]),
         (["train", "--any-data", "--data", "{tmp}/none"], ["{tmp}/none", "train-images-idx3-ubyte"]),
         (["train", "--recipe", "quick", "--data", "{tmp}/file"], ["{tmp}/file"]),
         (["train", "--recipe", "quick", "--data", "{data}", "--runs", "{tmp}/file"], ["{tmp}/file"]),
@@ -112,7 +112,7 @@ def test_a_mistake_is_one_line_that_names_it(
 def test_data_that_cannot_be_fetched_is_told_in_one_line(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset, "MIRRORS", ())
+    monkeypatch.setattr(download, "MIRRORS", ())
     monkeypatch.setenv("PATH", str(tmp_path))
     assert main(["train", "--data", str(tmp_path / "data")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -200,7 +200,7 @@ def test_ctrl_c_ends_a_run_in_one_line_and_publishes_nothing(start: Start, tmp_p
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate()
     assert process.returncode == 130, stderr
-    assert own(stderr) == ["interrupted; nothing was published"]
+    assert own(stderr) == ["interrupted; `list` shows what is published"]
     assert publish.versions(tmp_path / "models") == []
     (history,) = tmp_path.glob("runs/*-quick/history.csv")
     assert len(history.read_text().splitlines()) >= 2

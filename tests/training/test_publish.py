@@ -108,7 +108,7 @@ def test_staging_removes_what_killed_jobs_left_and_its_own(models: Path) -> None
         assert not list(directory.iterdir())
         (directory / "file").write_text("")
     assert not leftovers(models)
-    for mistake in (KeyboardInterrupt, OSError):
+    for mistake in (KeyboardInterrupt, PublishError):
         with pytest.raises(mistake), publish.staging(models):
             raise mistake
         assert not leftovers(models)
@@ -171,7 +171,7 @@ def test_a_failure_of_the_disk_while_sealing_publishes_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os if failing == "fsync" else Path, failing, full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(PublishError, match="No space left"):
         publish_small_files(models)
     assert publish.versions(models) == []
     assert not leftovers(models)
