@@ -10,8 +10,6 @@ Pictures and JSON images are checked for a digit. The bulk forms are images by c
 """
 
 import binascii
-import struct
-import tokenize
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from io import BytesIO
@@ -24,19 +22,13 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
 from werkzeug.http import parse_options_header
 
-from service import pictures
+from service import arrays, pictures
 from service.errors import Malformed, RequestError, TooLarge, UnknownType
 from service.settings import Settings
 
 Batch = npt.NDArray[np.uint8]
 
 TYPES = "multipart/form-data, image/*, application/json, application/octet-stream, application/x-npy"
-PIXELS = pictures.SIDE * pictures.SIDE
-IDX3_MAGIC = b"\x00\x00\x08\x03"
-NPY_MAGIC = b"\x93NUMPY"
-
-_LARGEST_SIDE = 1 << 32
-_SIDES = struct.pack(">2I", pictures.SIDE, pictures.SIDE)
 
 
 def read(body: bytes, content_type: str, settings: Settings) -> Batch:
@@ -109,7 +101,7 @@ def _pixels(image: object, *, booleans: bool) -> pictures.Pixels:
         raise Malformed(f"it is {_name(image)}; 28x28 or 784 numbers, or base64, are read")
     rows = image if image and isinstance(image[0], list) else [image]
     sides = sorted({len(row) if isinstance(row, list) else 0 for row in rows})
-    if (len(rows), sides) not in ((pictures.SIDE, [pictures.SIDE]), (1, [PIXELS])):
+    if (len(rows), sides) not in ((pictures.SIDE, [pictures.SIDE]), (1, [arrays.PIXELS])):
         widths = " or ".join(map(str, sides[:3])) + (" or more" if len(sides) > 3 else "")
         raise Malformed(f"it has {len(rows)} rows of {widths} numbers, not 28 of 28 or 784")
     flat = None if booleans else _as_bytes(rows)
@@ -134,70 +126,6 @@ def _pixel(value: object) -> int:
     if not 0 <= value <= 255:
         raise Malformed(f"a pixel is {str(value)[:50]}; whole numbers from 0 to 255 are read")
     return value
-
-
-def _octets(body: bytes, options: dict[str, str], settings: Settings) -> Batch:
-    if body.startswith(NPY_MAGIC):
-        return _npy(body, options, settings)
-    if body.startswith(IDX3_MAGIC) and (body[8:16] == _SIDES or len(body) % PIXELS):
-        return _idx3(body, settings)
-    if len(body) % PIXELS:
-        raise Malformed(f"the body has {len(body)} bytes; a multiple of {PIXELS}, an IDX3 file or a .npy array is read")
-    return _counted(np.frombuffer(body, np.uint8), settings)
-
-
-def _idx3(body: bytes, settings: Settings) -> Batch:
-    head = struct.calcsize(">4I")
-    if len(body) < head:
-        raise Malformed(f"the IDX3 file has {len(body)} bytes, fewer than its header's {head}")
-    _, count, rows, columns = struct.unpack_from(">4I", body)
-    if (rows, columns) != (pictures.SIDE, pictures.SIDE):
-        raise Malformed(f"the IDX3 file says that its images are {rows}x{columns}; 28x28 is read")
-    if len(body) != head + count * PIXELS:
-        size = head + count * PIXELS
-        raise Malformed(f"the IDX3 file says that it has {count} images, which take {size} bytes; it has {len(body)}")
-    return _counted(np.frombuffer(body, np.uint8, offset=head), settings)
-
-
-def _npy(body: bytes, _: dict[str, str], settings: Settings) -> Batch:
-    """https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html ; nothing is unpickled."""
-    file = BytesIO(body)
-    shape, fortran, dtype = _npy_header(file)
-    if dtype != np.uint8:
-        raise Malformed(f"the .npy array is of {str(dtype)[:50]}; uint8 is read")
-    if shape[1:] not in ((pictures.SIDE, pictures.SIDE), (PIXELS,)) or fortran:
-        order = " in Fortran order" if fortran else ""
-        raise Malformed(f"the .npy array is {str(shape)[:50]}{order}; (N, 28, 28) or (N, 784) in C order is read")
-    left = len(body) - file.tell()
-    if left != shape[0] * PIXELS:
-        raise Malformed(f"the .npy array {shape} takes {shape[0] * PIXELS} bytes; {left} follow its header")
-    return _counted(np.frombuffer(body, np.uint8, offset=file.tell()), settings)
-
-
-def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    try:
-        version = np.lib.format.read_magic(file)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, fortran, dtype = read_header(file)
-    except KeyError:
-        raise Malformed(f"the .npy array is of format {version[0]}.{version[1]}; 1.0 and 2.0 are read") from None
-    except (ValueError, TypeError, IndexError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
-        raise Malformed("the .npy header cannot be read") from None
-    if not all(0 <= side < _LARGEST_SIDE for side in shape):
-        raise Malformed(f"the .npy array has a side that is negative, or {_LARGEST_SIDE} or more")
-    return shape, fortran, dtype
-
-
-def _counted(flat: Batch, settings: Settings) -> Batch:
-    count = len(flat) // PIXELS
-    if count == 0:
-        raise Malformed("the body has 0 images")
-    if count > settings.max_pictures:
-        raise TooLarge(f"the body has {count} images; {settings.max_pictures} are allowed")
-    return flat.reshape(count, pictures.SIDE, pictures.SIDE)
 
 
 def _each(entries: Sequence[Any], read_one: Callable[[Any], pictures.Pixels]) -> Batch:
@@ -231,6 +159,6 @@ def _name(value: object) -> str:
 _READERS: dict[str, Callable[[bytes, dict[str, str], Settings], Batch]] = {
     "multipart/form-data": _multipart,
     "application/json": _json,
-    "application/octet-stream": _octets,
-    "application/x-npy": _npy,
+    "application/octet-stream": lambda body, _, settings: arrays.read(body, settings.max_pictures),
+    "application/x-npy": lambda body, _, settings: arrays.read_npy(body, settings.max_pictures),
 }

@@ -1,0 +1,102 @@
+"""Bulk bodies -> a batch uint8 [N, 28, 28], without a copy: IDX3 files, .npy arrays, plain bytes.
+
+They are images by contract and pass as they are: nobody looks whether there is a digit in them.
+"""
+
+import struct
+import tokenize
+from io import BytesIO
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from service.errors import Malformed, TooLarge
+from service.pictures import SIDE
+
+Batch = npt.NDArray[np.uint8]
+
+PIXELS = SIDE * SIDE
+IDX3_MAGIC = b"\x00\x00\x08\x03"
+NPY_MAGIC = b"\x93NUMPY"
+
+_LARGEST_SIDE = 1 << 32
+_SIDES = struct.pack(">2I", SIDE, SIDE)
+
+
+def read(body: bytes, most: int) -> Batch:
+    """An IDX3 file, a .npy array, or N x 784 bytes as they are: uint8 [N, 28, 28], N from 1 to `most`.
+
+    Raises:
+        Malformed: the body is none of them, or its header and its length do not agree.
+        TooLarge: it has more than `most` images.
+    """
+    if body.startswith(NPY_MAGIC):
+        return read_npy(body, most)
+    if body.startswith(IDX3_MAGIC) and (body[8:16] == _SIDES or len(body) % PIXELS):
+        return _idx3(body, most)
+    if len(body) % PIXELS:
+        raise Malformed(f"the body has {len(body)} bytes; a multiple of {PIXELS}, an IDX3 file or a .npy array is read")
+    return _counted(np.frombuffer(body, np.uint8), most)
+
+
+def _idx3(body: bytes, most: int) -> Batch:
+    head = struct.calcsize(">4I")
+    if len(body) < head:
+        raise Malformed(f"the IDX3 file has {len(body)} bytes, fewer than its header's {head}")
+    _, count, rows, columns = struct.unpack_from(">4I", body)
+    if (rows, columns) != (SIDE, SIDE):
+        raise Malformed(f"the IDX3 file says that its images are {rows}x{columns}; 28x28 is read")
+    if len(body) != head + count * PIXELS:
+        size = head + count * PIXELS
+        raise Malformed(f"the IDX3 file says that it has {count} images, which take {size} bytes; it has {len(body)}")
+    return _counted(np.frombuffer(body, np.uint8, offset=head), most)
+
+
+def read_npy(body: bytes, most: int) -> Batch:
+    """A .npy array uint8 (N, 28, 28) or (N, 784) as uint8 [N, 28, 28], N from 1 to `most`.
+
+    The format is that of https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html ; the header is read by
+    NumPy, and nothing is unpickled.
+
+    Raises:
+        Malformed: another dtype, shape or order, or as many bytes as the header does not say.
+        TooLarge: it has more than `most` images.
+    """
+    file = BytesIO(body)
+    shape, fortran, dtype = _npy_header(file)
+    if dtype != np.uint8:
+        raise Malformed(f"the .npy array is of {str(dtype)[:50]}; uint8 is read")
+    if shape[1:] not in ((SIDE, SIDE), (PIXELS,)) or fortran:
+        order = " in Fortran order" if fortran else ""
+        raise Malformed(f"the .npy array is {str(shape)[:50]}{order}; (N, 28, 28) or (N, 784) in C order is read")
+    left = len(body) - file.tell()
+    if left != shape[0] * PIXELS:
+        raise Malformed(f"the .npy array {shape} takes {shape[0] * PIXELS} bytes; {left} follow its header")
+    return _counted(np.frombuffer(body, np.uint8, offset=file.tell()), most)
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran, dtype = read_header(file)
+    except KeyError:
+        raise Malformed(f"the .npy array is of format {version[0]}.{version[1]}; 1.0 and 2.0 are read") from None
+    except (ValueError, TypeError, IndexError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
+        raise Malformed("the .npy header cannot be read") from None
+    if not all(0 <= side < _LARGEST_SIDE for side in shape):
+        raise Malformed(f"the .npy array has a side that is negative, or {_LARGEST_SIDE} or more")
+    return shape, fortran, dtype
+
+
+def _counted(flat: Batch, most: int) -> Batch:
+    count = len(flat) // PIXELS
+    if count == 0:
+        raise Malformed("the body has 0 images")
+    if count > most:
+        raise TooLarge(f"the body has {count} images; {most} are allowed")
+    return flat.reshape(count, SIDE, SIDE)
