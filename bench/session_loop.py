@@ -20,7 +20,7 @@ from training import augment, dataset, loop
 from training.dataset import Part
 from training.recipe import Recipe
 
-ROUNDS = 7
+ROUNDS = 15
 tf1 = tf.compat.v1
 
 
