@@ -26,10 +26,10 @@ help:                   ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
 # A stamp for each set of requirements, newer than the file that it was installed from.
-.venv/serve: service/requirements.txt .venv/made
+.venv/serve: service/requirements.txt constraints.txt .venv/made
 	@echo "installing $<" && $(RUN) -m pip install -qq --disable-pip-version-check -r $< && touch $@
 
-.venv/all: requirements.txt training/requirements.txt service/requirements.txt .venv/made
+.venv/all: requirements.txt training/requirements.txt service/requirements.txt constraints.txt .venv/made
 	@echo "installing $<" && $(RUN) -m pip install -qq --disable-pip-version-check -r $< && touch $@ .venv/serve
 
 .venv/made:

@@ -43,7 +43,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m training", description="Train, publish and look after the model.")
-    parser.add_argument("--models", type=Path, default=Path("models/digits"), help="the model directory (%(default)s)")
+    _add_models(parser, Path("models/digits"))
     commands = parser.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="run a recipe and publish the result")
@@ -64,7 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_data(evaluate)
     retire = commands.add_parser("retire", help="take a version out of service: a rollback to the one before")
     retire.add_argument("number", type=int, metavar="N")
+    for command in commands.choices.values():
+        _add_models(command, argparse.SUPPRESS)  # may stand on either side; here it must not undo the other
     return parser
+
+
+def _add_models(parser: argparse.ArgumentParser, default: Path | str) -> None:
+    parser.add_argument("--models", type=Path, default=default, help="the model directory (models/digits)")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

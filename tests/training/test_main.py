@@ -223,3 +223,12 @@ def test_a_real_run_killed_while_it_builds_leaves_only_whole_versions(
     assert publish_small_files(models).number == numbers[-1] + 1
     assert assert_only_whole_versions(models) == [*numbers, numbers[-1] + 1]
     assert not list(models.glob(".tmp-*"))
+
+
+def test_the_model_directory_may_stand_on_either_side_of_the_command(models: Path, capsys: Capture) -> None:
+    publish_small_files(models)
+    assert main(["--models", str(models), "list"]) == 0
+    before = capsys.readouterr().out
+    assert main(["list", "--models", str(models)]) == 0
+    assert capsys.readouterr().out == before
+    assert len(before.splitlines()) == 2
