@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.multiprocess import mark_process_dead
 
-from service.metrics import CONFIDENCES, Metrics
+from service.metrics import CONFIDENCES, BatchHistogram, Metrics
 from tests.conftest import REPOSITORY
 
 WORKER = """
@@ -139,3 +140,24 @@ def test_counts_add_up_over_workers_and_outlive_them(tmp_path: Path) -> None:
                 ]
                 assert {file.name for file in tmp_path.iterdir()} == files
     assert shared(tmp_path) == ["digits_batch_size_sum 74.0", f"{counted} 37.0"]
+
+
+def test_a_batch_counts_as_its_values_one_by_one() -> None:
+    amounts = np.concatenate([np.random.default_rng(0).random(500), CONFIDENCES, [0.0]]).astype(np.float32)
+    registries = CollectorRegistry(), CollectorRegistry()
+    whole = BatchHistogram("x", "x", buckets=CONFIDENCES, registry=registries[0])
+    single = Histogram("x", "x", buckets=CONFIDENCES, registry=registries[1])
+    whole.observe_all(amounts)
+    for amount in amounts.tolist():
+        single.observe(amount)
+    batch, one_by_one = (
+        {
+            (sample.name, *sample.labels.values()): sample.value
+            for family in registry.collect()
+            for sample in family.samples
+        }
+        for registry in registries
+    )
+    assert batch.pop(("x_created",))
+    assert one_by_one.pop(("x_created",))
+    assert batch == pytest.approx(one_by_one, rel=1e-12)
