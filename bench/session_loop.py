@@ -16,8 +16,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
-from training import augment, dataset, loop
+from training import dataset, loop, optimise
 from training.dataset import Part
+from training.lessons import Lessons, stream
 from training.recipe import Recipe
 
 ROUNDS = 15
@@ -26,7 +27,7 @@ tf1 = tf.compat.v1
 
 def main() -> None:
     """Print milliseconds a step of both loops, and their ratio."""
-    recipe = Recipe.load("notebook", ["evaluate_every=1000"])
+    recipe = Recipe.load("notebook", ["evaluate_every=500", "print_every=500"])
     training = dataset.load(Path(os.environ.get("DIGITS_DATA", "data/mnist"))).training
     loops = {"one graph call": graph_call(recipe, training), "session.run": session(recipe, training)}
     for name, run in loops.items():
@@ -48,15 +49,12 @@ def timed(run: Callable[[], None], steps: int) -> float:
 
 def graph_call(recipe: Recipe, training: Part) -> Callable[[], None]:
     """Our loop: `evaluate_every` steps in one compiled call."""
-    state = loop.start(recipe)
-    advance = loop.compile_steps(recipe)
-    images, labels = tf.constant(training.images), tf.constant(training.labels)
+    state = optimise.start(recipe)
+    advance, lessons = loop.compile_steps(recipe), Lessons(recipe, training)
 
     def run() -> None:
         nonlocal state
-        order = loop.batches(recipe, len(training), 0)
-        draws = augment.draw(recipe, order.shape, (recipe.seed, 0))
-        state, scores = advance(state, images, labels, tf.constant(order), draws)
+        state, scores = advance(state, lessons.at(0))
         scores[0].numpy()
 
     return run
@@ -64,6 +62,8 @@ def graph_call(recipe: Recipe, training: Part) -> Callable[[], None]:
 
 def session(recipe: Recipe, training: Part) -> Callable[[], None]:
     """The rival: two `session.run` calls a step, batches fed from memory as float32."""
+    ((_, order),) = stream(recipe, len(training), 0)
+    batches = order.reshape(-1, recipe.batch_size)
     pixels = training.images.reshape(-1, 784).astype(np.float32) / 255
     targets = np.eye(10, dtype=np.float32)[training.labels]
     with tf.Graph().as_default():
@@ -80,7 +80,7 @@ def session(recipe: Recipe, training: Part) -> Callable[[], None]:
         open_session.run(tf1.global_variables_initializer())
 
     def run() -> None:
-        for batch in loop.batches(recipe, len(training), 0):
+        for batch in batches:
             fed = {images: pixels[batch], labels: targets[batch]}
             open_session.run(step, fed)
             open_session.run([right, entropy], fed)

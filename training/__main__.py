@@ -2,6 +2,8 @@
 
 python -m training train --recipe best
 python -m training train --recipe notebook --set layers=300,100 --set learning_rate=0.01
+python -m training train --recipe best --seeds 0..4
+python -m training train --resume runs/A
 python -m training compare runs/A runs/B
 python -m training list | evaluate N | retire N
 """
@@ -14,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from training.commands import COMMANDS
+from training.commands import COMMANDS, seeds
 from training.errors import TrainingError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -47,12 +49,14 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="run a recipe and publish the result")
-    train.add_argument("--recipe", default="best", help="a name in training/recipes, or a .toml file (%(default)s)")
+    train.add_argument("--recipe", help="a name in training/recipes, or a .toml file (best)")
     train.add_argument("--seed", help="short for --set seed=SEED")
+    train.add_argument("--seeds", type=seeds, metavar="0..4", help="train several, publish the best on validation")
+    train.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was broken off")
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the recipe")
     train.add_argument("--runs", type=Path, default=Path("runs"), help="where the run's directory goes (%(default)s)")
     train.add_argument("--force", action="store_true", help="publish even if worse than the version in place")
-    _add_data(train)
+    _add_assessment(train)
 
     compare = commands.add_parser("compare", help="print finished runs side by side and overlay their curves")
     compare.add_argument("paths", type=Path, nargs="+", metavar="RUN")
@@ -61,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="the versions, published and retired")
     evaluate = commands.add_parser("evaluate", help="measure a version as it is on disk")
     evaluate.add_argument("number", type=int, metavar="N")
-    _add_data(evaluate)
+    _add_assessment(evaluate)
     retire = commands.add_parser("retire", help="take a version out of service: a rollback to the one before")
     retire.add_argument("number", type=int, metavar="N")
     for command in commands.choices.values():
@@ -71,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_models(parser: argparse.ArgumentParser, default: Path | str) -> None:
     parser.add_argument("--models", type=Path, default=default, help="the model directory (models/digits)")
+
+
+def _add_assessment(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    beside = "recipe to train for the robustness table's other column, or none (%(default)s)"
+    parser.add_argument("--beside", default="notebook", metavar="RECIPE", help=beside)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ from training.recipe import Recipe
 _SIDE = 28
 _CENTRE = (_SIDE - 1) / 2
 _VARIANCE_LEFT_OUT = 1e-3
+_AT_ONCE = 1000  # images: few enough for the caches
 
 
 def distorts(recipe: Recipe) -> bool:
@@ -52,6 +53,21 @@ def draw(recipe: Recipe, shape: tuple[int, ...], key: tuple[int, int]) -> Draws:
         tf.random.stateless_uniform([*shape, 6], affine, -1.0, 1.0),
         tf.random.stateless_normal([*shape, 2, rank], elastic),
     )
+
+
+def copy(images: npt.NDArray[np.uint8], recipe: Recipe, key: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """A distorted copy of images uint8 [N, 28, 28]: each with a draw of its own; the same key, the same copy."""
+    if not distorts(recipe):
+        return images
+    draws = draw(recipe, (len(images),), key)
+    slices = [slice(start, start + _AT_ONCE) for start in range(0, len(images), _AT_ONCE)]
+    pieces = [_rounded(images[part], Draws(*(values[part] for values in draws)), recipe) for part in slices]
+    return np.concatenate(pieces)
+
+
+@tf.function(jit_compile=True, reduce_retracing=True)
+def _rounded(images: Tensor, draws: Draws, recipe: Recipe) -> Tensor:
+    return tf.cast(distort(images, draws, recipe) + 0.5, tf.uint8)
 
 
 def distort(images: Tensor, draws: Draws, recipe: Recipe) -> Tensor:

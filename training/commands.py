@@ -4,34 +4,83 @@ TensorFlow takes seconds to import, so only the commands that compute import wha
 """
 
 import argparse
+import statistics
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from training import dataset, publish
 from training.errors import TrainingError
 from training.recipe import Recipe
 
+if TYPE_CHECKING:
+    from training.job import Outcome
+
 PICTURES = (".png", ".svg", ".pdf")
 
 
 def train(options: argparse.Namespace) -> None:
-    """Run a recipe and publish the result."""
+    """Run a recipe, or several seeds of it, or go on with a run; publish the result."""
     overrides = [*options.set, *([f"seed={options.seed}"] if options.seed is not None else [])]
-    recipe = Recipe.load(options.recipe, overrides)
+    if options.resume and (overrides or options.recipe or options.seeds):
+        raise TrainingError("--resume takes the recipe and the seed of the run; no --recipe, --set, --seed or --seeds")
+    if options.seeds and options.seed is not None:
+        raise TrainingError("--seed and --seeds exclude each other")
+    recipe = Recipe.load(options.recipe or "best", overrides)
+    yardstick = _yardstick(options)
     data = dataset.load(options.data, any_data=options.any_data)
-    from training import job  # noqa: PLC0415
+    from training.job import Job  # noqa: PLC0415
 
-    outcome = job.train(recipe, data, models=options.models, runs=options.runs, force=options.force)
+    job = Job(data, options.models, options.runs, _cache(options), yardstick, options.force)
+    if options.seeds:
+        outcomes, outcome = job.train_seeds(recipe, options.seeds)
+        for line in columns(_seeds(options.seeds, outcomes)):
+            print(line)
+    else:
+        outcome = job.resume(options.resume) if options.resume else job.train(recipe)
     if outcome.version:
         print(f"published {outcome.version.path}: {_figures(outcome.version.manifest['metrics'])}")
     else:
         print(outcome.refused)
 
 
+def seeds(text: str) -> range:
+    """The seeds that `0..4` names, or `3` alone.
+
+    Raises:
+        ValueError: the text names none.
+    """
+    first, _, last = text.partition("..")
+    named = range(int(first), int(last or first) + 1)
+    if not named or named[0] < 0:
+        raise ValueError(text)
+    return named
+
+
+def _seeds(seeds: range, outcomes: Sequence["Outcome"]) -> list[list[str]]:
+    """What each seed reached, then mean and standard deviation."""
+    names = ["test_accuracy", "test_accuracy_first_half", "test_accuracy_second_half", "validation_accuracy"]
+    names += ["test_accuracy_certain", "test_ece", "test_cross_entropy"]
+    minutes = [outcome.seconds / 60 for outcome in outcomes]
+    figures = {name: [outcome.metrics[name] for outcome in outcomes] for name in names}
+    spread = statistics.stdev if len(outcomes) > 1 else lambda _: 0.0
+
+    def shown(name: str, value: float) -> str:
+        return f"{value:.5f}" if name == "test_cross_entropy" else f"{value:.3%}"
+
+    table = [["seed", *names, "minutes"]]
+    for index, seed in enumerate(seeds):
+        table.append([str(seed), *(shown(name, figures[name][index]) for name in names), f"{minutes[index]:.1f}"])
+    for word, summary in (("mean", statistics.fmean), ("spread", spread)):
+        table.append([word, *(shown(name, summary(figures[name])) for name in names), f"{summary(minutes):.1f}"])
+    return table
+
+
 def compare(options: argparse.Namespace) -> None:
     """Print finished runs side by side and overlay their curves."""
     if options.out.suffix not in PICTURES:
         raise TrainingError(f"--out is {options.out}; allowed are files that end in {', '.join(PICTURES)}")
-    from training import history, report  # noqa: PLC0415
+    from training import history, plots  # noqa: PLC0415
 
     runs = [history.read(path) for path in options.paths]
     recipes = [run.summary["recipe"] for run in runs]
@@ -43,7 +92,7 @@ def compare(options: argparse.Namespace) -> None:
     for line in columns([[key, *values] for key, values in lines.items()]):
         print(line)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    report.overlay(runs, options.out)
+    plots.overlay(runs, options.out)
     print(f"curves: {options.out}")
 
 
@@ -64,19 +113,23 @@ def list_versions(options: argparse.Namespace) -> None:
 
 
 def evaluate_version(options: argparse.Namespace) -> None:
-    """Measure a version from its files on the test part, and print what its manifest says beside it."""
+    """Put all questions to a version as it is on disk, and print its manifest's figures beside those measured."""
     version = publish.get(options.models, options.number)
-    test = dataset.load(options.data, any_data=options.any_data).test
-    from training import evaluate, export  # noqa: PLC0415
+    yardstick = _yardstick(options)
+    data = dataset.load(options.data, any_data=options.any_data)
+    from training import assess, export  # noqa: PLC0415
 
-    planned = (version.path / export.PLAN).exists()
-    answers = (export.hold_against_each_other if planned else export.answers)(version.path, test.images)
+    if (version.path / export.PLAN).exists():
+        export.hold_against_each_other(version.path, data.test.images)
+    answer = export.loaded(version.path)
+    assessment = assess.assess(answer, data, version.uncertain_below, _cache(options), yardstick)
     stated = version.manifest.get("metrics", {})
     table = [["figure", "measured", "manifest"]]
-    for name, value in evaluate.measure(answers, test.labels).as_dict("test").items():
+    for name, value in assessment.figures().items():
         table.append([name, f"{value:.6f}", f"{stated[name]:.6f}" if name in stated else "?"])
-    for line in columns(table):
-        print(line)
+    for title, rows in ({"": table} | assessment.tables()).items():
+        for line in [title, *columns(rows), ""][not title :]:
+            print(line)
 
 
 def retire(options: argparse.Namespace) -> None:
@@ -99,6 +152,14 @@ def columns(table: Sequence[Sequence[str]]) -> list[str]:
     """The rows of a table as lines, each column as wide as its widest cell."""
     widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
+def _cache(options: argparse.Namespace) -> Path:
+    return Path(options.data) / "probes"
+
+
+def _yardstick(options: argparse.Namespace) -> Recipe | None:
+    return None if options.beside == "none" else Recipe.load(options.beside)
 
 
 def _figures(metrics: dict[str, float]) -> str:

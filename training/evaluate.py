@@ -5,10 +5,11 @@ cross-entropy is in nats per image.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 Floats = npt.NDArray[np.floating[Any]]
 Labels = npt.NDArray[np.uint8]
@@ -57,11 +58,37 @@ def expected_calibration_error(probabilities: Floats, labels: Labels) -> float:
 
     Guo et al., "On calibration of modern neural networks" (ICML 2017), section 2.
     """
+    bins = reliability(probabilities, labels)
+    return sum(one.images * abs(one.confidence - one.accuracy) for one in bins) / len(labels)
+
+
+class Bin(NamedTuple):
+    """The answers of one of the equal bins of confidence: how many, how sure on average, how often right."""
+
+    images: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(probabilities: Floats, labels: Labels) -> list[Bin]:
+    """The bins behind the calibration error, lowest confidence first; an empty bin is left out."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, confidence - right, minlength=CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(labels))
+    places = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    groups = [places == place for place in np.unique(places)]
+    return [Bin(int(group.sum()), float(confidence[group].mean()), float(right[group].mean())) for group in groups]
+
+
+def interval(right: int, images: int) -> tuple[float, float]:
+    """The 95 % interval of an accuracy, after Wilson (1927)."""
+    found = stats.binomtest(right, images).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def separation(digits: Floats, others: Floats) -> float:
+    """AUROC: the chance that a digit's score [N] is above that of an image that is none [M]; a tie is half."""
+    ranks = stats.rankdata(np.concatenate([digits, others]))[: len(digits)]
+    return float((ranks.mean() - (len(digits) + 1) / 2) / len(others))
 
 
 def confusion(probabilities: Floats, labels: Labels) -> npt.NDArray[np.int64]:

@@ -4,6 +4,7 @@ The SavedModel's `serving_default` takes `images` uint8 [N, 28, 28] and gives `p
 float32 [N, 10]; the plan is the same graph for LiteRT.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +42,11 @@ class _Network(tf.Module):  # type: ignore[misc]
     def __init__(self, parameters: Parameters, activation: str) -> None:
         super().__init__()
         self.layers = [Layer(tf.Variable(weights), tf.Variable(biases)) for weights, biases in parameters]
-        self.activation = activation
+        self._activation = activation
 
     @tf.function(input_signature=[tf.TensorSpec([None, 28, 28], tf.uint8, name="images")])
     def serve(self, images: Tensor) -> dict[str, Tensor]:
-        logits = network.logits(tuple(self.layers), network.as_pixels(images), self.activation)
+        logits = network.logits(tuple(self.layers), network.as_pixels(images), self._activation)
         return {"probabilities": tf.nn.softmax(logits)}
 
 
@@ -67,10 +68,19 @@ def export(parameters: Parameters, activation: str, temperature: float, director
     (directory / PLAN).write_bytes(converter.convert())
 
 
+def loaded(directory: Path) -> Callable[[Images], Probabilities]:
+    """The SavedModel in `directory`, as a function from images uint8 [N, 28, 28] to its answers."""
+    model = tf.saved_model.load(str(directory))  # holds the variables
+
+    def answer(images: Images) -> Probabilities:
+        return np.asarray(model.signatures["serving_default"](images=tf.constant(images))["probabilities"])
+
+    return answer
+
+
 def answers(directory: Path, images: Images) -> Probabilities:
     """What the SavedModel in `directory` answers: float32 [N, 10]."""
-    serve = tf.saved_model.load(str(directory)).signatures["serving_default"]
-    return np.asarray(serve(images=tf.constant(images))["probabilities"])
+    return loaded(directory)(images)
 
 
 def plan_answers(directory: Path, images: Images) -> Probabilities:

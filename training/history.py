@@ -1,6 +1,7 @@
 """A run's directory: `runs/<time>-<recipe>/`, filled while the run goes on.
 
 recipe.toml   the resolved recipe: `--recipe THIS_FILE` runs it again
+*.npz         the state of each teacher and of the network, for `--resume`
 history.csv   one line per evaluation
 events...     the same for TensorBoard
 run.json      how it ended: written last, so a run without it did not finish
@@ -45,14 +46,35 @@ class Run:
 class Recorder:
     """Writes a run's directory, row by row. A context manager: the end closes its files, however it comes."""
 
-    def __init__(self, runs: Path, recipe: Recipe) -> None:
-        self.path = _fresh_directory(runs, f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
-        self.rows: list[Row] = []
-        (self.path / "recipe.toml").write_text(recipe.as_toml())
-        self._history = (self.path / "history.csv").open("w", newline="", buffering=1)
+    def __init__(self, path: Path, rows: Sequence[Row]) -> None:
+        """Write into `path`, which exists; `rows` are those that the history has already."""
+        self.path, self.rows = path, list(rows)
+        unfinished = path / "history.csv.part"
+        with unfinished.open("w", newline="") as file:
+            csv.writer(file).writerows([COLUMNS, *map(_cells, rows)])
+        unfinished.replace(path / "history.csv")
+        self._history = (path / "history.csv").open("a", newline="", buffering=1)
         self._table = csv.writer(self._history)
-        self._table.writerow(COLUMNS)
-        self._events = tf.summary.create_file_writer(str(self.path))
+        self._events = tf.summary.create_file_writer(str(path))
+
+    @classmethod
+    def begin(cls, runs: Path, recipe: Recipe) -> Self:
+        """A new directory in `runs`, with the recipe in it."""
+        path = _fresh_directory(runs, f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
+        (path / "recipe.toml").write_text(recipe.as_toml())
+        return cls(path, [])
+
+    @classmethod
+    def reopen(cls, path: Path, iteration: int) -> Self:
+        """A run's directory, to go on from an iteration; later rows are dropped.
+
+        Raises:
+            RunError: its history cannot be read.
+        """
+        try:
+            return cls(path, [row for row in _rows(path) if row.iteration <= iteration])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path} cannot be resumed ({error})") from None
 
     def add(self, row: Row) -> None:
         """Append one row to the history and to TensorBoard's events."""
@@ -84,11 +106,15 @@ def read(path: Path) -> Run:
     try:
         summary = json.loads((path / "run.json").read_text())
         summary["recipe"]["name"], summary["metrics"]["test_accuracy"], summary["seconds"]
-        with (path / "history.csv").open(newline="") as file:
-            rows = tuple(_row(line) for line in csv.DictReader(file))
+        rows = tuple(_rows(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is not the directory of a finished run ({error})") from None
     return Run(path, rows, summary)
+
+
+def _rows(path: Path) -> list[Row]:
+    with (path / "history.csv").open(newline="") as file:
+        return [_row(line) for line in csv.DictReader(file)]
 
 
 def _fresh_directory(runs: Path, name: str) -> Path:

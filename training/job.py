@@ -1,15 +1,14 @@
-"""The job from end to end: train, evaluate, export, report, publish.
+"""The job from end to end: teach, train, evaluate, export, assess, report, publish.
 
-data -> loop.train -> validation: temperature, threshold -> SavedModel + plan -> test: figures
-     -> report -> gate -> models/digits/N
+data -> teachers -> loop.train -> validation: temperature, threshold -> SavedModel + plan
+     -> test: assessment -> report -> gate -> models/digits/N
 """
 
-import platform
+import dataclasses
+import json
 import shutil
-import subprocess
 import time
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -17,55 +16,152 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from training import evaluate, export, loop, network, publish, report
+from training import (
+    assess,
+    checkpoint,
+    evaluate,
+    export,
+    loop,
+    network,
+    optimise,
+    plots,
+    provenance,
+    publish,
+    report,
+    teacher,
+)
+from training.assess import Assessment
 from training.dataset import Dataset, Part
-from training.history import Recorder
+from training.history import Recorder, RunError
 from training.loop import Row
 from training.network import Parameters
 from training.publish import GateRefused, Version
 from training.recipe import Recipe
 
 NAME = "digits"
-PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert")
-REPORT = ("card.md", "accuracy.png", "cross_entropy.png", "confusion.png", "samples.png", "history.csv", "recipe.toml")
+STATE = "student.npz"
+REPORT = (report.CARD, report.PAGE, *report.PICTURES, "assessment.json", "history.csv", "recipe.toml")
 HEADER = f"{'iteration':>9} {'accuracy':>9} {'cross-entropy':>13}   {'training':>9} {'validation':>10}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where the run is, and the version it published or why it did not."""
+    """Where the run is, what it reached, and the version it published or why it did not."""
 
     run: Path
-    version: Version | None
-    refused: GateRefused | None
+    metrics: dict[str, float]
+    seconds: float
+    version: Version | None = None
+    refused: GateRefused | None = None
 
 
-def train(recipe: Recipe, data: Dataset, *, models: Path, runs: Path, force: bool = False) -> Outcome:
-    """Run a recipe to its end and publish the result if it passes the gate, or in any case with `force`."""
-    with Recorder(runs, recipe) as recorder:
+@dataclass(frozen=True)
+class Job:
+    """What all runs of a job have in common.
+
+    `yardstick` is a recipe to compare with under hardship; `force` publishes in spite of the gate.
+    """
+
+    data: Dataset
+    models: Path
+    runs: Path
+    cache: Path
+    yardstick: Recipe | None = None
+    force: bool = False
+
+    def train(self, recipe: Recipe) -> Outcome:
+        """Run a recipe to its end and publish the result if it passes the gate."""
+        with Recorder.begin(self.runs, recipe) as recorder:
+            return self._run(recipe, recorder, publishing=True)
+
+    def resume(self, run: Path) -> Outcome:
+        """Go on with a run from its last checkpoint, as if it had never been broken off, and publish the result.
+
+        Raises:
+            RunError: the directory is not that of a run.
+        """
+        if not (run / "recipe.toml").exists():
+            raise RunError(f"{run} is not the directory of a run: it has no recipe.toml")
+        recipe = Recipe.load(str(run / "recipe.toml"))
+        saved, done = run / STATE, 0
+        if saved.exists():
+            done = int(checkpoint.load(saved, optimise.start(recipe)).iteration)
+        with Recorder.reopen(run, done) as recorder:
+            return self._run(recipe, recorder, publishing=True)
+
+    def train_seeds(self, recipe: Recipe, seeds: range) -> tuple[list[Outcome], Outcome]:
+        """Run a recipe with each seed, and publish the run that does best on the validation part.
+
+        Returns:
+            What each seed reached, and the outcome of the one that was to be published.
+        """
+        outcomes = []
+        for seed in seeds:
+            seeded = dataclasses.replace(recipe, seed=seed)
+            with Recorder.begin(self.runs, seeded) as recorder:
+                outcomes.append(self._run(seeded, recorder, publishing=False))
+        best = max(outcomes, key=lambda outcome: _merit(outcome.metrics))
+        return outcomes, self.resume(best.run)
+
+    def _run(self, recipe: Recipe, recorder: Recorder, *, publishing: bool) -> Outcome:
         began = time.monotonic()
-        parameters = _train_with_progress(recipe, data, recorder)
+        print(f"{recipe.name}, seed {recipe.seed}: {recipe.parameters} parameters; run in {recorder.path}")
+        parameters = _train_with_progress(recipe, self.data, recorder)
         seconds = round(time.monotonic() - began, 1)
-        words = _verdict(recipe, data, parameters)
-        print(words)
-        _write_pictures(recorder, recipe, data)
-        with publish.staging(models) as directory:
-            manifest, answers = _build(recipe, data, parameters, directory)
-            report.confusion(evaluate.confusion(answers, data.test.labels), recorder.path / "confusion.png")
-            (recorder.path / "card.md").write_text(report.card(manifest, words))
+        with publish.staging(self.models) as directory:
+            manifest, assessment = self._build(recipe, parameters, directory)
+            words = _verdict(recipe, self.data, parameters)
+            print(words)
+            _draw(recorder, recipe, self.data, parameters, assessment)
+            _write(recorder.path, report.card(manifest, assessment, words), assessment)
             _copy_report(recorder.path, directory / "report")
-            summary = {"recipe": recipe.as_dict(), "seconds": seconds, "metrics": manifest["metrics"], "words": words}
-            recorder.finish(summary)
-            return _publish(recorder.path, models, directory, manifest, force=force)
+            metrics = manifest["metrics"]
+            recorder.finish({"recipe": recipe.as_dict(), "seconds": seconds, "metrics": metrics, "words": words})
+            outcome = Outcome(recorder.path, metrics, seconds)
+            return self._publish(outcome, directory, manifest) if publishing else outcome
+
+    def _publish(self, outcome: Outcome, directory: Path, manifest: dict[str, Any]) -> Outcome:
+        try:
+            if not self.force:
+                publish.check_gate(self.models, outcome.metrics["test_accuracy"])
+        except GateRefused as refusal:
+            return dataclasses.replace(outcome, refused=refusal)
+        return dataclasses.replace(outcome, version=publish.publish(self.models, directory, manifest))
+
+    def _build(self, recipe: Recipe, parameters: Parameters, directory: Path) -> tuple[dict[str, Any], Assessment]:
+        """Export into `directory` and measure what was exported: the manifest, but for its files, and all the rest."""
+        data = self.data
+        temperature = evaluate.fit_temperature(_logits(recipe, parameters, data.validation), data.validation.labels)
+        export.export(parameters, recipe.activation, temperature, directory)
+        answers = export.hold_against_each_other(directory, data.test.images)
+        answer = export.loaded(directory)
+        on_validation = answer(data.validation.images)
+        threshold = evaluate.uncertain_below(on_validation)
+        assessment = assess.assess(answer, data, threshold, self.cache, self.yardstick)
+        manifest = {
+            "name": NAME,
+            "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "recipe": recipe.as_dict(),
+            "seed": recipe.seed,
+            "code_revision": provenance.revision(),
+            "packages": provenance.packages(),
+            "dataset": {
+                "name": data.name,
+                "images": {part: len(getattr(data, part)) for part in ("training", "validation", "test")},
+                "files": [asdict(file) for file in data.files],
+            },
+            "parameters": network.count(parameters),
+            "metrics": assessment.figures()
+            | evaluate.measure(on_validation, data.validation.labels).as_dict("validation"),
+            "temperature": temperature,
+            "thresholds": {"confidence": threshold},
+            "reference": evaluate.reference(answers),
+        }
+        return manifest, assessment
 
 
-def _publish(run: Path, models: Path, directory: Path, manifest: dict[str, Any], *, force: bool) -> Outcome:
-    try:
-        if not force:
-            publish.check_gate(models, manifest["metrics"]["test_accuracy"])
-    except GateRefused as refusal:
-        return Outcome(run, None, refusal)
-    return Outcome(run, publish.publish(models, directory, manifest), None)
+def _merit(metrics: dict[str, float]) -> tuple[float, float]:
+    return metrics["validation_accuracy"], -metrics["validation_cross_entropy"]
 
 
 def _verdict(recipe: Recipe, data: Dataset, parameters: Parameters) -> str:
@@ -75,10 +171,11 @@ def _verdict(recipe: Recipe, data: Dataset, parameters: Parameters) -> str:
 
 
 def _train_with_progress(recipe: Recipe, data: Dataset, recorder: Recorder) -> Parameters:
-    print(f"{recipe.name}, seed {recipe.seed}: {recipe.parameters} parameters; run in {recorder.path}")
+    teachers = teacher.committee(recipe, data, recorder.path)
     print(f"accuracy and cross-entropy (summed) are of the {len(data.test)} test images")
     print(HEADER)
-    with tqdm(total=recipe.iterations, unit="it", leave=False, disable=None) as bar:
+    done = recorder.rows[-1].iteration if recorder.rows else 0
+    with tqdm(total=recipe.iterations, initial=done, unit="it", leave=False, disable=None) as bar:
 
         def observe(row: Row) -> None:
             recorder.add(row)
@@ -86,7 +183,7 @@ def _train_with_progress(recipe: Recipe, data: Dataset, recorder: Recorder) -> P
             if row.iteration % recipe.print_every == 0 or row.iteration == recipe.iterations:
                 bar.write(_line(row, len(data.test)))
 
-        return loop.train(recipe, data, observe)
+        return loop.train(recipe, data, observe, teacher=teachers, saved=recorder.path / STATE)
 
 
 def _line(row: Row, images: int) -> str:
@@ -96,71 +193,33 @@ def _line(row: Row, images: int) -> str:
     )
 
 
-def _build(
-    recipe: Recipe, data: Dataset, parameters: Parameters, directory: Path
-) -> tuple[dict[str, Any], export.Probabilities]:
-    """Export into `directory` and measure what was exported: the manifest, but for its files; the test answers."""
-    temperature = evaluate.fit_temperature(_logits(recipe, parameters, data.validation), data.validation.labels)
-    export.export(parameters, recipe.activation, temperature, directory)
-    answers = export.hold_against_each_other(directory, data.test.images)
-    on_validation = export.answers(directory, data.validation.images)
-    manifest = {
-        "name": NAME,
-        "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "recipe": recipe.as_dict(),
-        "seed": recipe.seed,
-        "code_revision": _revision(),
-        "packages": {"python": platform.python_version()} | {name: _installed(name) for name in PACKAGES},
-        "dataset": {
-            "name": data.name,
-            "images": {part: len(getattr(data, part)) for part in ("training", "validation", "test")},
-            "files": [asdict(file) for file in data.files],
-        },
-        "parameters": network.count(parameters),
-        "metrics": evaluate.measure(answers, data.test.labels).as_dict("test")
-        | evaluate.measure(on_validation, data.validation.labels).as_dict("validation"),
-        "temperature": temperature,
-        "thresholds": {"confidence": evaluate.uncertain_below(on_validation)},
-        "reference": evaluate.reference(answers),
-    }
-    return manifest, answers
-
-
 def _logits(recipe: Recipe, parameters: Parameters, part: Part) -> evaluate.Floats:
     pixels = network.as_pixels(tf.constant(part.images))
     return np.asarray(network.logits(parameters, pixels, recipe.activation))
 
 
-def _write_pictures(recorder: Recorder, recipe: Recipe, data: Dataset) -> None:
-    report.samples(data.training, recipe, recorder.path / "samples.png")
+def _draw(recorder: Recorder, recipe: Recipe, data: Dataset, parameters: Parameters, assessment: Assessment) -> None:
+    """The pictures of the report, into the run's directory."""
+    run = recorder.path
+    plots.samples(data.training, recipe, run / "samples.png")
     for score in ("accuracy", "cross_entropy"):
-        report.curves(recorder.rows, score, recorder.path / f"{score}.png")
+        plots.curves(recorder.rows, score, run / f"{score}.png")
+    plots.confusion(evaluate.confusion(assessment.answers, data.test.labels), run / "confusion.png")
+    plots.reliability(assessment.reliability, run / "reliability.png")
+    given = assessment.answers.argmax(axis=1)
+    wrong = given != data.test.labels
+    plots.mistakes(data.test.images[wrong], data.test.labels[wrong], given[wrong], run / "mistakes.png")
+    plots.weights(np.asarray(parameters[0].weights), run / "weights.png")
+
+
+def _write(run: Path, card: str, assessment: Assessment) -> None:
+    """The words of the report, into the run's directory."""
+    (run / "assessment.json").write_text(json.dumps(assessment.tables(), indent=2) + "\n")
+    (run / report.CARD).write_text(card)
+    (run / report.PAGE).write_text(report.page(card))
 
 
 def _copy_report(run: Path, report_directory: Path) -> None:
     report_directory.mkdir()
     for name in REPORT:
         shutil.copyfile(run / name, report_directory / name)
-
-
-def _installed(package: str) -> str:
-    """The package's version; TensorFlow's goes by one of two names."""
-    names = (package, f"{package}-cpu") if package == "tensorflow" else (package,)
-    for name in names:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return "unknown"
-
-
-def _revision() -> str:
-    """The commit that the code is at, with `+` if files were changed since; "unknown" outside of git."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        code = ["status", "--porcelain", "--", "."]
-        changed = subprocess.run([*git, *code], capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{head}+" if changed else head

@@ -23,7 +23,7 @@ class Layer(NamedTuple):
 
 Parameters = tuple[Layer, ...]
 
-ACTIVATIONS = {"sigmoid": tf.nn.sigmoid, "relu": tf.nn.relu, "gelu": tf.nn.gelu}
+ACTIVATIONS = {"sigmoid": tf.nn.sigmoid, "relu": tf.nn.relu, "gelu": tf.nn.gelu, "silu": tf.nn.silu}
 
 
 def initial(recipe: Recipe) -> Parameters:

@@ -57,6 +57,13 @@ class Version:
         accuracy = metrics.get("test_accuracy") if isinstance(metrics, dict) else None
         return float(accuracy) if isinstance(accuracy, float | int) else None
 
+    @property
+    def uncertain_below(self) -> float:
+        """Answers of a lower confidence are uncertain; 0 if the manifest sets no threshold."""
+        thresholds = self.manifest.get("thresholds")
+        threshold = thresholds.get("confidence") if isinstance(thresholds, dict) else None
+        return float(threshold) if isinstance(threshold, float | int) else 0.0
+
 
 def versions(models: Path) -> list[Version]:
     """All versions in `models`, retired ones too, lowest number first."""

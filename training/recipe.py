@@ -69,18 +69,25 @@ def _key(rule: Rule) -> Any:
 class Recipe:
     """What decides a run. Units are in the comments; the order is that of the TOML files."""
 
-    name: str
+    name: str  # of the file, unless that gives one: the file that a run keeps does
     seed: int = _whole(0)
 
     layers: tuple[int, ...] = _sizes(8)  # hidden layers: 784 comes before them, 10 after
-    activation: str = _one_of("sigmoid", "relu", "gelu")
+    activation: str = _one_of("sigmoid", "relu", "gelu", "silu")
     initialisation: str = _one_of("truncated_normal", "he")  # he: standard deviation sqrt(2 / inputs)
     initial_stddev: float = _real(0, 10)  # of truncated_normal
 
+    teachers: tuple[int, ...] = _sizes(8)  # a convolutional network of this width each; none: labels
+    teacher_epochs: int = _whole(1, 1000)
+    softness: float = _real(0.1, 100)  # temperature of the answers aimed at, and of those given
+    copies: int = _whole(0, 10_000)  # distorted copies of the training part, over and over; 0: always new ones
+    strangers: int = _whole(0, 10_000)  # images a batch, beside its digits, that are no digits
+    strangers_weight: float = _real(0, 1000)  # of one of them in the loss, where a digit has 1
+
     loss_reduction: str = _one_of("sum", "mean")  # of the cross-entropy over a batch
-    optimiser: str = _one_of("gradient_descent", "adamw")
+    optimiser: str = _one_of("gradient_descent", "adamw", "muon")
     learning_rate: float = _real(1e-9, 100)
-    weight_decay: float = _real(0, 1)  # decoupled; adamw only
+    weight_decay: float = _real(0, 1)  # decoupled; not of gradient_descent
     schedule: str = _one_of("constant", "cosine")
     warm_up: int = _whole(0)  # iterations
     averaging: float = _real(0, 0.99999)  # decay of the averaged weights; 0: none
@@ -126,13 +133,12 @@ class Recipe:
             if not equals:
                 raise RecipeError("--set", override, "KEY=VALUE")
             values[key] = _parse(key, text, rules)
-        if unknown := sorted(values.keys() - rules.keys()):
+        if unknown := sorted(values.keys() - rules.keys() - {"name"}):
             raise RecipeError(unknown[0], values[unknown[0]], f"only these keys: {', '.join(rules)}")
         if missing := [key for key in rules if key not in values]:
             raise RecipeError(missing[0], None, f"{rules[missing[0]].allowed} (the key is missing in {path.name})")
-        if isinstance(values["layers"], list):
-            values["layers"] = tuple(values["layers"])
-        return cls(name=path.stem, **values)
+        lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+        return cls(**{"name": path.stem} | values | lists)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -146,12 +152,11 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe as plain values, `name` first."""
-        return asdict(self) | {"layers": list(self.layers)}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     def as_toml(self) -> str:
         """The resolved recipe as a file that `load` reads back."""
-        values = {key: value for key, value in self.as_dict().items() if key != "name"}
-        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.as_dict().items())
 
 
 def names_of_recipes() -> str:

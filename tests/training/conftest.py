@@ -17,7 +17,17 @@ from training.__main__ import main
 from training.dataset import Dataset
 
 DATA = Path(os.environ.get("DIGITS_DATA", REPOSITORY / "data" / "mnist"))
-SMALL = ("--recipe", "quick", "--set", "iterations=50", "--set", "evaluate_every=25", "--set", "print_every=25")
+SMALL: tuple[str, ...] = (
+    "--recipe",
+    "quick",
+    "--set",
+    "iterations=50",
+    "--set",
+    "evaluate_every=25",
+    "--set",
+    "print_every=25",
+)
+SMALL += ("--beside", "none")
 
 Process = subprocess.Popen[str]
 Start = Callable[..., Process]

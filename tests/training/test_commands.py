@@ -1,3 +1,4 @@
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -13,8 +14,11 @@ from training.dataset import Dataset
 from training.history import Recorder
 from training.loop import Row, Scores
 from training.recipe import Recipe
+from training.report import PICTURES
 
 Capture = pytest.CaptureFixture[str]
+
+WORDS = {"card.md", "index.html", "assessment.json", "history.csv", "recipe.toml"}
 
 
 def lines(capsys: Capture) -> list[list[str]]:
@@ -74,10 +78,12 @@ def test_evaluate_measures_the_files_and_shows_the_manifest_beside(
         ("2", {"test_accuracy": "0.500000", "test_cross_entropy": "1.250000"}),
         ("3", {"test_accuracy": "?", "test_cross_entropy": "?", "test_ece": "?"}),
     ):
-        assert main(["--models", str(models), "evaluate", number, "--data", str(DATA)]) == 0
-        header, *table = lines(capsys)
+        words = ["--models", str(models), "evaluate", number, "--beside", "none", "--data", str(DATA)]
+        assert main(words) == 0
+        header, *table = itertools.takewhile(bool, lines(capsys))
         assert header == ["figure", "measured", "manifest"]
-        assert {name: measured for name, measured, _ in table} == {name: f"{metrics[name]:.6f}" for name in names}
+        measured = {name: value for name, value, _ in table}
+        assert {name: measured[name] for name in names} == {name: f"{metrics[name]:.6f}" for name in names}
         assert {name: value for name, _, value in table if name in stated} == stated
 
 
@@ -85,7 +91,7 @@ def test_evaluate_measures_the_files_and_shows_the_manifest_beside(
 @pytest.mark.parametrize("lost", ["model.tflite", "saved_model.pb"])
 def test_evaluate_of_a_version_that_is_not_whole_is_no_traceback(lost: str, models: Path, capsys: Capture) -> None:
     (models / "1" / lost).unlink()
-    code = main(["--models", str(models), "evaluate", "1", "--data", str(DATA)])
+    code = main(["--models", str(models), "evaluate", "1", "--beside", "none", "--data", str(DATA)])
     captured = capsys.readouterr()
     if lost == "model.tflite" and code == 0:
         assert "test_accuracy" in captured.out
@@ -97,7 +103,7 @@ def test_evaluate_of_a_version_that_is_not_whole_is_no_traceback(lost: str, mode
 def record(runs: Path, word: str, accuracy: float) -> Path:
     """A finished run of three rows."""
     recipe = Recipe.load("quick", [word])
-    with Recorder(runs, recipe) as recorder:
+    with Recorder.begin(runs, recipe) as recorder:
         for step in (100, 200, 300):
             scores = Scores(accuracy, 1 - accuracy)
             recorder.add(Row(step, scores, scores, scores))
@@ -164,17 +170,23 @@ def test_the_run_directory_has_all_that_a_person_would_want(trained: Trained, mn
     assert summary["metrics"] == manifest["metrics"]
     assert summary["recipe"] == manifest["recipe"]
     assert len(mnist.test) == 10_000
-    for name, width in (("accuracy", 1000), ("cross_entropy", 500), ("confusion", 500), ("samples", 500)):
+    for name, width in (
+        ("accuracy", 1000),
+        ("cross_entropy", 500),
+        ("confusion", 500),
+        ("samples", 500),
+        ("weights", 500),
+        ("mistakes", 500),
+        ("reliability", 500),
+    ):
         with Image.open(trained.run / f"{name}.png") as image:
             image.load()
             assert image.format == "PNG"
             assert width < image.width < 3000
-            assert 300 < image.height < 2000
+            assert 300 < image.height < 50_000
             shades = np.asarray(image.convert("L"))
             assert shades.max() - shades.min() > 200
     report = trained.models / "1" / "report"
     for path in report.iterdir():
         assert path.read_bytes() == (trained.run / path.name).read_bytes()
-    assert {"card.md", "accuracy.png", "cross_entropy.png", "confusion.png", "history.csv"} <= {
-        path.name for path in report.iterdir()
-    }
+    assert {path.name for path in report.iterdir()} == {*PICTURES, *WORDS}

@@ -23,7 +23,7 @@ SUMMARY = {"recipe": {"name": "quick"}, "seconds": 1.5, "metrics": {"test_accura
 
 def record(runs: Path) -> Path:
     """The directory of a finished run."""
-    with Recorder(runs, Recipe.load("quick")) as recorder:
+    with Recorder.begin(runs, Recipe.load("quick")) as recorder:
         for row in ROWS:
             recorder.add(row)
         recorder.finish(SUMMARY)
@@ -40,7 +40,7 @@ def test_a_finished_run_reads_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_history_is_on_disk_while_the_run_goes_on_but_the_run_is_not_finished(tmp_path: Path) -> None:
-    with Recorder(tmp_path, Recipe.load("quick")) as recorder:
+    with Recorder.begin(tmp_path, Recipe.load("quick")) as recorder:
         for row in ROWS:
             recorder.add(row)
         with (recorder.path / "history.csv").open(newline="") as file:
@@ -71,9 +71,20 @@ def test_tensorboard_finds_the_same_scalars(tmp_path: Path) -> None:
 
 def test_the_resolved_recipe_runs_again(tmp_path: Path) -> None:
     recipe = Recipe.load("quick", ["layers=9", "seed=4"])
-    with Recorder(tmp_path, recipe) as recorder:
-        again = Recipe.load(str(recorder.path / "recipe.toml"))
-    assert again.as_dict() | {"name": "quick"} == recipe.as_dict()
+    with Recorder.begin(tmp_path, recipe) as recorder:
+        assert Recipe.load(str(recorder.path / "recipe.toml")) == recipe
+
+
+def test_a_run_reopened_has_the_rows_up_to_its_checkpoint_and_goes_on_from_there(tmp_path: Path) -> None:
+    path = record(tmp_path)
+    with Recorder.reopen(path, 50) as recorder:
+        assert recorder.rows == ROWS[:1]
+        recorder.add(ROWS[1])
+        recorder.finish(SUMMARY)
+    assert history.read(path).rows == tuple(ROWS)
+    (path / "history.csv").unlink()
+    with pytest.raises(RunError, match=str(path)):
+        Recorder.reopen(path, 50)
 
 
 def test_runs_of_the_same_second_have_directories_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

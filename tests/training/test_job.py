@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import json
 import os
@@ -12,9 +13,10 @@ import pytest
 import tensorflow as tf
 
 from tests.training.conftest import DATA, Trained
-from training import export, job, loop, network, publish
+from training import export, loop, network, provenance, publish
 from training.__main__ import main
 from training.dataset import Dataset
+from training.job import Job
 from training.loop import Row
 from training.network import Parameters
 from training.publish import GateRefused
@@ -79,9 +81,9 @@ def test_the_temperature_is_the_best_for_the_validation_part(trained: Trained, m
 
 
 def test_the_revision_is_gits() -> None:
-    root = Path(job.__file__).parent
+    root = Path(provenance.__file__).parent
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    revision = job._revision()
+    revision = provenance.revision()
     assert revision.rstrip("+") == head.stdout.strip() if head.returncode == 0 else revision == "unknown"
 
 
@@ -90,7 +92,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Parameters:
     """Random parameters, which every run from here on gives at once."""
     parameters = network.initial(RECIPE)
 
-    def give(recipe: Recipe, data: Dataset, observe: Callable[[Row], None]) -> Parameters:
+    def give(recipe: Recipe, data: Dataset, observe: Callable[[Row], None], **_: object) -> Parameters:
         scores = loop.score(parameters, data.test, recipe.activation)
         observe(Row(recipe.iterations, scores, scores, scores))
         return parameters
@@ -103,7 +105,8 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Parameters:
 def test_a_worse_candidate_is_refused_unless_forced(trained: Trained, mnist: Dataset, tmp_path: Path) -> None:
     models = tmp_path / "models"
     shutil.copytree(trained.models, models)
-    outcome = job.train(RECIPE, mnist, models=models, runs=tmp_path / "runs")
+    job = Job(mnist, models, tmp_path / "runs", DATA / "probes")
+    outcome = job.train(RECIPE)
     assert outcome.version is None
     assert isinstance(outcome.refused, GateRefused)
     assert outcome.refused.version == 1
@@ -112,7 +115,7 @@ def test_a_worse_candidate_is_refused_unless_forced(trained: Trained, mnist: Dat
     assert not list(models.glob(".tmp-*"))
     assert (outcome.run / "run.json").exists()
 
-    forced = job.train(RECIPE, mnist, models=models, runs=tmp_path / "runs", force=True)
+    forced = dataclasses.replace(job, force=True).train(RECIPE)
     assert forced.refused is None
     assert forced.version is not None
     assert forced.version.number == 2
@@ -135,7 +138,7 @@ def test_a_plan_that_disagrees_is_not_published(
 
     monkeypatch.setattr(export, "export", swapped)
     with pytest.raises(export.PlanDisagrees):
-        job.train(RECIPE, mnist, models=tmp_path / "models", runs=tmp_path / "runs")
+        Job(mnist, tmp_path / "models", tmp_path / "runs", DATA / "probes").train(RECIPE)
     assert publish.versions(tmp_path / "models") == []
     assert not list((tmp_path / "models").glob(".tmp-*"))
 
@@ -168,7 +171,17 @@ def test_a_full_disk_is_one_line_and_no_version(
     size: str, disk: Disk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     models = disk(size)
-    words = ["--models", str(models), "train", "--recipe", "quick", "--runs", str(tmp_path / "runs")]
+    words = [
+        "--models",
+        str(models),
+        "train",
+        "--recipe",
+        "quick",
+        "--beside",
+        "none",
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
     assert main([*words, "--data", str(DATA)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("python -m training train: ")

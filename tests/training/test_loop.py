@@ -1,20 +1,16 @@
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import tensorflow as tf
 from scipy import special
 
-from training import augment, loop, network
+from tests.training.oracle import Steps, backward, flat, forward
+from training import checkpoint, loop, network, optimise, strangers
 from training.dataset import Dataset, Part
 from training.loop import Row
 from training.network import Layer, Parameters
 from training.recipe import Recipe
-
-Floats = npt.NDArray[np.floating[Any]]
-Arrays = list[Floats]
 
 TABLE = {
     1000: (0.8475, 4905.8),
@@ -28,142 +24,6 @@ TABLE = {
     9000: (0.9327, 2329.4),
     10000: (0.9339, 2241.6),
 }
-
-
-@pytest.mark.parametrize("every", [1, 4, 11, 33, 50])
-def test_batches_run_through_one_permutation_after_another_however_they_are_cut(every: int) -> None:
-    recipe = Recipe.load("quick", ["iterations=33", "batch_size=10", f"evaluate_every={every}", f"print_every={every}"])
-    pieces = [loop.batches(recipe, 55, begin) for begin in range(0, 33, every)]
-    assert [len(piece) for piece in pieces] == [min(every, 33 - begin) for begin in range(0, 33, every)]
-    assert {piece.shape[1] for piece in pieces} == {10}
-    epochs = np.concatenate(pieces).reshape(6, 55)
-    np.testing.assert_array_equal(np.sort(epochs), np.tile(np.arange(55), (6, 1)))
-    assert len({tuple(epoch) for epoch in epochs}) == 6
-    words = ["iterations=33", "batch_size=10", "evaluate_every=33", "print_every=33"]
-    same, other = (loop.batches(Recipe.load("quick", [*words, f"seed={seed}"]), 55, 0).ravel() for seed in (0, 1))
-    np.testing.assert_array_equal(epochs.ravel(), same)
-    assert np.mean(epochs.ravel() == other) < 0.2
-
-
-def test_a_batch_may_be_larger_than_the_training_part() -> None:
-    recipe = Recipe.load("quick", ["batch_size=25", "iterations=2", "evaluate_every=1", "print_every=1"])
-    counts = np.bincount(loop.batches(recipe, 10, 1).ravel(), minlength=10)
-    assert counts.sum() == 25
-    assert set(counts) == {2, 3}
-
-
-@pytest.mark.parametrize(
-    ("schedule", "warm_up", "rates"),
-    [
-        ("constant", 0, {0: 1, 50: 1, 99: 1}),
-        ("constant", 10, {0: 0.1, 4: 0.5, 9: 1, 10: 1, 99: 1}),
-        ("cosine", 0, {0: 1, 25: (1 + 0.5**0.5) / 2, 50: 0.5, 75: (1 - 0.5**0.5) / 2, 100: 0}),
-        ("cosine", 20, {0: 0.05, 19: 1, 20: 1, 60: 0.5, 80: (1 - 0.5**0.5) / 2, 100: 0}),
-    ],
-)
-def test_rate_follows_warm_up_constant_and_cosine(schedule: str, warm_up: int, rates: dict[int, float]) -> None:
-    words = [f"schedule={schedule}", f"warm_up={warm_up}", "iterations=100", "learning_rate=0.02"]
-    recipe = Recipe.load("quick", words)
-    given = [float(loop.rate(recipe, tf.constant(iteration))) for iteration in rates]
-    assert given == pytest.approx([0.02 * share for share in rates.values()], abs=1e-8)
-
-
-ACTIVATIONS: dict[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]] = {
-    "sigmoid": (special.expit, lambda x: special.expit(x) * (1 - special.expit(x))),
-    "relu": (lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(float)),
-    "gelu": (
-        lambda x: x * special.ndtr(x),
-        lambda x: special.ndtr(x) + x * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi),
-    ),
-}
-
-
-def gradients(recipe: Recipe, arrays: Arrays, pixels: Floats, labels: Floats) -> tuple[Arrays, Floats, Floats]:
-    """Backpropagation by hand: the gradient of every array, the logits, and the cross-entropy of each image."""
-    function, slope = ACTIVATIONS[recipe.activation]
-    inputs, sums = [pixels], []
-    for index in range(0, len(arrays), 2):
-        sums.append(inputs[-1] @ arrays[index] + arrays[index + 1])
-        inputs.append(function(sums[-1]))
-    entropies = -special.log_softmax(sums[-1], axis=1)[np.arange(len(labels)), labels.astype(int)]
-    error = special.softmax(sums[-1], axis=1) - np.eye(10)[labels.astype(int)]
-    error = error if recipe.loss_reduction == "sum" else error / len(labels)
-    found: Arrays = []
-    for index in reversed(range(len(sums))):
-        found = [inputs[index].T @ error, error.sum(axis=0), *found]
-        if index:
-            error = (error @ arrays[2 * index].T) * slope(sums[index - 1])
-    return found, sums[-1], entropies
-
-
-def flat(parameters: Parameters) -> Arrays:
-    return [np.asarray(array, np.float64) for layer in parameters for array in layer]
-
-
-class Steps:
-    """Some compiled steps of a small recipe on made images, beside what NumPy has to repeat."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        random = np.random.default_rng(5)
-        self.images = random.integers(0, 256, (20, 28, 28), np.uint8)
-        self.labels = random.integers(0, 10, 20).astype(np.uint8)
-        self.order = random.integers(0, 20, (recipe.iterations, recipe.batch_size)).astype(np.int32)
-        begin = loop.start(recipe)
-        self.initial = flat(begin.parameters)
-        draws = augment.draw(recipe, self.order.shape, (0, 0))
-        self.end, (accuracies, entropies) = loop.compile_steps(recipe)(
-            begin, tf.constant(self.images), tf.constant(self.labels), tf.constant(self.order), draws
-        )
-        self.accuracies, self.entropies = np.asarray(accuracies), np.asarray(entropies)
-
-    def batch(self, step: int) -> tuple[Floats, Floats]:
-        taken = self.order[step]
-        return self.images[taken].reshape(-1, 784) / 255, self.labels[taken].astype(float)
-
-
-def test_gradient_descent_takes_the_steps_that_numpy_takes() -> None:
-    words = ["layers=12,8", "batch_size=6", "iterations=3", "learning_rate=0.02", "optimiser=gradient_descent"]
-    words += ["activation=sigmoid", "loss_reduction=sum", "schedule=constant", "warm_up=2"]
-    recipe = Recipe.load("quick", words)
-    steps = Steps(recipe)
-    arrays = steps.initial
-    for step, rate in enumerate((0.01, 0.02, 0.02)):
-        pixels, labels = steps.batch(step)
-        slopes, logits, entropies = gradients(recipe, arrays, pixels, labels)
-        assert steps.accuracies[step] == pytest.approx(np.mean(logits.argmax(axis=1) == labels))
-        assert steps.entropies[step] == pytest.approx(entropies.mean(), rel=1e-5)
-        arrays = [array - rate * slope for array, slope in zip(arrays, slopes, strict=True)]
-    assert int(steps.end.iteration) == 3
-    for given, expected, before in zip(flat(steps.end.parameters), arrays, steps.initial, strict=True):
-        assert np.abs(expected - before).max() > 1e-3
-        np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-6)
-    for given, expected in zip(flat(loop.published(recipe, steps.end)), flat(steps.end.parameters), strict=True):
-        np.testing.assert_array_equal(given, expected)
-
-
-@pytest.mark.parametrize(("activation", "averaging"), [("relu", 0.9), ("gelu", 0.15)])
-def test_adamw_and_averaging_take_the_steps_that_numpy_takes(activation: str, averaging: float) -> None:
-    words = ["layers=12,8", "batch_size=6", "iterations=4", "learning_rate=0.01", "weight_decay=0.3", "warm_up=0"]
-    recipe = Recipe.load("quick", [*words, f"activation={activation}", f"averaging={averaging}"])
-    steps = Steps(recipe)
-    arrays, average = steps.initial, steps.initial
-    first, second = [np.zeros_like(array) for array in arrays], [np.zeros_like(array) for array in arrays]
-    for step in range(4):
-        rate = 0.01 * (1 + np.cos(np.pi * step / 4)) / 2
-        slopes, _, _ = gradients(recipe, arrays, *steps.batch(step))
-        first = [0.9 * m + 0.1 * slope for m, slope in zip(first, slopes, strict=True)]
-        second = [0.999 * v + 0.001 * slope**2 for v, slope in zip(second, slopes, strict=True)]
-        moved = []
-        for array, m, v in zip(arrays, first, second, strict=True):
-            move = (m / (1 - 0.9 ** (step + 1))) / (np.sqrt(v / (1 - 0.999 ** (step + 1))) + 1e-8)
-            moved.append(array - rate * (move + (0.3 * array if array.ndim == 2 else 0)))
-        arrays = moved
-        keep = min(averaging, (1 + step) / (10 + step))
-        average = [keep * mean + (1 - keep) * array for mean, array in zip(average, arrays, strict=True)]
-    given_average = flat(loop.published(recipe, steps.end))
-    for given, expected in zip(flat(steps.end.parameters) + given_average, arrays + average, strict=True):
-        np.testing.assert_allclose(given, expected, rtol=1e-3, atol=2e-5)
-    assert not np.allclose(given_average[0], flat(steps.end.parameters)[0], atol=1e-4)
 
 
 def test_score_is_that_of_a_forward_pass_in_numpy() -> None:
@@ -184,7 +44,7 @@ def run(recipe: Recipe, data: Dataset) -> tuple[Parameters, list[Row]]:
 
 
 def test_a_run_follows_from_its_seed_to_the_bit_and_the_test_part_decides_nothing(mnist: Dataset) -> None:
-    words = ["layers=20", "iterations=25", "evaluate_every=10", "print_every=10", "batch_size=32"]
+    words = ["layers=20", "iterations=25", "evaluate_every=10", "print_every=10", "batch_size=32", "strangers=0"]
     recipe = Recipe.load("best", words)
     hidden = Part(mnist.test.images[::-1], mnist.test.labels)
     unseen = Dataset(mnist.name, mnist.training, mnist.validation, hidden, mnist.files)
@@ -220,3 +80,56 @@ def test_notebook_lands_on_the_published_table(seed: int, mnist: Dataset) -> Non
 
 def test_one_layer_gets_above_92_percent(mnist: Dataset) -> None:
     assert run(Recipe.load("one_layer"), mnist)[1][-1].test.accuracy > 0.92
+
+
+@pytest.mark.parametrize(("reduction", "softness", "strangers"), [("mean", 2.0, 0), ("sum", 1.0, 3), ("mean", 3.0, 4)])
+def test_the_loss_is_that_of_a_teacher_and_of_strangers(reduction: str, softness: float, strangers: int) -> None:
+    words = ["layers=12,8", "batch_size=6", "iterations=1", "learning_rate=0.1", "optimiser=gradient_descent"]
+    words += ["schedule=constant", "warm_up=0", "teachers=4", "strangers_weight=0.7", f"loss_reduction={reduction}"]
+    recipe = Recipe.load("quick", [*words, f"softness={softness}", f"strangers={strangers}"])
+    steps = Steps(recipe)
+    inputs, sums = forward(recipe, steps.initial, steps.pixels(0))
+    logits = sums[-1]
+    softened = special.softmax(logits[:6] / softness, axis=1) - steps.lesson.targets[0]
+    error = np.concatenate([softness * softened, 0.7 * (special.softmax(logits[6:], axis=1) - 0.1)])
+    error = error if reduction == "sum" else error / 6
+    slopes = backward(recipe, steps.initial, inputs, sums, error)
+    assert len(logits) == 6 + strangers
+    assert steps.accuracies[0] == pytest.approx(np.mean(logits[:6].argmax(axis=1) == steps.lesson.labels[0]))
+    for given, slope, before in zip(flat(steps.end.parameters), slopes, steps.initial, strict=True):
+        assert np.abs(slope).max() > 1e-3
+        np.testing.assert_allclose(given, before - 0.1 * slope, rtol=1e-3, atol=1e-5)
+
+
+class Broken(Exception):
+    """What breaks a run off."""
+
+
+def test_a_run_that_is_broken_off_goes_on_as_if_it_had_not_been(
+    mnist: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strangers, "FONTS", ("cmtt10",))
+    for kind in ("PAIRS", "MIXES", "FIELDS"):
+        monkeypatch.setattr(strangers, kind, 100)
+    words = ["layers=20", "iterations=50", "evaluate_every=10", "print_every=10", "batch_size=32", "optimiser=muon"]
+    words += ["rotation=9", "copies=2", "averaging=0.9", "strangers=4"]
+    recipe = Recipe.load("quick", words)
+    parts = [Part(part.images[:300], part.labels[:300]) for part in (mnist.training, mnist.validation, mnist.test)]
+    small = Dataset(mnist.name, parts[0], parts[1], parts[2], mnist.files)
+    whole, rows = run(recipe, small)
+    saved = tmp_path / "state.npz"
+
+    def break_off(row: Row) -> None:
+        if row.iteration == 30:
+            raise Broken
+
+    with pytest.raises(Broken):
+        loop.train(recipe, small, break_off, saved=saved)
+    assert int(checkpoint.load(saved, optimise.start(recipe)).iteration) == 20
+    resumed: list[Row] = []
+    again = loop.train(recipe, small, resumed.append, saved=saved)
+    assert resumed == rows[2:]
+    for one, same in zip(flat(whole), flat(again), strict=True):
+        np.testing.assert_array_equal(one, same)
+    finished = loop.train(recipe, small, lambda row: pytest.fail(f"{row}"), saved=saved)
+    np.testing.assert_array_equal(flat(finished)[0], flat(whole)[0])

@@ -1,0 +1,97 @@
+"""What every step learns from: batches of images, distorted anew each epoch, and the answers to aim at.
+
+The training part is distorted as a whole, one copy an epoch; a batch is cut from a permutation of that
+copy. With a teacher the answers are the teacher's on the very same distorted images, and after `copies`
+epochs the copies come round again, so that the teacher need not answer for ever. Everything is a
+function of the seed and the iteration, nothing of what ran before: a run can resume anywhere.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from training import augment, strangers
+from training.dataset import Part
+from training.recipe import Recipe
+from training.strangers import Bank
+
+Images = npt.NDArray[np.uint8]
+Targets = npt.NDArray[np.float32]
+Teacher = Callable[[Images], npt.NDArray[np.floating[Any]]]
+"""uint8 [N, 28, 28] -> logits [N, 10]."""
+
+
+class Lesson(NamedTuple):
+    """K batches: the digits, with the answers to aim at and their labels, and after them the strangers."""
+
+    images: Images  # [K, batch_size + strangers, 28, 28]
+    targets: Targets  # [K, batch_size, 10]
+    labels: npt.NDArray[np.uint8]  # [K, batch_size]
+
+
+class Lessons:
+    """The lessons of a run."""
+
+    def __init__(self, recipe: Recipe, part: Part, teacher: Teacher | None = None) -> None:
+        self._recipe, self._part, self._teacher = recipe, part, teacher
+        self._copies: dict[int, tuple[Images, Targets]] = {}  # the last two: a lesson may run over a seam
+        self._answers: dict[int, Targets] = {}
+        self._bank = strangers.bank(part.images, recipe.seed) if recipe.strangers else None
+
+    def at(self, iteration: int) -> Lesson:
+        """The batches from an iteration to the next evaluation: `evaluate_every`, or what is left."""
+        recipe = self._recipe
+        images, targets, labels = [], [], []
+        for epoch, order in stream(recipe, len(self._part), iteration):
+            copy, answers = self._copy(epoch % recipe.copies if recipe.copies else epoch)
+            images.append(copy[order])
+            targets.append(answers[order])
+            labels.append(self._part.labels[order])
+        lesson = Lesson(*(_batches(np.concatenate(pieces), recipe) for pieces in (images, targets, labels)))
+        return lesson if self._bank is None else self._with_strangers(lesson, self._bank, iteration)
+
+    def _copy(self, number: int) -> tuple[Images, Targets]:
+        if number not in self._copies:
+            for old in list(self._copies)[:-1]:
+                del self._copies[old]
+            images = augment.copy(self._part.images, self._recipe, (self._recipe.seed, number))
+            self._copies[number] = images, self._aims(number, images)
+        return self._copies[number]
+
+    def _aims(self, number: int, images: Images) -> Targets:
+        if self._teacher is None:
+            return np.eye(10, dtype=np.float32)[self._part.labels]
+        if number not in self._answers:
+            answers = tf.nn.softmax(self._teacher(images) / self._recipe.softness).numpy()
+            if not self._recipe.copies:
+                return answers  # type: ignore[no-any-return]
+            self._answers[number] = answers
+        return self._answers[number]
+
+    def _with_strangers(self, lesson: Lesson, bank: Bank, iteration: int) -> Lesson:
+        count = (len(lesson.images), self._recipe.strangers)
+        key = (self._recipe.seed, iteration)
+        images = strangers.draw(bank, int(np.prod(count)), self._recipe, key).reshape(*count, 28, 28)
+        return lesson._replace(images=np.concatenate([lesson.images, images], axis=1))
+
+
+def stream(recipe: Recipe, images: int, iteration: int) -> list[tuple[int, npt.NDArray[np.int64]]]:
+    """Which images the batches up to the next evaluation take: (epoch, indices) pairs, in order.
+
+    The stream is one permutation of the training part after another; batches run across their seams.
+    """
+    begin = iteration * recipe.batch_size
+    end = begin + min(recipe.evaluate_every, recipe.iterations - iteration) * recipe.batch_size
+    pieces = []
+    for epoch in range(begin // images, -(-end // images)):
+        order = np.random.default_rng([recipe.seed, epoch]).permutation(images)
+        first = epoch * images
+        pieces.append((epoch, order[max(begin - first, 0) : end - first]))
+    return pieces
+
+
+def _batches(values: npt.NDArray[Any], recipe: Recipe) -> npt.NDArray[Any]:
+    return values.reshape(-1, recipe.batch_size, *values.shape[1:])

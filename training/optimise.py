@@ -1,0 +1,140 @@
+"""What a step does with a gradient: schedule, gradient descent, AdamW, Muon, weight averaging.
+
+The state is a value: a step takes one and gives the next, so that it can be compiled, saved and resumed.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from training import network
+from training.network import Layer, Parameters, Tensor
+from training.recipe import Recipe
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+MUON_MOMENTUM = 0.95
+MUON_SCALE = 0.2
+"""Times the square root of a matrix's longer side: an update then is as large as AdamW's usually are."""
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+NEWTON_SCHULZ_STEPS = 5
+
+
+class State(NamedTuple):
+    """All that a run carries from one iteration to the next."""
+
+    iteration: Tensor  # int32
+    parameters: Parameters
+    first: Parameters  # running mean of the gradient
+    second: Parameters  # running mean of its square
+    average: Parameters  # the averaged weights
+
+
+def start(recipe: Recipe) -> State:
+    """The state before the first iteration."""
+    parameters = network.initial(recipe)
+    zeros = tf.nest.map_structure(tf.zeros_like, parameters)
+    return State(tf.constant(0), parameters, zeros, zeros, parameters)
+
+
+def published(recipe: Recipe, state: State) -> Parameters:
+    """The weights that a version would have if the run ended here."""
+    return state.average if recipe.averaging else state.parameters
+
+
+def rate(recipe: Recipe, iteration: Tensor) -> Tensor:
+    """The learning rate at an iteration: float32 scalar."""
+    step = tf.cast(iteration, tf.float32)
+    # 1. warm-up: linear from nearly zero
+    warm = tf.minimum(1.0, (step + 1) / max(recipe.warm_up, 1))
+    # 2. constant
+    if recipe.schedule == "constant":
+        return recipe.learning_rate * warm
+    # 3. cosine from the end of the warm-up down to zero at the last iteration
+    done = (step - recipe.warm_up) / max(recipe.iterations - recipe.warm_up, 1)
+    return recipe.learning_rate * warm * 0.5 * (1 + tf.cos(np.pi * tf.clip_by_value(done, 0.0, 1.0)))
+
+
+def update(recipe: Recipe, state: State, gradients: Parameters) -> State:
+    """The state after one step along the gradients of the loss."""
+    learning_rate = rate(recipe, state.iteration)
+    parameters, first, second = OPTIMISERS[recipe.optimiser](recipe, state, gradients, learning_rate)
+    average = state.average
+    if recipe.averaging:
+        average = _each(lambda a, p: a + (1 - _decay(recipe, state)) * (p - a), average, parameters)
+    return State(state.iteration + 1, parameters, first, second, average)
+
+
+Step = tuple[Parameters, Parameters, Parameters]
+
+
+def _gradient_descent(_: Recipe, state: State, gradients: Parameters, learning_rate: Tensor) -> Step:
+    parameters = _each(lambda p, g: p - learning_rate * g, state.parameters, gradients)
+    return parameters, state.first, state.second
+
+
+def _adamw(recipe: Recipe, state: State, gradients: Parameters, learning_rate: Tensor) -> Step:
+    """Loshchilov and Hutter, "Decoupled weight decay regularization" (ICLR 2019); biases do not decay."""
+    time = tf.cast(state.iteration + 1, tf.float32)
+    first = _each(lambda m, g: BETA1 * m + (1 - BETA1) * g, state.first, gradients)
+    second = _each(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, state.second, gradients)
+    unbias1, unbias2 = 1 - tf.pow(BETA1, time), 1 - tf.pow(BETA2, time)
+
+    def move(p: Tensor, m: Tensor, v: Tensor) -> Tensor:
+        decay = recipe.weight_decay if p.shape.rank == 2 else 0.0
+        return p - learning_rate * ((m / unbias1) / (tf.sqrt(v / unbias2) + EPSILON) + decay * p)
+
+    return _each(move, state.parameters, first, second), first, second
+
+
+def _muon(recipe: Recipe, state: State, gradients: Parameters, learning_rate: Tensor) -> Step:
+    """Muon for the hidden weights, AdamW for the biases and the last layer.
+
+    Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024), with the scale of
+    Liu et al., "Muon is scalable for LLM training" (2025).
+    """
+    parameters, first, second = _adamw(recipe, state, gradients, learning_rate)
+    moved, means = [], []
+    for layer, gradient, mean in zip(state.parameters[:-1], gradients[:-1], state.first[:-1], strict=True):
+        momentum = MUON_MOMENTUM * mean.weights + (1 - MUON_MOMENTUM) * gradient.weights
+        ahead = MUON_MOMENTUM * momentum + (1 - MUON_MOMENTUM) * gradient.weights  # Nesterov's
+        direction = MUON_SCALE * max(ahead.shape) ** 0.5 * orthogonal(ahead)
+        means.append(momentum)
+        moved.append(layer.weights - learning_rate * (direction + recipe.weight_decay * layer.weights))
+    return _with_weights(parameters, moved), _with_weights(first, means), second
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """Roughly U V' of the matrix U S V' [m, n]: all its singular values are brought to between 0.7 and 1.2."""
+    a, b, c = NEWTON_SCHULZ
+    tall = matrix.shape[0] > matrix.shape[1]
+    wide = tf.transpose(matrix) if tall else matrix
+    wide /= tf.norm(wide) + EPSILON
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        square = wide @ tf.transpose(wide)
+        wide = a * wide + (b * square + c * square @ square) @ wide
+    return tf.transpose(wide) if tall else wide
+
+
+OPTIMISERS: dict[str, Callable[[Recipe, State, Parameters, Tensor], Step]] = {
+    "gradient_descent": _gradient_descent,
+    "adamw": _adamw,
+    "muon": _muon,
+}
+
+
+def _with_weights(parameters: Parameters, weights: list[Tensor]) -> Parameters:
+    """The parameters with other weights in all layers but the last."""
+    hidden = (Layer(new, layer.biases) for new, layer in zip(weights, parameters, strict=False))
+    return (*hidden, parameters[-1])
+
+
+def _decay(recipe: Recipe, state: State) -> Tensor:
+    """The averaging decay, smaller at first, so that the random start is soon forgotten."""
+    time = tf.cast(state.iteration, tf.float32)
+    return tf.minimum(recipe.averaging, (1 + time) / (10 + time))
+
+
+def _each(function: Callable[..., Tensor], *structures: Parameters) -> Parameters:
+    return tf.nest.map_structure(function, *structures)  # type: ignore[no-any-return]

@@ -1,0 +1,147 @@
+"""The pictures of a run: sample digits, curves, confusion matrix, reliability, mistakes, first layer."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
+
+from training import augment
+from training.dataset import Part
+from training.evaluate import Bin, interval
+from training.history import Run
+from training.loop import Row
+from training.recipe import Recipe
+
+SAMPLES = 50
+ZOOM = (0.85, 1.0)
+"""The accuracies of the zoomed curve."""
+
+Digits = npt.NDArray[np.integer[Any]]
+
+_TILE, _TILES_A_ROW, _UNITS_A_ROW = (64, 76), 16, 20
+_TITLES = {"accuracy": "Accuracy", "cross_entropy": "Cross-entropy per image, nats"}
+
+
+def samples(part: Part, recipe: Recipe, path: Path) -> None:
+    """Up to fifty images of a part and, under a line, one distortion of each as the recipe makes it."""
+    images = part.images[:SAMPLES].astype(np.float32)
+    sheet = _sheet(images)
+    if augment.distorts(recipe):
+        draws = augment.draw(recipe, (len(images),), (recipe.seed, 0))
+        distorted = np.asarray(augment.distort(images, draws, recipe))
+        line = np.full((2, sheet.shape[1]), 255, np.float32)
+        sheet = np.concatenate([sheet, line, _sheet(distorted)])
+    figure = Figure(figsize=(6, 6 * sheet.shape[0] / sheet.shape[1]))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=255)
+    axes.axis("off")
+    figure.savefig(path, dpi=120)
+
+
+def curves(rows: Sequence[Row], score: str, path: Path) -> None:
+    """A score against iterations: training thin, test thick; accuracy also zoomed to 0.85-1.0."""
+    figure, panels = _panels(2 if score == "accuracy" else 1)
+    for axes in panels:
+        iterations = [row.iteration for row in rows]
+        training = [getattr(row.training, score) for row in rows]
+        test = [getattr(row.test, score) for row in rows]
+        axes.plot(iterations, training, linewidth=0.8, color="tab:blue", label="training (batches as seen)")
+        axes.plot(iterations, test, linewidth=2.2, color="tab:red", label="test")
+    _finish(figure, panels, score, path)
+
+
+def overlay(runs: Iterable[Run], path: Path) -> None:
+    """The test curves of several runs over each other: accuracy whole and zoomed, cross-entropy."""
+    figure, panels = _panels(3)
+    for run in runs:
+        iterations = [row.iteration for row in run.rows]
+        for axes, score in zip(panels, ("accuracy", "accuracy", "cross_entropy"), strict=True):
+            values = [getattr(row.test, score) for row in run.rows]
+            axes.plot(iterations, values, linewidth=1.5, label=run.name)
+    panels[2].set_ylabel(_TITLES["cross_entropy"])
+    _finish(figure, panels[:2], "accuracy", path)
+
+
+def confusion(matrix: npt.NDArray[np.int64], path: Path) -> None:
+    """Counts [10, 10], true digits down and given digits across; the mistakes are shaded."""
+    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
+    axes = figure.add_subplot()
+    mistakes = matrix - np.diag(np.diag(matrix))
+    axes.imshow(mistakes, cmap="Reds")
+    for true, given in np.ndindex(*matrix.shape):
+        weight = "bold" if true == given else "normal"
+        colour = "white" if 2 * mistakes[true, given] > mistakes.max() else "black"
+        count = str(matrix[true, given])
+        axes.text(given, true, count, ha="center", va="center", fontsize=8, weight=weight, color=colour)
+    axes.set(xticks=range(10), yticks=range(10), xlabel="given digit", ylabel="true digit")
+    figure.savefig(path, dpi=120)
+
+
+def reliability(bins: Sequence[Bin], path: Path) -> None:
+    """Accuracy against mean confidence, a dot for each bin with the 95 % interval of its accuracy; how many below."""
+    figure = Figure(figsize=(5.6, 5.6), layout="constrained")
+    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="calibrated")
+    confidences = [one.confidence for one in bins]
+    ends = [interval(round(one.accuracy * one.images), one.images) for one in bins]
+    axes.vlines(confidences, [low for low, _ in ends], [high for _, high in ends], color="tab:red", linewidth=1)
+    axes.plot(confidences, [one.accuracy for one in bins], "o", color="tab:red", label="test images, 95 % interval")
+    axes.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    counts.bar(confidences, [one.images for one in bins], width=0.03, color="tab:blue")
+    counts.set(yscale="log", ylabel="images", xlabel="confidence")
+    figure.savefig(path, dpi=120)
+
+
+def mistakes(images: npt.NDArray[np.uint8], true: Digits, given: Digits, path: Path) -> None:
+    """Every image [N, 28, 28] on one sheet, its true and its given digit [N] under it."""
+    rows = max(1, -(-len(images) // _TILES_A_ROW))
+    sheet = Image.new("L", (_TILES_A_ROW * _TILE[0], rows * _TILE[1]), 255)
+    pen = ImageDraw.Draw(sheet)
+    for place, (image, label, answer) in enumerate(zip(images, true, given, strict=True)):
+        left, top = place % _TILES_A_ROW * _TILE[0], place // _TILES_A_ROW * _TILE[1]
+        sheet.paste(Image.fromarray(255 - image).resize((56, 56), Image.Resampling.BICUBIC), (left + 4, top + 2))
+        pen.text((left + 20, top + 60), f"{label} as {answer}", fill=0, anchor="lt")
+    sheet.save(path)
+
+
+def weights(matrix: npt.NDArray[np.float32], path: Path) -> None:
+    """The first layer [784, units] as pictures: what each unit looks for (red) and looks away from (blue)."""
+    units = matrix.T.reshape(-1, 28, 28)
+    units = units / np.abs(units).max(axis=(1, 2), keepdims=True)
+    sheet = _sheet(units.astype(np.float32), _UNITS_A_ROW)
+    figure = Figure(figsize=(10, 10 * sheet.shape[0] / sheet.shape[1]))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(sheet, cmap="RdBu_r", vmin=-1, vmax=1)
+    axes.axis("off")
+    figure.savefig(path, dpi=120)
+
+
+def _sheet(images: npt.NDArray[np.float32], across: int = 10) -> npt.NDArray[np.float32]:
+    """images [N, 28, 28] -> one picture [28 rows, 28 across]; the last row is filled up with 0."""
+    images = np.pad(images, ((0, -len(images) % across), (0, 0), (0, 0)))
+    return images.reshape(-1, across, 28, 28).transpose(0, 2, 1, 3).reshape(-1, 28 * across)
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(5.4 * count, 4.2), layout="constrained")
+    return figure, list(np.ravel(figure.subplots(1, count)))
+
+
+def _finish(figure: Figure, panels: Sequence[Axes], score: str, path: Path) -> None:
+    for axes in figure.axes:
+        axes.set_xlabel("iterations")
+        axes.grid(alpha=0.3)
+    for axes in panels:
+        axes.set_ylabel(_TITLES[score])
+    if score == "accuracy":
+        panels[0].set_ylim(0, 1)
+        panels[1].set_ylim(*ZOOM)
+    figure.axes[-1].legend(fontsize=8)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,75 @@
+"""Test images made harder, a little and a lot: what a network still reads when a picture is not as it should be."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+Images = npt.NDArray[np.uint8]
+
+DIRECTIONS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
+
+
+def hardships() -> dict[str, Callable[[Images], Images]]:
+    """What can happen to images uint8 [N, 28, 28], by name; the same images give the same result."""
+    return (
+        {f"shifted by {pixels} px": _shifted(pixels) for pixels in (1, 2, 3, 4)}
+        | {f"turned by {degrees} degrees": _turned(degrees) for degrees in (10, 20, 30)}
+        | {"thickened": _thickened, "thinned": _thinned}
+        | {f"blurred, sigma {sigma} px": _blurred(sigma) for sigma in (1.0, 1.5)}
+        | {f"noise of {level} grey levels": _noisy(level) for level in (25, 50, 100)}
+        | {f"contrast {percent} %": _faded(percent / 100) for percent in (70, 50, 30)}
+    )
+
+
+def _shifted(pixels: int) -> Callable[[Images], Images]:
+    """In eight directions by turns; what leaves the image is lost."""
+
+    def shift(images: Images) -> Images:
+        shifted = np.empty_like(images)
+        for index, (down, right) in enumerate(DIRECTIONS):
+            moved = np.pad(images[index::8], ((0, 0), (pixels, pixels), (pixels, pixels)))
+            top, left = pixels * (1 - down), pixels * (1 - right)
+            shifted[index::8] = moved[:, top : top + 28, left : left + 28]
+        return shifted
+
+    return shift
+
+
+def _turned(degrees: float) -> Callable[[Images], Images]:
+    """One way and the other by turns, bilinearly."""
+
+    def turn(images: Images) -> Images:
+        turned = images.copy()
+        for index, angle in enumerate((degrees, -degrees)):
+            turned[index::2] = ndimage.rotate(images[index::2], angle, axes=(1, 2), reshape=False, order=1)
+        return turned
+
+    return turn
+
+
+def _thickened(images: Images) -> Images:
+    return ndimage.grey_dilation(images, size=(1, 2, 2))  # type: ignore[no-any-return]
+
+
+def _thinned(images: Images) -> Images:
+    return ndimage.grey_erosion(images, size=(1, 2, 2))  # type: ignore[no-any-return]
+
+
+def _blurred(sigma: float) -> Callable[[Images], Images]:
+    return lambda images: ndimage.gaussian_filter(images, (0, sigma, sigma), mode="constant")
+
+
+def _noisy(level: float) -> Callable[[Images], Images]:
+    """Gaussian noise of this standard deviation on every pixel, clipped to 0 to 255."""
+
+    def add(images: Images) -> Images:
+        noise = np.random.default_rng(0).normal(0, level, images.shape)
+        return np.clip(images + noise, 0, 255).astype(np.uint8)
+
+    return add
+
+
+def _faded(contrast: float) -> Callable[[Images], Images]:
+    return lambda images: (images * contrast).astype(np.uint8)
