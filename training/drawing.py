@@ -20,6 +20,7 @@ LOOK_LIKE_DIGITS = frozenset(
 
 _SIZE, _CANVAS, _ORIGIN = 64, (160, 140), (40, 25)  # pixels; a character of any font is whole on it
 _INK = 20  # grey level: what is lighter belongs to no stroke
+_CENTRE = 14.0  # row and column, from 0: where the centre of mass of MNIST's own images is
 _LEAST_INK = 60  # pixels: less is a dot, or a glyph that the font does not have
 
 
@@ -36,7 +37,7 @@ def centred(grey: Images) -> Images:
     box = np.asarray(small, np.float64)
     down = box.sum(axis=1) @ np.arange(height) / box.sum()
     right = box.sum(axis=0) @ np.arange(width) / box.sum()
-    top, left = min(max(round(13.5 - down), 0), 28 - height), min(max(round(13.5 - right), 0), 28 - width)
+    top, left = min(max(round(_CENTRE - down), 0), 28 - height), min(max(round(_CENTRE - right), 0), 28 - width)
     image = np.zeros((28, 28), np.uint8)
     image[top : top + height, left : left + width] = box.round()
     return image

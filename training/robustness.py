@@ -58,7 +58,11 @@ def _thinned(images: Images) -> Images:
 
 
 def _blurred(sigma: float) -> Callable[[Images], Images]:
-    return lambda images: ndimage.gaussian_filter(images, (0, sigma, sigma), mode="constant")
+    def blur(images: Images) -> Images:
+        smooth = ndimage.gaussian_filter(images.astype(np.float32), (0, sigma, sigma), mode="constant")
+        return np.asarray(smooth.round(), np.uint8)
+
+    return blur
 
 
 def _noisy(level: float) -> Callable[[Images], Images]:

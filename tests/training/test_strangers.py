@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from training import strangers
+from training.drawing import Images
+from training.recipe import Recipe
+from training.strangers import Bank
+
+RECIPE = Recipe.load("quick", ["strangers=8"])
+KINDS = {"PAIRS": 60, "MIXES": 90, "FIELDS": 80}
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strangers, "FONTS", ("cmtt10",))
+    for name, count in KINDS.items():
+        monkeypatch.setattr(strangers, name, count)
+
+
+@pytest.fixture
+def digits() -> Images:
+    """Twenty bars, each in grey of its own."""
+    images = np.zeros((20, 28, 28), np.uint8)
+    images[:, 5:23, 12:16] = np.arange(150, 250, 5)[:, None, None]
+    return images
+
+
+def test_the_bank_follows_from_its_seed(digits: Images) -> None:
+    one, same, other = (strangers.bank(digits, seed) for seed in (3, 3, 4))
+    for kind in ("shapes", "fields"):
+        images = getattr(one, kind)
+        assert images.dtype == np.uint8
+        assert images.shape[1:] == (28, 28)
+        np.testing.assert_array_equal(images, getattr(same, kind))
+        assert np.mean(np.any(images != getattr(other, kind), axis=(1, 2))) > 0.5
+
+
+def test_shapes_are_letters_pairs_and_mixes(digits: Images) -> None:
+    shapes = strangers.bank(digits, 0).shapes
+    mixes, pairs, letters = shapes[-90:], shapes[-150:-90], shapes[:-150]
+    assert len(letters) > strangers.ASCII_TIMES * 40
+    assert len(np.unique(letters, axis=0)) > 100
+    assert {ndimage.label(pair > 60)[1] for pair in pairs} == {2}
+    upright, turned = digits.max(axis=0) > 0, (digits.max(axis=0) > 0).T
+    assert not mixes[:, ~(upright | turned)].any()
+    assert np.mean(mixes[:, turned & ~upright].any(axis=1)) > 0.9
+    assert np.mean(mixes[:, upright & ~turned].any(axis=1)) > 0.9
+    assert len(np.unique(mixes, axis=0)) > 60
+
+
+def test_fields_are_even_noisy_and_smooth(digits: Images) -> None:
+    fields = strangers.bank(digits, 0).fields.astype(float)
+    assert len(fields) == 80
+    spread = fields.std(axis=(1, 2))
+    steps = np.abs(np.diff(fields, axis=2)).mean(axis=(1, 2))
+    assert 1 < np.sum(spread == 0) < 30
+    rough = steps[spread > 0] / spread[spread > 0]
+    assert np.sum(rough > 0.9) > 5
+    assert np.sum(rough < 0.4) > 20
+
+
+def test_drawing_distorts_shapes_and_leaves_fields_alone() -> None:
+    shape, field = np.zeros((2, 28, 28), np.uint8)
+    shape[6:22, 8:20] = 200
+    field[:] = np.random.default_rng(0).integers(0, 256, (28, 28))
+    bank = Bank(shape[None], field[None])
+    drawn = strangers.draw(bank, 400, RECIPE, (1, 2))
+    assert drawn.shape == (400, 28, 28)
+    same = np.all(drawn == field, axis=(1, 2))
+    assert same.sum() == 100
+    assert 20 < same[:200].sum() < 80, "in random order"
+    shapes = drawn[~same]
+    assert len(np.unique(shapes, axis=0)) == 300
+    assert not np.any(np.all(shapes == shape, axis=(1, 2)))
+    centres = np.array([ndimage.center_of_mass(image) for image in shapes]) - 13.5
+    assert 1 < np.abs(centres).max() < 6
+    np.testing.assert_array_equal(drawn, strangers.draw(bank, 400, RECIPE, (1, 2)))
+    assert not np.array_equal(drawn, strangers.draw(bank, 400, RECIPE, (1, 3)))
+
+
+def test_the_fonts_are_text_fonts_that_come_with_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    names = {path.stem for path in strangers.fonts()}
+    assert {"DejaVuSans", "DejaVuSerif-Bold", "STIXGeneral", "cmr10"} <= names
+    assert not {name for name in names if "Display" in name or "Siz" in name}
