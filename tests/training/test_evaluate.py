@@ -86,3 +86,28 @@ def test_reference_is_the_shares_of_digits_and_of_confidences() -> None:
     histogram = [0.0] * 20
     histogram[2], histogram[11], histogram[18], histogram[19] = 0.25, 0.25, 0.25, 0.25
     assert reference["confidence_histogram"] == histogram
+
+
+def test_reliability_has_the_images_of_each_bin_and_no_empty_ones() -> None:
+    given = answers((1, 0.99), (1, 0.97), (2, 0.62), (3, 0.64), (4, 1.0))
+    bins = evaluate.reliability(given, labels(1, 0, 2, 3, 4))
+    assert np.array(bins) == pytest.approx(np.array([(2, 0.63, 1.0), (3, (0.99 + 0.97 + 1) / 3, 2 / 3)]))
+
+
+@pytest.mark.parametrize(
+    ("right", "images", "low", "high"),
+    [(9950, 10_000, 0.99342, 0.99620), (0, 10, 0.0, 0.27754), (10, 10, 0.72246, 1.0)],
+)
+def test_the_interval_is_wilsons(right: int, images: int, low: float, high: float) -> None:
+    assert evaluate.interval(right, images) == pytest.approx((low, high), abs=1e-5)
+    share, z = right / images, 1.959964
+    middle = (share + z**2 / (2 * images)) / (1 + z**2 / images)
+    assert sum(evaluate.interval(right, images)) / 2 == pytest.approx(middle, abs=1e-6)
+
+
+def test_separation_is_the_share_of_pairs_in_order_where_a_tie_is_half() -> None:
+    random = np.random.default_rng(0)
+    digits, others = random.integers(3, 9, 50) / 10, random.integers(0, 7, 80) / 10
+    pairs = (digits[:, None] > others) + 0.5 * (digits[:, None] == others)
+    assert evaluate.separation(digits, others) == pytest.approx(pairs.mean())
+    assert evaluate.separation(np.array([0.5]), np.array([0.1, 0.2])) == 1

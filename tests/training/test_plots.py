@@ -3,10 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from training import plots
 from training.dataset import Part
+from training.evaluate import Bin
 from training.history import Run
 from training.loop import Row, Scores
 from training.recipe import Recipe
@@ -101,3 +103,45 @@ def test_samples_of_a_part_with_few_images_show_those(recipe: str, tmp_path: Pat
     part = Part(np.full((7, 28, 28), 99, np.uint8), np.zeros(7, np.uint8))
     plots.samples(part, Recipe.load(recipe), tmp_path / "samples.png")
     assert pixels(tmp_path / "samples.png").std() > 0
+
+
+def test_reliability_has_a_dot_for_each_bin_and_its_interval(drawn: list[Figure], tmp_path: Path) -> None:
+    bins = [Bin(40, 0.6, 0.5), Bin(9000, 0.99, 0.995)]
+    plots.reliability(bins, tmp_path / "reliability.png")
+    curve, counts = drawn[0].axes
+    diagonal, dots = curve.lines
+    np.testing.assert_array_equal(diagonal.get_xydata(), [[0, 0], [1, 1]])
+    np.testing.assert_array_equal(dots.get_xydata(), [[0.6, 0.5], [0.99, 0.995]])
+    (intervals,) = curve.collections
+    spans = [np.asarray(path.vertices, float)[:, 1] for path in intervals.get_paths()]
+    for span, one in zip(spans, bins, strict=True):
+        assert span.min() < one.accuracy < span.max()
+    assert np.ptp(spans[0]) > 10 * np.ptp(spans[1])
+    assert [bar.get_height() for bar in counts.patches if isinstance(bar, Rectangle)] == [40, 9000]
+    assert pixels(tmp_path / "reliability.png").std() > 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 35])
+def test_mistakes_show_every_image_with_ink_on_paper(count: int, tmp_path: Path) -> None:
+    images = np.zeros((count, 28, 28), np.uint8)
+    images[:, 4:24, 4:24] = 255
+    given = np.full(count, 7)
+    plots.mistakes(images, np.full(count, 3), given, tmp_path / "mistakes.png")
+    sheet = pixels(tmp_path / "mistakes.png")
+    height, width = sheet.shape
+    tiles = sheet.reshape(height // 76, 76, width // 64, 64).swapaxes(1, 2).reshape(-1, 76, 64)
+    inked = [tile[20:40, 20:44].max() == 0 for tile in tiles]
+    assert inked == [True] * count + [False] * (len(tiles) - count)
+    assert [bool((tile[58:] < 200).any()) for tile in tiles] == inked, "the two digits under it"
+
+
+def test_weights_are_one_picture_a_unit_each_in_its_own_scale(drawn: list[Figure], tmp_path: Path) -> None:
+    matrix = (np.random.default_rng(0).normal(0, 1, (784, 41)) * np.arange(1, 42)).astype(np.float32)
+    plots.weights(matrix, tmp_path / "weights.png")
+    sheet = np.asarray(drawn[0].axes[0].images[0].get_array())
+    assert sheet.shape == (3 * 28, 20 * 28)
+    tiles = sheet.reshape(3, 28, 20, 28).swapaxes(1, 2).reshape(60, 784)
+    np.testing.assert_allclose(np.abs(tiles[:41]).max(axis=1), 1, rtol=1e-6)
+    for unit in (0, 21, 40):
+        assert np.corrcoef(tiles[unit], matrix[:, unit])[0, 1] == pytest.approx(1)
+    assert not tiles[41:].any()
