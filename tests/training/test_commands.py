@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.training.conftest import DATA, Trained
+from tests.training.conftest import DATA, SMALL, Trained
 from training import commands
 from training.__main__ import main
 from training.dataset import Dataset
@@ -98,6 +98,31 @@ def test_evaluate_of_a_version_that_is_not_whole_is_no_traceback(lost: str, mode
     else:
         assert code == 2
         assert len(captured.err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("mnist")
+def test_several_seeds_are_summed_up_and_the_best_on_validation_is_published(tmp_path: Path, capsys: Capture) -> None:
+    words = ["train", *SMALL, "--seeds", "3..5", "--models", str(tmp_path / "models"), "--runs", str(tmp_path / "runs")]
+    assert main([*words, "--data", str(DATA)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    runs = [json.loads((path / "run.json").read_text()) for path in sorted((tmp_path / "runs").iterdir())]
+    assert [run["recipe"]["seed"] for run in runs] == [3, 4, 5]
+    (at,) = (place for place, line in enumerate(printed) if line.startswith("seed "))
+    header, *rows = (line.split() for line in printed[at : at + 6])
+    assert [row[0] for row in rows] == ["3", "4", "5", "mean", "spread"]
+    for column, name in enumerate(header[1:-1], start=1):
+        values = np.array([run["metrics"][name] for run in runs])
+        scale, digits = (1, 5) if name == "test_cross_entropy" else (100, 3)
+        expected = scale * np.array([*values, values.mean(), values.std(ddof=1)])
+        shown = [float(row[column].rstrip("%")) for row in rows]
+        assert shown == pytest.approx(expected, abs=0.51 * 10**-digits), name
+    assert {"test_accuracy", "test_accuracy_first_half", "validation_accuracy", "test_ece"} <= set(header)
+    best = max(runs, key=lambda run: run["metrics"]["validation_accuracy"])
+    (version,) = (tmp_path / "models").glob("[0-9]*")
+    manifest = json.loads((version / "manifest.json").read_text())
+    assert manifest["seed"] == best["recipe"]["seed"]
+    assert manifest["metrics"] == best["metrics"]
+    assert printed[-1].startswith(f"published {version}: ")
 
 
 def record(runs: Path, word: str, accuracy: float) -> Path:

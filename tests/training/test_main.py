@@ -1,6 +1,7 @@
 import ctypes
 import importlib
 import importlib.abc
+import json
 import os
 import re
 import select
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO
 
+import numpy as np
 import pytest
 
 import training
@@ -62,6 +64,9 @@ def wait_for_file(process: Process, directory: Path, name: str) -> Path:
         (["retire"], "N"),
         (["train", "--recipes", "best"], "--recipes"),
         (["compare"], "RUN"),
+        (["train", "--seeds", "4..0"], "4..0"),
+        (["train", "--seeds", "few"], "few"),
+        (["train", "--seeds", "-2..1"], "--seeds"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(words: list[str], named: str, capsys: Capture) -> None:
@@ -83,6 +88,12 @@ def test_a_wrong_command_line_is_one_line(words: list[str], named: str, capsys: 
         (["train", "--set", "layers=0"], ["layers", "0", "from 1 to 10000"]),
         (["train", "--set", "seed"], ["seed", "KEY=VALUE"]),
         (["train", "--seed", "-1"], ["seed", "-1", "from 0 to 2147483647"]),
+        (["train", "--beside", "worst"], ["worst", "best, notebook, one_layer, quick"]),
+        (["train", "--seed", "1", "--seeds", "0..1"], ["--seed ", "--seeds"]),
+        (["train", "--resume", "{tmp}", "--recipe", "quick"], ["--resume", "--recipe"]),
+        (["train", "--resume", "{tmp}", "--set", "seed=1"], ["--resume", "--set"]),
+        (["train", "--resume", "{tmp}", "--seeds", "0..1"], ["--resume", "--seeds"]),
+        (["train", "--resume", "{tmp}", "--data", "{data}"], ["{tmp}", "recipe.toml"]),
         (["train", "--any-data", "--data", "{tmp}/none"], ["{tmp}/none", "train-images-idx3-ubyte"]),
         (["train", "--recipe", "quick", "--data", "{tmp}/file"], ["{tmp}/file"]),
         (["train", "--recipe", "quick", "--data", "{data}", "--runs", "{tmp}/file"], ["{tmp}/file"]),
@@ -223,6 +234,60 @@ def test_a_real_run_killed_while_it_builds_leaves_only_whole_versions(
     assert publish_small_files(models).number == numbers[-1] + 1
     assert assert_only_whole_versions(models) == [*numbers, numbers[-1] + 1]
     assert not list(models.glob(".tmp-*"))
+
+
+TAUGHT = ("teachers=2", "teacher_epochs=2", "copies=1", "rotation=9", "optimiser=muon", "averaging=0.9", "layers=30")
+
+
+def killed(process: Process) -> None:
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a file is made")
+@pytest.mark.usefixtures("mnist")
+def test_a_run_killed_twice_and_resumed_ends_as_one_that_was_not(start: Start, tmp_path: Path) -> None:
+    steps = ("iterations=200", "evaluate_every=20", "print_every=20")
+    words = [word for setting in (*TAUGHT, *steps) for word in ("--set", setting)]
+    places = {name: ["--models", tmp_path / name, "--beside", "none", "--data", DATA] for name in ("whole", "pieces")}
+    first = ["train", "--recipe", "quick", *words, "--runs"]
+
+    process = start("-m", "training", *first, tmp_path / "runs", *places["whole"])
+    assert process.wait() == 0, process.communicate()
+    (whole,) = (tmp_path / "runs").iterdir()
+
+    (tmp_path / "broken").mkdir()
+    process = start("-m", "training", *first, tmp_path / "broken", *places["pieces"])
+    run = wait_for_file(process, tmp_path / "broken", "20")
+    wait_for_file(process, run, "teacher-0.npz")
+    killed(process)
+    assert not (run / "student.npz").exists()
+
+    process = start("-m", "training", "train", "--resume", run, *places["pieces"])
+    for line in output(process):
+        if line.split()[0] == "60":
+            break
+    killed(process)
+    rows = len((run / "history.csv").read_text().splitlines())
+    assert rows < 11, "it was killed before it ended"
+
+    process = start("-m", "training", "train", "--resume", run, *places["pieces"])
+    stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    printed = [line.split()[0] for line in stdout.splitlines() if line.split()[0].isdecimal()]
+    assert printed[0] in ("60", "80", str(20 * rows)), "it went on from where it was"
+    assert printed[-1] == "200"
+    assert (run / "history.csv").read_bytes() == (whole / "history.csv").read_bytes()
+    for name in ("teacher-0.npz", "student.npz"):
+        with np.load(run / name) as one, np.load(whole / name) as other:
+            assert one.files == other.files
+            for key in one.files:
+                np.testing.assert_array_equal(one[key], other[key])
+    manifests = [json.loads((tmp_path / name / "1" / "manifest.json").read_text()) for name in places]
+    for key in ("metrics", "temperature", "thresholds", "recipe", "reference"):
+        assert manifests[0][key] == manifests[1][key]
+    for file in ("model.tflite", "report/history.csv", "report/mistakes.png"):
+        assert manifests[0]["files"][file] == manifests[1]["files"][file]
 
 
 def test_the_model_directory_may_stand_on_either_side_of_the_command(models: Path, capsys: Capture) -> None:
