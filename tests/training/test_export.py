@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from scipy import special
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from training import export, network
 from training.dataset import Dataset
@@ -41,6 +42,14 @@ def test_the_signature_is_the_contract(exported: Path) -> None:
     assert keywords == {"images": tf.TensorSpec([None, 28, 28], tf.uint8, name="images")}
     (name, output), *others = serve.structured_outputs.items()
     assert (name, output.dtype, output.shape.as_list(), others) == ("probabilities", tf.float32, [None, 10], [])
+
+
+def test_the_graph_has_five_matrix_products_and_the_networks_parameters(exported: Path) -> None:
+    model = tf.saved_model.load(str(exported))
+    serve = model.signatures["serving_default"]
+    inlined = convert_variables_to_constants_v2(serve).graph.get_operations()
+    assert [operation.type for operation in inlined].count("MatMul") == 5
+    assert sum(int(np.prod(variable.shape)) for variable in serve.variables) == 185_300
 
 
 @pytest.mark.parametrize("count", [1, 3, 257])
