@@ -1,12 +1,13 @@
 """Images that are no digits, to measure by: does the network know that it does not know?
 
-Letters and symbols in fonts of Debian packages, Fashion-MNIST, noise, blank and full images, and what
-is made of the test digits: two side by side, and halves. A Debian package is taken from the system if
-it is installed, else fetched once with `apt-get download` into the data directory; where there is no
-apt-get, the probes that need it are left out, with the reason.
+Letters and symbols in fonts of Debian packages, kanji by their strokes, Fashion-MNIST, noise, blank and
+full images, and what is made of the test digits: two side by side, and halves. A Debian package is taken
+from the system if it is installed, else fetched once with `apt-get download` into the data directory;
+where there is no apt-get, the probes that need it are left out, with the reason.
 """
 
 import gzip
+import json
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageDraw
 
 from training import drawing
 from training.drawing import Images
@@ -33,6 +35,8 @@ WRITTEN_FONTS = {
 LETTERS = ((0x41, 0x5A), (0x61, 0x7A))
 SYMBOLS = ((0x21, 0x40), (0x5B, 0x60), (0x7B, 0x7E), (0xA1, 0xBF), (0xD7, 0xD7), (0xF7, 0xF7))
 FASHION = ("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
+STROKES = ("python3-kanjidraw", "usr/lib/python3/dist-packages/kanjidraw/data.json")
+FEWEST_STROKES, PEN = 4, 16  # a kanji of fewer may be a 1, a 2 or a 7; the pen's width is of 256
 APT_OPTIONS = ("APT::Sandbox::User=root", "Acquire::Retries=0", "Acquire::http::Timeout=20")
 NOISE = 5000
 
@@ -61,6 +65,7 @@ def probes(digits: Images, cache: Path) -> Iterator[Probe]:
     makers: dict[str, Callable[[], Images]] = {
         "letters, text fonts": lambda: _glyphs(TEXT_FONTS, LETTERS, cache),
         "letters, handwriting fonts": lambda: _glyphs(WRITTEN_FONTS, LETTERS, cache),
+        "kanji, drawn by strokes": lambda: _kanji(cache),
         "symbols": lambda: _glyphs(TEXT_FONTS | WRITTEN_FONTS, SYMBOLS, cache),
         "Fashion-MNIST": lambda: _fashion(cache),
         "uniform noise": lambda: random.integers(0, 256, (NOISE, 28, 28), np.uint8),
@@ -72,9 +77,15 @@ def probes(digits: Images, cache: Path) -> Iterator[Probe]:
     }
     for name, make in makers.items():
         try:
-            yield Probe(name, make())
+            yield Probe(name, _some(make()))
         except ProbeMissing as error:
             yield Probe(name, np.zeros((0, 28, 28), np.uint8), str(error))
+
+
+def _some(images: Images) -> Images:
+    if not len(images):
+        raise ProbeMissing("the package holds no such images")
+    return images
 
 
 def _glyphs(packages: dict[str, str], ranges: tuple[tuple[int, int], ...], cache: Path) -> Images:
@@ -85,6 +96,24 @@ def _glyphs(packages: dict[str, str], ranges: tuple[tuple[int, int], ...], cache
             text = drawing.characters(font, ranges)
             images += drawing.glyphs(font, text, [0] * len(text))
     return np.array(images)
+
+
+def _kanji(cache: Path) -> Images:
+    """The characters that python3-kanjidraw knows handwriting by: straight strokes [x, y, x, y] of 0 to 255."""
+    file = unpacked(*STROKES, cache)
+    try:
+        known = json.loads(file.read_text())
+        drawings = [strokes for count in known if int(count) >= FEWEST_STROKES for strokes in known[count].values()]
+        return np.array([_drawn(strokes) for strokes in drawings])
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ProbeMissing(f"{file} cannot be read: {error}") from error
+
+
+def _drawn(strokes: list[list[int]]) -> Images:
+    canvas = Image.new("L", (288, 288))
+    for left, top, right, bottom in strokes:
+        ImageDraw.Draw(canvas).line([left + PEN, top + PEN, right + PEN, bottom + PEN], fill=255, width=PEN)
+    return drawing.centred(np.asarray(canvas))
 
 
 def _fashion(cache: Path) -> Images:

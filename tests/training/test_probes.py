@@ -1,4 +1,5 @@
 import gzip
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         directory = tmp_path / package / "usr/share/fonts/digits-test"
         directory.mkdir(parents=True)
         shutil.copyfile(FONT, directory / "font.ttf")
+    monkeypatch.setattr(probes, "STROKES", ("kanji", "usr/share/digits-test/data.json"))
+    known = {"3": {"a": [[0, 0, 9, 9]] * 3}, "4": {"b": [[20, 30, 220, 30], [20, 230, 220, 230]] * 2}, "5": {}}
+    (tmp_path / "kanji/usr/share/digits-test").mkdir(parents=True)
+    (tmp_path / "kanji/usr/share/digits-test/data.json").write_text(json.dumps(known))
     fashion = tmp_path / "fashion" / "usr/share/digits-test"
     fashion.mkdir(parents=True)
     (fashion / "images.gz").write_bytes(gzip.compress(bytes(16) + bytes(range(256)) * 49))
@@ -117,6 +122,11 @@ def test_every_probe_is_what_its_name_says(cache: Path) -> None:
     np.testing.assert_array_equal(letters, made["letters, handwriting fonts"].images)
     assert 30 < len(letters) < 52
     assert len(made["symbols"].images) > 2 * 10
+    (kanji,) = made["kanji, drawn by strokes"].images
+    rows = np.nonzero(kanji.sum(axis=1) > 1000)[0]
+    assert 3 <= len(rows) <= 6
+    assert np.ptp(rows) > 17, "two strokes, far apart"
+    assert np.ptp(np.nonzero(kanji)[1]) > 17
     assert made["Fashion-MNIST"].images.ravel()[:256].tolist() == list(range(256))
     uniform, gaussian = made["uniform noise"].images, made["Gaussian noise"].images
     assert uniform.mean() == pytest.approx(127.5, abs=0.5)
@@ -150,10 +160,11 @@ def test_the_same_digits_give_the_same_probes(cache: Path) -> None:
 def test_what_cannot_be_had_is_missing_with_a_reason_and_the_rest_is_there(cache: Path, tool: Tool) -> None:
     tool("true", "")
     shutil.rmtree(cache / "fonts-written")
+    (cache / "kanji/usr/share/digits-test/data.json").write_text("[]")
     (cache / "fashion" / "usr/share/digits-test/images.gz").write_bytes(b"rubbish")
     found: list[Probe] = list(probes.probes(digits(), cache))
     missing = {probe.name: probe.missing for probe in found if probe.missing}
-    assert set(missing) == {"letters, handwriting fonts", "symbols", "Fashion-MNIST"}
+    assert set(missing) == {"letters, handwriting fonts", "kanji, drawn by strokes", "symbols", "Fashion-MNIST"}
     assert "fonts-written" in missing["symbols"]
     assert "images.gz" in missing["Fashion-MNIST"]
     assert all(len(probe.images) == 0 for probe in found if probe.missing)
