@@ -1,6 +1,7 @@
 """A run's directory: `runs/<time>-<recipe>/`, filled while the run goes on.
 
 recipe.toml   the resolved recipe: `--recipe THIS_FILE` runs it again
+seconds       how long it has taken so far, over all its stretches
 *.npz         the state of each teacher and of the network, for `--resume`
 history.csv   one line per evaluation
 events...     the same for TensorBoard
@@ -56,6 +57,12 @@ class Recorder:
         self._history = (path / "history.csv").open("a", newline="", buffering=1)
         self._table = csv.writer(self._history)
         self._events = tf.summary.create_file_writer(str(path))
+        self._before, self._began = _seconds(path) if rows else 0.0, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken, without what was lost between a checkpoint and a crash."""
+        return round(self._before + time.monotonic() - self._began, 1)
 
     @classmethod
     def begin(cls, runs: Path, recipe: Recipe) -> Self:
@@ -80,6 +87,9 @@ class Recorder:
         """Append one row to the history and to TensorBoard's events."""
         self.rows.append(row)
         self._table.writerow(_cells(row))
+        unfinished = self.path / "seconds.part"
+        unfinished.write_text(f"{self.seconds}\n")
+        unfinished.replace(self.path / "seconds")
         with self._events.as_default(step=row.iteration):
             for part in PARTS:
                 for score, value in getattr(row, part)._asdict().items():
@@ -115,6 +125,13 @@ def read(path: Path) -> Run:
 def _rows(path: Path) -> list[Row]:
     with (path / "history.csv").open(newline="") as file:
         return [_row(line) for line in csv.DictReader(file)]
+
+
+def _seconds(path: Path) -> float:
+    try:
+        return float((path / "seconds").read_text())
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _fresh_directory(runs: Path, name: str) -> Path:

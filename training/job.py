@@ -7,8 +7,7 @@ data -> teachers -> loop.train -> validation: temperature, threshold -> SavedMod
 import dataclasses
 import json
 import shutil
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,10 @@ from training import (
     evaluate,
     export,
     loop,
+    manifest,
     network,
     optimise,
     plots,
-    provenance,
     publish,
     report,
     teacher,
@@ -38,7 +37,6 @@ from training.network import Parameters
 from training.publish import GateRefused, Version
 from training.recipe import Recipe
 
-NAME = "digits"
 STATE = "student.npz"
 REPORT = (report.CARD, report.PAGE, *report.PICTURES, "assessment.json", "history.csv", "recipe.toml")
 HEADER = f"{'iteration':>9} {'accuracy':>9} {'cross-entropy':>13}   {'training':>9} {'validation':>10}"
@@ -104,29 +102,28 @@ class Job:
         return outcomes, self.resume(best.run)
 
     def _run(self, recipe: Recipe, recorder: Recorder, *, publishing: bool) -> Outcome:
-        began = time.monotonic()
         print(f"{recipe.name}, seed {recipe.seed}: {recipe.parameters} parameters; run in {recorder.path}")
         parameters = _train_with_progress(recipe, self.data, recorder)
-        seconds = round(time.monotonic() - began, 1)
+        seconds = recorder.seconds
         with publish.staging(self.models) as directory:
-            manifest, assessment = self._build(recipe, parameters, directory)
+            stated, assessment = self._build(recipe, parameters, directory)
             words = _verdict(recipe, self.data, parameters)
             print(words)
             _draw(recorder, recipe, self.data, parameters, assessment)
-            _write(recorder.path, report.card(manifest, assessment, words), assessment)
+            _write(recorder.path, report.card(stated, assessment, words), assessment)
             _copy_report(recorder.path, directory / "report")
-            metrics = manifest["metrics"]
+            metrics = stated["metrics"]
             recorder.finish({"recipe": recipe.as_dict(), "seconds": seconds, "metrics": metrics, "words": words})
             outcome = Outcome(recorder.path, metrics, seconds)
-            return self._publish(outcome, directory, manifest) if publishing else outcome
+            return self._publish(outcome, directory, stated) if publishing else outcome
 
-    def _publish(self, outcome: Outcome, directory: Path, manifest: dict[str, Any]) -> Outcome:
+    def _publish(self, outcome: Outcome, directory: Path, stated: dict[str, Any]) -> Outcome:
         try:
             if not self.force:
                 publish.check_gate(self.models, outcome.metrics["test_accuracy"])
         except GateRefused as refusal:
             return dataclasses.replace(outcome, refused=refusal)
-        return dataclasses.replace(outcome, version=publish.publish(self.models, directory, manifest))
+        return dataclasses.replace(outcome, version=publish.publish(self.models, directory, stated))
 
     def _build(self, recipe: Recipe, parameters: Parameters, directory: Path) -> tuple[dict[str, Any], Assessment]:
         """Export into `directory` and measure what was exported: the manifest, but for its files, and all the rest."""
@@ -138,18 +135,7 @@ class Job:
         on_validation = answer(data.validation.images)
         threshold = evaluate.uncertain_below(on_validation)
         assessment = assess.assess(answer, data, threshold, self.cache, self.yardstick)
-        manifest = {
-            "name": NAME,
-            "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "recipe": recipe.as_dict(),
-            "seed": recipe.seed,
-            "code_revision": provenance.revision(),
-            "packages": provenance.packages(),
-            "dataset": {
-                "name": data.name,
-                "images": {part: len(getattr(data, part)) for part in ("training", "validation", "test")},
-                "files": [asdict(file) for file in data.files],
-            },
+        stated = manifest.origin(recipe, data) | {
             "parameters": network.count(parameters),
             "metrics": assessment.figures()
             | evaluate.measure(on_validation, data.validation.labels).as_dict("validation"),
@@ -157,7 +143,7 @@ class Job:
             "thresholds": {"confidence": threshold},
             "reference": evaluate.reference(answers),
         }
-        return manifest, assessment
+        return stated, assessment
 
 
 def _merit(metrics: dict[str, float]) -> tuple[float, float]:

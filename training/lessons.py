@@ -7,6 +7,7 @@ function of the seed and the iteration, nothing of what ran before: a run can re
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +40,6 @@ class Lessons:
         self._recipe, self._part, self._teacher = recipe, part, teacher
         self._copies: dict[int, tuple[Images, Targets]] = {}  # the last two: a lesson may run over a seam
         self._answers: dict[int, Targets] = {}
-        self._bank = strangers.bank(part.images, recipe.seed) if recipe.strangers else None
 
     def at(self, iteration: int) -> Lesson:
         """The batches from an iteration to the next evaluation: `evaluate_every`, or what is left."""
@@ -51,7 +51,11 @@ class Lessons:
             targets.append(answers[order])
             labels.append(self._part.labels[order])
         lesson = Lesson(*(_batches(np.concatenate(pieces), recipe) for pieces in (images, targets, labels)))
-        return lesson if self._bank is None else self._with_strangers(lesson, self._bank, iteration)
+        return self._with_strangers(lesson, iteration) if recipe.strangers else lesson
+
+    @cached_property
+    def _bank(self) -> Bank:
+        return strangers.bank(self._part.images, self._recipe.seed)
 
     def _copy(self, number: int) -> tuple[Images, Targets]:
         if number not in self._copies:
@@ -71,10 +75,10 @@ class Lessons:
             self._answers[number] = answers
         return self._answers[number]
 
-    def _with_strangers(self, lesson: Lesson, bank: Bank, iteration: int) -> Lesson:
+    def _with_strangers(self, lesson: Lesson, iteration: int) -> Lesson:
         count = (len(lesson.images), self._recipe.strangers)
         key = (self._recipe.seed, iteration)
-        images = strangers.draw(bank, int(np.prod(count)), self._recipe, key).reshape(*count, 28, 28)
+        images = strangers.draw(self._bank, int(np.prod(count)), self._recipe, key).reshape(*count, 28, 28)
         return lesson._replace(images=np.concatenate([lesson.images, images], axis=1))
 
 

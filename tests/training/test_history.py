@@ -77,11 +77,14 @@ def test_the_resolved_recipe_runs_again(tmp_path: Path) -> None:
 
 def test_a_run_reopened_has_the_rows_up_to_its_checkpoint_and_goes_on_from_there(tmp_path: Path) -> None:
     path = record(tmp_path)
+    (path / "seconds").write_text("700.0\n")
     with Recorder.reopen(path, 50) as recorder:
         assert recorder.rows == ROWS[:1]
+        assert 700 <= recorder.seconds < 760
         recorder.add(ROWS[1])
         recorder.finish(SUMMARY)
     assert history.read(path).rows == tuple(ROWS)
+    assert float((path / "seconds").read_text()) >= 700
     (path / "history.csv").unlink()
     with pytest.raises(RunError, match=str(path)):
         Recorder.reopen(path, 50)

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from tests.training.conftest import DATA, Trained
-from training import export, loop, network, provenance, publish
+from training import export, loop, manifest, network, publish
 from training.__main__ import main
 from training.dataset import Dataset
 from training.job import Job
@@ -81,9 +81,9 @@ def test_the_temperature_is_the_best_for_the_validation_part(trained: Trained, m
 
 
 def test_the_revision_is_gits() -> None:
-    root = Path(provenance.__file__).parent
+    root = Path(manifest.__file__).parent
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    revision = provenance.revision()
+    revision = manifest.revision()
     assert revision.rstrip("+") == head.stdout.strip() if head.returncode == 0 else revision == "unknown"
 
 

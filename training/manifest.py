@@ -1,11 +1,35 @@
-"""What a version was made with: the code's revision and the packages' versions."""
+"""What a version says of itself: how it was made, what of, and what it is worth."""
 
 import platform
 import subprocess
+import time
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
+from training.dataset import Dataset
+from training.recipe import Recipe
+
+NAME = "digits"
 PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert")
+
+
+def origin(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+    """The part of a manifest that tells how a version was made, now, with this code."""
+    return {
+        "name": NAME,
+        "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "recipe": recipe.as_dict(),
+        "seed": recipe.seed,
+        "code_revision": revision(),
+        "packages": packages(),
+        "dataset": {
+            "name": data.name,
+            "images": {part: len(getattr(data, part)) for part in ("training", "validation", "test")},
+            "files": [asdict(file) for file in data.files],
+        },
+    }
 
 
 def packages() -> dict[str, str]:
