@@ -96,7 +96,7 @@ def test_new_distortions_have_no_end_without_copies(part: Part) -> None:
 
 def test_a_lesson_is_the_same_wherever_a_run_begins(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strangers, "FONTS", ("cmtt10",))
-    for kind in ("PAIRS", "MIXES", "FIELDS"):
+    for kind in ("PAIRS", "FIELDS"):
         monkeypatch.setattr(strangers, kind, 100)
     recipe = cut(4, "rotation=20", "copies=3", "strangers=5")
     through = Lessons(recipe, part)

@@ -109,7 +109,7 @@ def test_a_run_that_is_broken_off_goes_on_as_if_it_had_not_been(
     mnist: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(strangers, "FONTS", ("cmtt10",))
-    for kind in ("PAIRS", "MIXES", "FIELDS"):
+    for kind in ("PAIRS", "FIELDS"):
         monkeypatch.setattr(strangers, kind, 100)
     words = ["layers=20", "iterations=50", "evaluate_every=10", "print_every=10", "batch_size=32", "optimiser=muon"]
     words += ["rotation=9", "copies=2", "averaging=0.9", "strangers=4"]

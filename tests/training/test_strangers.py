@@ -8,7 +8,7 @@ from training.recipe import Recipe
 from training.strangers import Bank
 
 RECIPE = Recipe.load("quick", ["strangers=8"])
-KINDS = {"PAIRS": 60, "MIXES": 90, "FIELDS": 80}
+KINDS = {"PAIRS": 60, "FIELDS": 80}
 
 
 @pytest.fixture(autouse=True)
@@ -36,17 +36,12 @@ def test_the_bank_follows_from_its_seed(digits: Images) -> None:
         assert np.mean(np.any(images != getattr(other, kind), axis=(1, 2))) > 0.5
 
 
-def test_shapes_are_letters_pairs_and_mixes(digits: Images) -> None:
+def test_shapes_are_letters_and_pairs(digits: Images) -> None:
     shapes = strangers.bank(digits, 0).shapes
-    mixes, pairs, letters = shapes[-90:], shapes[-150:-90], shapes[:-150]
+    pairs, letters = shapes[-60:], shapes[:-60]
     assert len(letters) > strangers.ASCII_TIMES * 40
     assert len(np.unique(letters, axis=0)) > 100
     assert {ndimage.label(pair > 60)[1] for pair in pairs} == {2}
-    upright, turned = digits.max(axis=0) > 0, (digits.max(axis=0) > 0).T
-    assert not mixes[:, ~(upright | turned)].any()
-    assert np.mean(mixes[:, turned & ~upright].any(axis=1)) > 0.9
-    assert np.mean(mixes[:, upright & ~turned].any(axis=1)) > 0.9
-    assert len(np.unique(mixes, axis=0)) > 60
 
 
 def test_fields_are_even_noisy_and_smooth(digits: Images) -> None:
@@ -68,10 +63,10 @@ def test_drawing_distorts_shapes_and_leaves_fields_alone() -> None:
     drawn = strangers.draw(bank, 400, RECIPE, (1, 2))
     assert drawn.shape == (400, 28, 28)
     same = np.all(drawn == field, axis=(1, 2))
-    assert same.sum() == 100
-    assert 20 < same[:200].sum() < 80, "in random order"
+    assert same.sum() == 72
+    assert 16 < same[:200].sum() < 56, "in random order"
     shapes = drawn[~same]
-    assert len(np.unique(shapes, axis=0)) == 300
+    assert len(np.unique(shapes, axis=0)) == 328
     assert not np.any(np.all(shapes == shape, axis=(1, 2)))
     centres = np.array([ndimage.center_of_mass(image) for image in shapes]) - 13.5
     assert 1 < np.abs(centres).max() < 6
