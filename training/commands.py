@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from training.job import Outcome
 
 PICTURES = (".png", ".svg", ".pdf")
+SUMMARY = {
+    "test_accuracy": "test",
+    "test_accuracy_first_half": "first-half",
+    "test_accuracy_second_half": "second-half",
+    "validation_accuracy": "validation",
+    "test_accuracy_certain": "of-certain",
+    "test_ece": "ECE",
+    "test_cross_entropy": "cross-entropy",
+}
+"""The figures of a run that stand in the table of several seeds, and what they are called there."""
 
 
 def train(options: argparse.Namespace) -> None:
@@ -59,20 +69,18 @@ def seeds(text: str) -> range:
 
 def _seeds(seeds: range, outcomes: Sequence["Outcome"]) -> list[list[str]]:
     """What each seed reached, then mean and standard deviation."""
-    names = ["test_accuracy", "test_accuracy_first_half", "test_accuracy_second_half", "validation_accuracy"]
-    names += ["test_accuracy_certain", "test_ece", "test_cross_entropy"]
     minutes = [outcome.seconds / 60 for outcome in outcomes]
-    figures = {name: [outcome.metrics[name] for outcome in outcomes] for name in names}
+    figures = {name: [outcome.metrics[name] for outcome in outcomes] for name in SUMMARY}
     spread = statistics.stdev if len(outcomes) > 1 else lambda _: 0.0
 
     def shown(name: str, value: float) -> str:
-        return f"{value:.5f}" if name == "test_cross_entropy" else f"{value:.3%}"
+        return f"{value:.5f}" if name.endswith("entropy") else f"{value:.2%}"
 
-    table = [["seed", *names, "minutes"]]
+    table = [["seed", *SUMMARY.values(), "minutes"]]
     for index, seed in enumerate(seeds):
-        table.append([str(seed), *(shown(name, figures[name][index]) for name in names), f"{minutes[index]:.1f}"])
+        table.append([str(seed), *(shown(name, figures[name][index]) for name in SUMMARY), f"{minutes[index]:.1f}"])
     for word, summary in (("mean", statistics.fmean), ("spread", spread)):
-        table.append([word, *(shown(name, summary(figures[name])) for name in names), f"{summary(minutes):.1f}"])
+        table.append([word, *(shown(name, summary(figures[name])) for name in SUMMARY), f"{summary(minutes):.1f}"])
     return table
 
 
