@@ -80,6 +80,7 @@ class Recipe:
     teachers: tuple[int, ...] = _sizes(8)  # a convolutional network of this width each; none: labels
     teacher_epochs: int = _whole(1, 1000)
     softness: float = _real(0.1, 100)  # temperature of the answers aimed at, and of those given
+    label_share: float = _real(0, 1)  # of the label in the answers aimed at; the rest is the teachers'
     copies: int = _whole(0, 10_000)  # distorted copies of the training part, over and over; 0: always new ones
     strangers: int = _whole(0, 10_000)  # images a batch, beside its digits, that are no digits
     strangers_weight: float = _real(0, 1000)  # of one of them in the loss, where a digit has 1

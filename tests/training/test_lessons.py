@@ -87,6 +87,13 @@ def test_a_teacher_answers_for_the_very_images_that_are_taught_and_once_a_copy(p
         assert sum(copies) == 1
 
 
+def test_labels_have_the_share_that_the_recipe_gives_them(part: Part) -> None:
+    alone, mixed = (Lessons(cut(11, f"label_share={share}"), part, Teacher()).at(0) for share in (0, 0.4))
+    expected = 0.4 * np.eye(10)[alone.labels] + 0.6 * alone.targets
+    np.testing.assert_allclose(mixed.targets, expected, atol=1e-6)
+    assert np.abs(mixed.targets - alone.targets).max() > 0.1
+
+
 def test_new_distortions_have_no_end_without_copies(part: Part) -> None:
     recipe = cut(33, "rotation=20", "batch_size=55", "iterations=6")
     lesson = Lessons(recipe, part).at(0)
