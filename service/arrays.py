@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import Malformed, TooLarge
-from service.pictures import SIDE
+from service.normal_form import SIDE
 
 Batch = npt.NDArray[np.uint8]
 

@@ -1,4 +1,4 @@
-"""A request body -> a batch uint8 [N, 28, 28], by its content type.
+"""A request body -> a batch uint8 [N, 28, 28], by its content type, and which picture each image is from.
 
     multipart/form-data          file parts: pictures
     image/*                      one picture
@@ -6,12 +6,14 @@
     application/octet-stream     an IDX3 file, a .npy array, or N x 784 bytes as they are
     application/x-npy            a .npy array
 
-Pictures and JSON images are checked for a digit. The bulk forms are images by contract: they pass as they are.
+Pictures and JSON images are normalised. The bulk forms are images by contract: they pass as they are, unless
+they are to be normalised always, or split.
 """
 
 import binascii
 from base64 import b64decode
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, Any
 
@@ -24,15 +26,30 @@ from werkzeug.http import parse_options_header
 
 from service import arrays, pictures
 from service.errors import Malformed, RequestError, TooLarge, UnknownType
+from service.normal_form import SIDE, Pixels
+from service.pictures import AUTO, Found, Reading
 from service.settings import Settings
 
 Batch = npt.NDArray[np.uint8]
+Reader = Callable[[Any], list[Found]]
 
 TYPES = "multipart/form-data, image/*, application/json, application/octet-stream, application/x-npy"
 
 
-def read(body: bytes, content_type: str, settings: Settings) -> Batch:
-    """The images in a request body: uint8 [N, 28, 28], N from 1 to `settings.max_pictures`.
+@dataclass(frozen=True)
+class Body:
+    """What a body holds.
+
+    images uint8 [N, 28, 28]. places: for each image the number of its picture, from 1, and where on it the digit
+    was; None for a bulk body that passed as it is.
+    """
+
+    images: Batch
+    places: Sequence[tuple[int, tuple[int, int, int, int]]] | None = None
+
+
+def read(body: bytes, content_type: str, settings: Settings, reading: Reading = AUTO) -> Body:
+    """The images in a request body, N from 1 to `settings.max_pictures`.
 
     Raises:
         RequestError: which of its kinds, and why; of many pictures, it names the bad one.
@@ -44,14 +61,23 @@ def read(body: bytes, content_type: str, settings: Settings) -> Batch:
     if len(body) > settings.max_body_bytes:
         raise TooLarge(f"the body has more than {settings.max_body_bytes} bytes")
     if kind.startswith("image/"):
-        return pictures.read(body, settings.max_pixels)[None]
-    reader = _READERS.get(kind)
-    if reader is None:
-        raise UnknownType(f"the content type is {kind[:100] or 'missing'!r}; read are {TYPES}")
-    return reader(body, options, settings)
+        return _each([body], lambda data: pictures.read(data, settings, reading), settings)
+    if kind in _BULK:
+        batch = _BULK[kind](body, settings.max_pictures)
+        if reading.normalise != "always" and not reading.split:
+            return Body(batch)
+        return _each(list(batch), lambda image: pictures.of_image(image, reading), settings)
+    if kind == "multipart/form-data":
+        uploads = _uploads(body, options, settings)
+        return _each(uploads, lambda upload: pictures.read(upload, settings, reading), settings)
+    if kind == "application/json":
+        images, booleans = _json_images(body, settings), b"true" in body or b"false" in body
+        return _each(images, lambda image: _json_image(image, settings, reading, booleans=booleans), settings)
+    raise UnknownType(f"the content type is {kind[:100] or 'missing'!r}; read are {TYPES}")
 
 
-def _multipart(body: bytes, options: dict[str, str], settings: Settings) -> Batch:
+def _uploads(body: bytes, options: dict[str, str], settings: Settings) -> list[bytes]:
+    """The file parts of a form."""
     boundary = options.get("boundary", "")
     if not boundary or not boundary.isascii():
         raise Malformed("the content type multipart/form-data names no boundary")
@@ -65,10 +91,11 @@ def _multipart(body: bytes, options: dict[str, str], settings: Settings) -> Batc
     uploads = [upload.stream.read() for _, upload in files.items(multi=True)]
     if not uploads:
         raise Malformed("the form has 0 file parts; each picture is one")
-    return _each(uploads, lambda upload: pictures.read(upload, settings.max_pixels))
+    return uploads
 
 
-def _json(body: bytes, _: dict[str, str], settings: Settings) -> Batch:
+def _json_images(body: bytes, settings: Settings) -> list[Any]:
+    """The entries of {"images": [...]}."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -80,34 +107,32 @@ def _json(body: bytes, _: dict[str, str], settings: Settings) -> Batch:
         raise Malformed("images has 0 entries")
     if len(images) > settings.max_pictures:
         raise TooLarge(f"images has {len(images)} entries; {settings.max_pictures} are allowed")
-    booleans = b"true" in body or b"false" in body
-    return _each(images, lambda image: _json_image(image, settings, booleans=booleans))
+    return images
 
 
-def _json_image(image: object, settings: Settings, *, booleans: bool) -> pictures.Pixels:
+def _json_image(image: object, settings: Settings, reading: Reading, *, booleans: bool) -> list[Found]:
     if isinstance(image, str):
         try:
-            return pictures.read(b64decode(image, validate=True), settings.max_pixels)
+            data = b64decode(image, validate=True)
         except (binascii.Error, ValueError) as error:
             raise Malformed(f"the base64 cannot be read: {error}") from None
-    pixels = _pixels(image, booleans=booleans)
-    pictures.check(pixels)
-    return pixels
+        return pictures.read(data, settings, reading)
+    return pictures.of_image(_pixels(image, booleans=booleans), reading)
 
 
-def _pixels(image: object, *, booleans: bool) -> pictures.Pixels:
+def _pixels(image: object, *, booleans: bool) -> Pixels:
     """28 rows of 28 numbers, or 784 numbers, as uint8 [28, 28]; `booleans`: some may be true or false."""
     if not isinstance(image, list):
         raise Malformed(f"it is {_name(image)}; 28x28 or 784 numbers, or base64, are read")
     rows = image if image and isinstance(image[0], list) else [image]
     sides = sorted({len(row) if isinstance(row, list) else 0 for row in rows})
-    if (len(rows), sides) not in ((pictures.SIDE, [pictures.SIDE]), (1, [arrays.PIXELS])):
+    if (len(rows), sides) not in ((SIDE, [SIDE]), (1, [arrays.PIXELS])):
         widths = " or ".join(map(str, sides[:3])) + (" or more" if len(sides) > 3 else "")
         raise Malformed(f"it has {len(rows)} rows of {widths} numbers, not 28 of 28 or 784")
     flat = None if booleans else _as_bytes(rows)
     if flat is None:
         flat = bytes(_pixel(value) for row in rows for value in row)
-    return np.frombuffer(flat, np.uint8).reshape(pictures.SIDE, pictures.SIDE)
+    return np.frombuffer(flat, np.uint8).reshape(SIDE, SIDE)
 
 
 def _as_bytes(rows: Sequence[Any]) -> bytes | None:
@@ -128,17 +153,24 @@ def _pixel(value: object) -> int:
     return value
 
 
-def _each(entries: Sequence[Any], read_one: Callable[[Any], pictures.Pixels]) -> Batch:
+def _each(entries: Sequence[Any], read_one: Reader, settings: Settings) -> Body:
     """Read every entry; of more than one, an error says which (from 1)."""
-    images = np.empty((len(entries), pictures.SIDE, pictures.SIDE), np.uint8)
-    for index, entry in enumerate(entries):
-        try:
-            images[index] = read_one(entry)
-        except RequestError as error:
-            if len(entries) == 1:
-                raise
-            raise type(error)(f"picture {index + 1} of {len(entries)}: {error}") from None
-    return images
+    found = [
+        (number, one) for number, entry in enumerate(entries, 1) for one in _named(entry, number, entries, read_one)
+    ]
+    if len(found) > settings.max_pictures:
+        raise TooLarge(f"the pictures have {len(found)} digits; {settings.max_pictures} are allowed")
+    places = [(number, one.box) for number, one in found]
+    return Body(np.stack([one.image for _, one in found]), places)
+
+
+def _named(entry: object, number: int, entries: Sequence[Any], read_one: Reader) -> list[Found]:
+    try:
+        return read_one(entry)
+    except RequestError as error:
+        if len(entries) == 1:
+            raise
+        raise type(error)(f"picture {number} of {len(entries)}: {error}") from None
 
 
 def _in_memory(
@@ -156,9 +188,7 @@ def _name(value: object) -> str:
     return names.get(type(value), str(value))
 
 
-_READERS: dict[str, Callable[[bytes, dict[str, str], Settings], Batch]] = {
-    "multipart/form-data": _multipart,
-    "application/json": _json,
-    "application/octet-stream": lambda body, _, settings: arrays.read(body, settings.max_pictures),
-    "application/x-npy": lambda body, _, settings: arrays.read_npy(body, settings.max_pictures),
+_BULK: dict[str, Callable[[bytes, int], Batch]] = {
+    "application/octet-stream": arrays.read,
+    "application/x-npy": arrays.read_npy,
 }

@@ -1,57 +1,84 @@
-"""One uploaded picture -> one image: decode, bound, check.
+"""One uploaded picture -> the image of its digit, or an image of each of its digits.
+
+    decode   bytes -> an upright, opaque picture
+    ink      picture -> how far each pixel is from the paper
+    marks    ink -> what belongs to one digit, without specks, ruled lines and frames
+    normal_form   the ink of one digit -> image
 
 An image is uint8 [28, 28], 0 background to 255 ink. A picture that already is one, 28x28 pixels and
-light on dark, passes through bit for bit.
+light on dark, passes through bit for bit unless it is to be normalised always.
 """
 
-import struct
-import zlib
-from io import BytesIO
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from service.errors import Malformed, NoDigit, TooLarge, UnknownType
+from service import ink, marks, normal_form
+from service.decode import decode
+from service.errors import NoDigit
+from service.marks import Box, Digit
+from service.normal_form import SIDE, Pixels
+from service.settings import Settings
 
-Pixels = npt.NDArray[np.uint8]
-
-SIDE = 28
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+WAYS = ("auto", "always", "never")
+OVERVIEW = 1024
+"""Pixels along the longer side of what digits are looked for on; a larger picture is reduced to it."""
+CLOSER = 100
+"""Pixels along the longer side of a digit: a smaller one on a reduced picture is looked at again, closer."""
 LEAST_CONTRAST = 32
-"""Between the darkest and the lightest pixel; less than this is no pen stroke."""
+"""Between the darkest and the lightest pixel of an image; less than this is no pen stroke."""
 
-MODES = ("1", "L", "P", "RGB")
-"""Pillow's names for what turns into 8-bit grey without loss of meaning."""
-
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own bound warns first; ours, on the same header, decides
 _BORDER = np.flatnonzero(np.pad(np.zeros((SIDE - 2, SIDE - 2)), 1, constant_values=1))
 
-_BROKEN = (
-    *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError, MemoryError),
-    *(AssertionError, AttributeError, KeyError, struct.error, zlib.error),
-)
-"""What Pillow's decoders raise on files that are damaged or lie."""
+
+@dataclass(frozen=True)
+class Reading:
+    """How pictures are to be read.
+
+    normalise: "auto" leaves an image that is light on dark as it is and normalises all else, "always" normalises
+    that too, "never" refuses all else. split: every digit of a row on its own.
+    """
+
+    normalise: str = "auto"
+    split: bool = False
 
 
-def read(data: bytes, max_pixels: int) -> Pixels:
-    """The picture in `data` as an image uint8 [28, 28].
+AUTO = Reading()
+
+
+class Found(NamedTuple):
+    """An image, and where on the picture its digit was: left, top, right, bottom in pixels, the ends not included."""
+
+    image: Pixels
+    box: tuple[int, int, int, int]
+
+
+WHOLE = (0, 0, SIDE, SIDE)
+
+
+def read(data: bytes, settings: Settings, reading: Reading) -> list[Found]:
+    """The images in the file of a picture: one, or with `split` one of each digit, from left to right.
 
     Raises:
-        Malformed: the file is empty, damaged or cut off.
-        UnknownType: its format is not one of FORMATS.
-        TooLarge: it has more than `max_pixels` pixels, by its header: nothing was decoded.
-        NoDigit: it is not 28x28, opaque, light on dark, or it is blank.
+        Malformed, UnknownType, TooLarge: as `decode` says.
+        NoDigit: there is nothing to read on it, or it is no image and must not be normalised.
     """
-    if not data:
-        raise Malformed("the picture has 0 bytes")
-    image = _decode(data, max_pixels)
-    check(image)
-    return image
+    decoded = decode(data, settings)
+    return _read(decoded.picture, decoded.factor, reading)
+
+
+def of_image(image: Pixels, reading: Reading) -> list[Found]:
+    """As `read`, from pixels uint8 [28, 28]."""
+    if _stays(image, reading):
+        return [Found(image, WHOLE)]
+    return _read(Image.fromarray(image), 1.0, reading)
 
 
 def check(image: Pixels) -> None:
-    """Refuse an image that no digit can be read from: a blank one, or one that is dark on light.
+    """Refuse an image that no digit can be read from as it is: a blank one, or one that is dark on light.
 
     Raises:
         NoDigit: which of the two it is.
@@ -59,28 +86,62 @@ def check(image: Pixels) -> None:
     contrast = int(image.max()) - int(image.min())
     if contrast < LEAST_CONTRAST:
         raise NoDigit(f"no digit to read: the pixels differ by {contrast} at most; a stroke needs {LEAST_CONTRAST}")
-    light = np.count_nonzero(image.reshape(-1)[_BORDER] > 127)
-    if 2 * light > len(_BORDER):
-        raise NoDigit(f"the picture is dark on light: {light} of its {len(_BORDER)} border pixels are over 127")
+    if not _light_on_dark(image):
+        raise NoDigit("the picture is dark on light, and is not to be normalised")
 
 
-def _decode(data: bytes, max_pixels: int) -> Pixels:
-    try:
-        with Image.open(BytesIO(data), formats=FORMATS) as picture:
-            _bound(picture, max_pixels)
-            return np.asarray(picture if picture.mode == "L" else picture.convert("L"))
-    except UnidentifiedImageError:
-        raise UnknownType(f"the picture is none of {', '.join(FORMATS)}") from None
-    except _BROKEN as error:
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise Malformed(f"the picture cannot be decoded: {reason}") from None
+def _stays(image: Pixels, reading: Reading) -> bool:
+    """Whether an image [28, 28] passes as it is."""
+    if reading.normalise == "never":
+        check(image)
+        return True
+    if reading.normalise == "always" or reading.split or not _light_on_dark(image):
+        return False
+    check(image)
+    return True
 
 
-def _bound(picture: Image.Image, max_pixels: int) -> None:
-    width, height = picture.size
-    if width * height > max_pixels:
-        raise TooLarge(f"the picture has {width}x{height} pixels; {max_pixels} are allowed")
-    if (width, height) != (SIDE, SIDE):
-        raise NoDigit(f"the picture has {width}x{height} pixels; {SIDE}x{SIDE} is read")
-    if picture.mode not in MODES or picture.has_transparency_data:
-        raise NoDigit(f"the picture is {picture.mode} or transparent; opaque 8-bit grey or colour is read")
+def _light_on_dark(image: Pixels) -> bool:
+    return bool(2 * np.count_nonzero(image.reshape(-1)[_BORDER] > 127) <= len(_BORDER))
+
+
+def _read(picture: Image.Image, factor: float, reading: Reading) -> list[Found]:
+    if picture.size == (SIDE, SIDE):
+        image = np.asarray(picture if picture.mode == "L" else picture.convert("L"))
+        if _stays(image, reading):
+            return [Found(image, WHOLE)]
+    elif reading.normalise == "never":
+        width, height = (round(side * factor) for side in picture.size)
+        raise NoDigit(f"the picture has {width}x{height} pixels; {SIDE}x{SIDE} is read without normalising")
+    digits = _digits(picture, split=reading.split)
+    return [Found(normal_form.image(digit.ink), _edges(digit.box, factor)) for digit in digits]
+
+
+def _digits(picture: Image.Image, *, split: bool) -> Sequence[Digit]:
+    overview, factor = ink.reduced(picture, OVERVIEW)
+    found = marks.find(ink.of(overview))
+    digits = marks.each_digit(found) if split else [marks.one_digit(found)]
+    largest = max(max(digit.ink.shape) for digit in digits)
+    if factor == 1 or largest >= CLOSER:
+        return [Digit(digit.ink, _scaled(digit.box, factor)) for digit in digits]
+    left, top, right, bottom = _surroundings([_scaled(digit.box, factor) for digit in digits], largest * factor)
+    closer = picture.crop((max(left, 0), max(top, 0), min(right, picture.width), min(bottom, picture.height)))
+    return [Digit(digit.ink, _moved(digit.box, max(top, 0), max(left, 0))) for digit in _digits(closer, split=split)]
+
+
+def _surroundings(boxes: Sequence[Box], margin: int) -> tuple[int, int, int, int]:
+    tops, bottoms, lefts, rights = zip(*boxes, strict=True)
+    return min(lefts) - margin, min(tops) - margin, max(rights) + margin, max(bottoms) + margin
+
+
+def _scaled(box: Box, factor: int) -> Box:
+    return Box(*(factor * edge for edge in box))
+
+
+def _moved(box: Box, down: int, right: int) -> Box:
+    return Box(box.top + down, box.bottom + down, box.left + right, box.right + right)
+
+
+def _edges(box: Box, factor: float) -> tuple[int, int, int, int]:
+    left, top, right, bottom = (round(factor * edge) for edge in (box.left, box.top, box.right, box.bottom))
+    return left, top, right, bottom

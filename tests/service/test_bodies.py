@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service import bodies
+from service import bodies, pictures
 from service.errors import Malformed, NoDigit, RequestError, TooLarge, UnknownType
+from service.pictures import Reading
 from service.settings import Settings
 from tests.service.samples import FORM, encode, form, idx3, json_of, npy, npy_of, stroke
 from training.dataset import Dataset
@@ -54,12 +55,12 @@ def test_every_form_gives_the_images_in_order(name: str, mnist: Dataset) -> None
         "npy of octets": npy(images.reshape(3, 784)),
     }
     kind, _ = WHOLE[name]
-    assert np.array_equal(bodies.read(written[name], kind, LIMITS), images)
+    assert np.array_equal(bodies.read(written[name], kind, LIMITS).images, images)
 
 
 @pytest.mark.parametrize(("name", "kind", "body"), [(name, *whole) for name, whole in WHOLE.items()])
 def test_the_limit_on_pictures_is_exact(name: str, kind: str, body: bytes) -> None:
-    assert len(bodies.read(body, kind, LIMITS)) == 3, name
+    assert len(bodies.read(body, kind, LIMITS).images) == 3, name
     with pytest.raises(TooLarge, match=r"(3|more than 2) (entries|images|parts)") as caught:
         bodies.read(body, kind, replace(LIMITS, max_pictures=2))
     assert "2" in str(caught.value)
@@ -78,12 +79,12 @@ def test_the_limit_on_pictures_is_exact(name: str, kind: str, body: bytes) -> No
 )
 def test_a_type_may_be_written_in_any_way(kind: str, body: bytes) -> None:
     """RFC 9110, 8.3.1: type, subtype and the names of parameters are case-insensitive."""
-    assert np.array_equal(bodies.read(body, kind, LIMITS), [stroke()])
+    assert np.array_equal(bodies.read(body, kind, LIMITS).images, [stroke()])
 
 
 def test_form_fields_are_no_pictures() -> None:
     field = b'--edge\r\nContent-Disposition: form-data; name="token"\r\n\r\nsecret\r\n'
-    assert np.array_equal(bodies.read(field + form(encode(stroke())), FORM, LIMITS), [stroke()])
+    assert np.array_equal(bodies.read(field + form(encode(stroke())), FORM, LIMITS).images, [stroke()])
 
 
 def test_octets_are_images_as_they_are() -> None:
@@ -92,7 +93,27 @@ def test_octets_are_images_as_they_are() -> None:
     images[1] = 255
     images[2].reshape(-1)[:4] = [0, 0, 8, 3]
     for part in (images, images[2:]):
-        assert np.array_equal(bodies.read(part.tobytes(), "application/octet-stream", LIMITS), part)
+        assert np.array_equal(bodies.read(part.tobytes(), "application/octet-stream", LIMITS).images, part)
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_every_form_is_normalised_where_that_is_asked_for(name: str) -> None:
+    kind, body = WHOLE[name]
+    (expected,) = pictures.of_image(stroke(), Reading("always"))
+    read = bodies.read(body, kind, LIMITS, Reading("always"))
+    assert np.array_equal(read.images, [expected.image] * 3)
+    assert not np.array_equal(expected.image, stroke())
+    assert read.places == [(number, expected.box) for number in (1, 2, 3)]
+
+
+def test_the_digits_of_all_pictures_count_as_pictures() -> None:
+    row = np.concatenate([stroke(), stroke()], axis=1)
+    split = Reading(split=True)
+    assert [
+        place[0] for place in bodies.read(form(encode(row), encode(stroke())), FORM, LIMITS, split).places or ()
+    ] == [1, 1, 2]
+    with pytest.raises(TooLarge, match="the pictures have 4 digits; 3 are allowed"):
+        bodies.read(form(encode(row), encode(row)), FORM, LIMITS, split)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +121,7 @@ def test_octets_are_images_as_they_are() -> None:
     [
         (FORM, form(encode(stroke()), b"", encode(stroke())), Malformed),
         (FORM, form(encode(stroke()), b"text", encode(stroke())), UnknownType),
-        (FORM, form(encode(stroke()), encode(255 - stroke()), encode(stroke())), NoDigit),
+        (FORM, form(encode(stroke()), encode(stroke() * 0), encode(stroke())), NoDigit),
         ("application/json", json_of(stroke(), stroke() * 0, stroke()), NoDigit),
         ("application/json", json_of(stroke(), [], stroke()), Malformed),
     ],
@@ -163,7 +184,7 @@ def assert_answered(body: bytes, kind: str) -> None:
 
 def read_or_refuse(body: bytes, kind: str) -> bodies.Batch | RequestError:
     try:
-        return bodies.read(body, kind, LIMITS)
+        return bodies.read(body, kind, LIMITS).images
     except RequestError as error:
         return error
 

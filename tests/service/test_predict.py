@@ -1,6 +1,7 @@
 import json
 import logging
 import threading
+from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from PIL import Image
 from werkzeug.test import TestResponse
 
 from service.runtimes import Batch, LiteRT, Probabilities
@@ -96,12 +98,11 @@ BAD: dict[str, Bad] = {
     "PNG cut off in its header": (400, "the picture cannot be decoded", encode(ONE)[:20], "image/png"),
     "PNG without its palette": (400, "the picture", png_saying(28, 28, colour=3), "image/png"),
     "PNG bomb": (413, "50000x50000 pixels; 25000000 are allowed", png_saying(50_000, 50_000), "image/png"),
-    "27x28": (422, "27x28 pixels; 28x28 is read", encode(ONE[:, :27]), "image/png"),
-    "inverted": (422, "dark on light", encode(255 - ONE), "image/png"),
+    "PNG too long": (413, "20000x9 pixels; a side may have 16384", png_saying(20_000, 9), "image/png"),
     "blank": (422, "no digit to read", encode(ONE * 0), "image/png"),
     "faint": (422, "differ by 31 at most", encode(ONE // 8), "image/png"),
-    "alpha": (422, "RGBA or transparent", encode(ONE, mode="RGBA"), "image/png"),
-    "16 bits": (422, "I;16 or transparent", encode(ONE.astype(np.uint16) * 257), "image/png"),
+    "blank page": (422, "no digit to read", encode(np.full((300, 200), 230, np.uint8)), "image/png"),
+    "nothing visible": (422, "no digit to read", encode(np.zeros((50, 50, 4), np.uint8)), "image/png"),
     "JPEG cut off": (400, "the picture cannot be decoded", encode(ONE, kind="JPEG")[:-60], "image/jpeg"),
     "JPEG of an unknown kind": (
         400,
@@ -145,7 +146,6 @@ BAD: dict[str, Bad] = {
     "ragged JSON": (400, "28 rows of 27 or 28 numbers", json_of([[0] * 27, *[[0] * 28] * 27]), JSON),
     "JSON row null": (400, "28 rows of 0 or 28 numbers", json_of([*[[0] * 28] * 27, None]), JSON),
     "JSON blank": (422, "no digit to read", json_of(ZEROS), JSON),
-    "JSON inverted": (422, "dark on light", json_of(255 - ONE), JSON),
     "bad base64": (400, "the base64 cannot be read", json_of("iVBOR!!!"), JSON),
     "base64 not ASCII": (400, "the base64 cannot be read", json_of("émoji"), JSON),
     "empty base64": (400, "the picture has 0 bytes", json_of(""), JSON),
@@ -208,6 +208,65 @@ def assert_one_sentence(response: TestResponse) -> str:
     assert error.isprintable()
     assert len(error) < 300
     return error
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("normalise=sometimes", "normalise is 'sometimes'; allowed is auto or always or never"),
+        ("split=1", "split is '1'; allowed is digits"),
+        ("show=", "show is ''; allowed is image"),
+        ("split=digits&normalise=never", "does not go with normalise=never"),
+        ("normalise=" + "x" * 5000, "allowed is auto"),
+    ],
+)
+def test_a_query_that_asks_for_what_there_is_not(client: FlaskClient, query: str, words: str) -> None:
+    response = post(client, encode(ONE), "image/png", f"?{query}")
+    assert response.status_code == 400
+    assert words in assert_one_sentence(response)
+
+
+TALL = np.zeros((28, 28), np.uint8)
+TALL[4:24, 13:15] = np.linspace(90, 255, 40, dtype=np.uint8).reshape(20, 2)
+PAGE = np.pad(255 - np.kron(TALL, np.ones((5, 5), np.uint8)), ((30, 60), (200, 10)), constant_values=255)
+"""A one that fills the 20 pixels of MNIST's box; and the same, dark on a light page, five times as large."""
+
+
+def test_a_picture_is_answered_as_its_normal_form_is(client: FlaskClient) -> None:
+    normalised = post(client, encode(TALL), "image/png", "?normalise=always").data
+    for kind, picture in (("PNG", PAGE), ("PNG", np.dstack([PAGE] * 3)), ("BMP", PAGE), ("PNG", 255 - PAGE)):
+        for query in ("", "?normalise=auto", "?normalise=always"):
+            assert post(client, encode(picture, kind=kind), "image/png", query).data == normalised
+    refused = post(client, encode(PAGE), "image/png", "?normalise=never")
+    assert (refused.status_code, "350x230 pixels" in assert_one_sentence(refused)) == (422, True)
+
+
+@pytest.mark.parametrize(
+    ("picture", "query"), [(ONE, "?show=image"), (PAGE, "?show=image&fields=digit")], ids=["image", "page"]
+)
+def test_the_image_that_the_network_saw_is_shown(client: FlaskClient, picture: Batch, query: str) -> None:
+    shown = post(client, encode(picture), "image/png", query).get_json()["predictions"][0]
+    image = b64decode(shown.pop("image"))
+    assert (picture is PAGE) == (list(shown) == ["digit"])
+    with Image.open(BytesIO(image)) as seen:
+        assert (seen.format, seen.mode, seen.size) == ("PNG", "L", (28, 28))
+        assert np.array_equal(np.asarray(seen), ONE) == (picture is ONE)
+    whole = post(client, encode(picture), "image/png").get_json()["predictions"][0]
+    assert post(client, image, "image/png").get_json()["predictions"] == [whole]
+
+
+def test_a_row_is_answered_digit_by_digit(client: FlaskClient) -> None:
+    row = np.concatenate([PAGE, PAGE], axis=1)
+    answer = post(client, form(encode(row), encode(PAGE)), FORM, "?split=digits&fields=digit").get_json()
+    one = post(client, encode(PAGE), "image/png", "?fields=digit").get_json()["predictions"][0]["digit"]
+    assert [(entry["digit"], entry["picture"]) for entry in answer["predictions"]] == [(one, 1), (one, 1), (one, 2)]
+    assert [entry["box"] for entry in answer["predictions"]] == [
+        [265, 50, 275, 150],
+        [615, 50, 625, 150],
+        [265, 50, 275, 150],
+    ]
+    assert answer["numbers"] == [f"{one}{one}", f"{one}"]
+    assert list(answer) == ["model", "version", "numbers", "predictions"]
 
 
 @pytest.mark.parametrize(("fields", "word"), [("colour", "'colour'"), ("digit,colour", "'colour'"), ("", "''")])

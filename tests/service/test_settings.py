@@ -20,6 +20,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         max_body_bytes=1,
         max_pictures=7,
         max_pixels=784,
+        max_side=28,
         max_in_flight=2,
         api_key="key of many words",
         metrics_dir=Path("/dev/shm/metrics"),  # noqa: S108 - a value, not a file

@@ -1,0 +1,149 @@
+"""How well pictures of any kind are read: MNIST's test images in scenes, and digits in handwriting fonts.
+
+    python -m bench.pictures --images 2000
+
+Every picture goes the way of an upload: bytes -> service.pictures.read -> the newest version's plan. The
+first column is the share of digits read right, the second that of the same test images as they are.
+"""
+
+import argparse
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from tqdm import tqdm
+
+from bench import scenes
+from bench.scenes import Pixels, Random
+from service import model_store, pictures
+from service.errors import NoDigit
+from service.model_store import Model
+from service.pictures import AUTO, Reading
+from service.settings import Settings
+from training import dataset, probes
+
+FONTS = {
+    "fonts-breip": "truetype/breip",
+    "fonts-bwht": "opentype/bwht",
+    "fonts-comic-neue": "opentype/comic-neue",
+    "fonts-dancingscript": "opentype/dancingscript",
+    "fonts-dkg-handwriting": "truetype/fifthhorseman",
+    "fonts-ecolier-court": "truetype/ecolier-court",
+    "fonts-femkeklaver": "truetype/femkeklaver",
+    "fonts-humor-sans": "truetype/humor-sans",
+    "fonts-kaushanscript": "opentype/kaushanscript",
+    "fonts-klee": "truetype/klee",
+    "fonts-kristi": "truetype/kristi",
+    "fonts-rufscript": "truetype/rufscript",
+    "fonts-seto": "truetype/seto",
+    "fonts-sjfonts": "truetype/sjfonts",
+}
+"""Debian packages of fonts that look like handwriting, and where in /usr/share/fonts they are."""
+COPIES = 10  # pictures of each digit of a font
+MODELS, DATA = Path("models/digits"), Path("data/mnist")
+LIMITS = Settings()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a set of pictures: shares 0 to 1, seconds a picture, mean difference in grey levels."""
+
+    right: float
+    certain: float
+    unread: float
+    seconds: float
+    difference: float
+
+
+def ask(files: Sequence[bytes], labels: Pixels, images: Pixels | None, reading: Reading) -> Result:
+    """Read the files as an upload is read, and answer them."""
+    began, unread = time.perf_counter(), 0
+    seen = np.zeros((len(files), 28, 28), np.uint8)
+    for index, file in enumerate(files):
+        try:
+            seen[index] = pictures.read(file, LIMITS, reading)[0].image
+        except NoDigit:
+            unread += 1
+    seconds = (time.perf_counter() - began) / len(files)
+    model = _model()
+    answers = model(seen)
+    certain = answers.max(axis=1) >= model.uncertain_below
+    difference = np.abs(seen.astype(int) - images).mean() if images is not None else np.nan
+    right = np.mean(answers.argmax(axis=1) == labels)
+    return Result(float(right), float(certain.mean()), unread / len(files), seconds, float(difference))
+
+
+def scene(name: str, images: Pixels, labels: Pixels) -> Result:
+    """Put the images into a scene, and ask; all that is random follows from the scene's name."""
+    random = np.random.default_rng(list(name.encode()))
+    files = [scenes.scenes()[name](image, random) for image in images]
+    return ask(files, labels, images, Reading("always") if "normalised" in name else AUTO)
+
+
+def printed(package: str) -> Result:
+    """Print the digits of a package's fonts on paper of all kinds, and ask."""
+    random = np.random.default_rng(list(package.encode()))
+    directory = probes.unpacked(package, f"usr/share/fonts/{FONTS[package]}", DATA / "probes")
+    fonts = sorted([*directory.rglob("*.ttf"), *directory.rglob("*.otf")])
+    labels = np.tile(np.arange(10, dtype=np.uint8), COPIES * len(fonts))
+    return ask([_print(font, int(label), random) for font, label in _each(fonts, labels)], labels, None, AUTO)
+
+
+def _each(fonts: Sequence[Path], labels: Pixels) -> Iterable[tuple[Path, int]]:
+    return zip(np.repeat(np.array(fonts), len(labels) // len(fonts)), labels, strict=True)
+
+
+def _print(font: Path, digit: int, random: Random) -> bytes:
+    """One digit: of a size, at a place, askew; on plain or ruled paper, under a lamp or a shadow, photographed."""
+    size = int(random.integers(60, 240))
+    sheet = Image.new("L", (3 * size, 3 * size), 255)
+    face = ImageFont.truetype(font, size)
+    at = (random.uniform(1.2, 1.8) * size, random.uniform(1.2, 1.8) * size)
+    ImageDraw.Draw(sheet).text(at, str(digit), int(random.integers(0, 90)), font=face, anchor="mm")
+    sheet = sheet.rotate(random.uniform(-8, 8), Image.Resampling.BICUBIC, fillcolor=255)
+    if random.random() < 0.5:
+        sheet = scenes.ruled(sheet, random, int(random.integers(90, 200)))
+    if random.random() < 0.5:
+        sheet = scenes.shaded(sheet, random)
+    return scenes.photographed(sheet, random)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description="How well pictures of any kind are read.")
+    parser.add_argument("--images", type=int, default=2000, help="test images a scene, evenly taken (%(default)s)")
+    test = dataset.load(DATA).test
+    chosen = np.linspace(0, len(test) - 1, parser.parse_args().images).astype(int)
+    images, labels = test.images[chosen], test.labels[chosen]
+    plain = np.mean(_model()(images).argmax(axis=1) == labels)
+    names = list(scenes.scenes())
+    with ProcessPoolExecutor() as pool:
+        print(f"| {len(images)} test images | right | as they are | certain | no digit | difference | ms |")
+        print("|---|---:|---:|---:|---:|---:|---:|")
+        waiting = [pool.submit(scene, name, images, labels) for name in names]
+        for name, done in zip(names, tqdm(waiting, leave=False, disable=None), strict=True):
+            print(_row(name, done.result(), f"{plain:.2%}"))
+        print("\n| digits in the fonts of | right | | certain | no digit | | ms |\n|---|---:|---|---:|---:|---|---:|")
+        for package, result in zip(FONTS, pool.map(printed, FONTS), strict=True):
+            print(_row(f"`{package}`", result, ""))
+
+
+def _row(name: str, result: Result, plain: str) -> str:
+    difference = "" if np.isnan(result.difference) else f"{result.difference:.2f}"
+    shares = f"{result.right:.2%} | {plain} | {result.certain:.1%} | {result.unread:.1%}"
+    return f"| {name} | {shares} | {difference} | {1000 * result.seconds:.1f} |"
+
+
+@cache
+def _model() -> Model:
+    newest = model_store.candidates(MODELS)[0].path
+    return model_store.load(newest, "litert")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Uploaded bytes -> an upright, opaque picture: bound, decode, turn as EXIF says, lay on its ground.
+
+A picture here is a Pillow image of mode L or RGB: 8 bits a channel, nothing shows through. Nothing is
+decoded before the header is within the limits.
+"""
+
+import struct
+import zlib
+from contextlib import suppress
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from service.errors import Malformed, TooLarge, UnknownType
+from service.settings import Settings
+
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+DEEP = ("I", "F")
+"""How Pillow's names of modes with more than 8 bits a channel begin."""
+FULL_SCALES = (1, 255, 1023, 4095, 16383, 65535)
+"""What white is in pictures of more than 8 bits: fractions, then 8, 10, 12, 14 and 16 bits of a camera or scanner."""
+
+ENOUGH = 1024
+"""Pixels along both sides under which a JPEG is not decoded at a half, a quarter or an eighth of its size."""
+OPAQUE = 250
+CARD_CONTRAST, CARD_SHARE = 64, 0.5
+"""Opaque pixels that differ that much, and fill that share of the box around them, are a card with a digit on it."""
+
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own bound warns first; ours, on the same header, decides
+
+_BROKEN = (
+    *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError, MemoryError),
+    *(AssertionError, AttributeError, KeyError, struct.error, zlib.error),
+)
+"""What Pillow's decoders raise on files that are damaged or lie."""
+
+
+class Decoded:
+    """A picture, and how many pixels of the upload, after turning, one of its pixels stands for along each side."""
+
+    __slots__ = ("factor", "picture")
+
+    def __init__(self, picture: Image.Image, factor: float = 1.0) -> None:
+        self.picture, self.factor = picture, factor
+
+
+def decode(data: bytes, settings: Settings) -> Decoded:
+    """The first picture in a file.
+
+    Raises:
+        Malformed: the file is empty, damaged or cut off.
+        UnknownType: its format is not one of FORMATS.
+        TooLarge: its header says more pixels, or a longer side, than the settings allow.
+    """
+    if not data:
+        raise Malformed("the picture has 0 bytes")
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as picture:
+            _bound(picture, settings)
+            return _decode(picture)
+    except UnidentifiedImageError:
+        raise UnknownType(f"the picture is none of {', '.join(FORMATS)}") from None
+    except _BROKEN as error:
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise Malformed(f"the picture cannot be decoded: {reason}") from None
+
+
+def _bound(picture: Image.Image, settings: Settings) -> None:
+    width, height = picture.size
+    if width * height > settings.max_pixels:
+        raise TooLarge(f"the picture has {width}x{height} pixels; {settings.max_pixels} are allowed")
+    if max(width, height) > settings.max_side:
+        raise TooLarge(f"the picture has {width}x{height} pixels; a side may have {settings.max_side}")
+    if not min(width, height):
+        raise ValueError(f"it has {width}x{height} pixels")
+
+
+def _decode(picture: Image.Image) -> Decoded:
+    if picture.mode == "L" and picture.format == "PNG" and not picture.info.keys() & {"transparency", "exif"}:
+        picture.load()
+        return Decoded(picture.copy() if picture.readonly else picture)
+    width = picture.size[0]
+    picture.draft(None, (ENOUGH, ENOUGH))
+    picture.load()
+    factor = width / picture.size[0]
+    if picture.mode == "P" and picture.palette is None:
+        raise ValueError("it has no palette")
+    with suppress(*_BROKEN):  # a picture with a damaged orientation is taken as it lies
+        picture = ImageOps.exif_transpose(picture)
+    return Decoded(_plain(picture), factor)
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith(DEEP):
+        return Image.fromarray(_eight_bits(np.asarray(picture)))
+    if picture.has_transparency_data:
+        return _opaque(picture.convert("RGBA"))
+    return picture.convert("L" if picture.mode in {"1", "L"} else "RGB")
+
+
+def _eight_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Values of any depth as 0 to 255, by the least full scale that holds them, else from their least to their most."""
+    if values.dtype.kind == "f":
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    whites = [white for white in FULL_SCALES if high <= white and (white > 1 or values.dtype.kind == "f")]
+    if low < 0 or not whites:
+        return ((values.astype(np.float64) - low) * (255 / max(high - low, 1e-9))).round().astype(np.uint8)
+    return (values * np.float32(255 / whites[0])).round().astype(np.uint8)
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    """An RGBA picture laid on the ground that it implies.
+
+    A card, opaque and with contrast of its own, lies on more of itself. Ink without a ground lies on
+    white or black, whichever is farther from it.
+    """
+    small = picture.reduce(max(1, max(picture.size) // 256))
+    grey, alpha = (np.asarray(small.convert(mode)) for mode in ("L", "RGBA"))
+    there = _opaque_pixels(alpha[..., 3])
+    ink = grey[there]
+    low, high = np.percentile(ink, [1, 99])
+    rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
+    box = (rows[-1] + 1 - rows[0]) * (columns[-1] + 1 - columns[0])
+    if high - low >= CARD_CONTRAST and len(ink) >= CARD_SHARE * box:
+        ground = tuple(int(value) for value in np.median(alpha[there][:, :3], axis=0))
+    else:
+        ground = (0, 0, 0) if ink.mean() > 127 else (255, 255, 255)
+    under = Image.new("RGBA", picture.size, (*ground, 255))
+    return Image.alpha_composite(under, picture).convert("RGB")
+
+
+def _opaque_pixels(alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Where a picture is opaque; where it is most so, if it nowhere is."""
+    return alpha >= min(OPAQUE, int(alpha.max()))

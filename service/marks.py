@@ -1,0 +1,217 @@
+"""Ink -> the marks of one digit, or of each digit in a row.
+
+A mark is what hangs together. Specks, ruled lines, frames and what runs out of the picture are none of a
+digit; a stroke that lies beside another, as in a broken 5, is.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+
+from service import rules
+from service.errors import NoDigit
+from service.ink import Floats, Ink
+
+LEAST_MASS = 0.015
+"""Of the heaviest mark's ink: less is a speck."""
+NEAR = 0.25
+"""Of a digit's longer side: a mark within that distance is a stroke of it."""
+EQUAL_MASS = 0.3
+"""Of the heaviest mark's ink: a mark as heavy as that is meant, wherever it is."""
+INNER_MASS = 0.15
+"""Of the heaviest mark's ink: if as much lies inside, what touches the border is cut off, and no digit."""
+FRAME = 0.85
+"""Of the picture along both sides: a mark as large as that, with another one in it, is a frame."""
+TALL = 0.4
+"""Of the tallest mark: what is as tall as that is a digit of its own in a row."""
+OVERLAP = 0.4
+"""Of the narrower one's width: marks over each other by as much are one digit."""
+WIDE = 1.35
+"""Times its height: a mark as wide as that is digits that touch."""
+USUAL_WIDTH = 0.75  # of a digit's height
+MOST = 256  # marks that are looked at
+
+
+class Box(NamedTuple):
+    """Pixels, the lower and right ends not included."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.right - self.left
+
+    def gap(self, other: "Box") -> float:
+        """Pixels between two boxes; 0 if they touch or overlap."""
+        down = max(other.top - self.bottom, self.top - other.bottom, 0)
+        across = max(other.left - self.right, self.left - other.right, 0)
+        return math.hypot(down, across)
+
+    def overlap(self, other: "Box") -> float:
+        """The share of the narrower box's width that the two have in common."""
+        common = min(self.right, other.right) - max(self.left, other.left)
+        return max(common, 0) / min(self.width, other.width)
+
+    def holds(self, other: "Box") -> bool:
+        """Whether the other box lies inside of this one."""
+        return self.gap(other) == 0 and _around([self, other]) == self
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The marks on a picture.
+
+    labels int [H, W]: the number of each pixel's mark, 0 on paper. mass float64 and boxes: of each number; the
+    mass is 0 where there is no digit to look for.
+    """
+
+    depth: Floats
+    labels: npt.NDArray[np.unsignedinteger]
+    mass: npt.NDArray[np.float64]
+    boxes: list[Box]
+
+    def cut_out(self, numbers: Iterable[int], box: Box) -> Floats:
+        """The ink of some marks within a box: float32, 0 where there is none of it, at most 1."""
+        part = np.s_[box.top : box.bottom, box.left : box.right]
+        ours = np.isin(self.labels[part], list(numbers))
+        return np.where(ours, np.clip(self.depth[part], 0, 1), np.float32(0))
+
+
+class Digit(NamedTuple):
+    """The ink of a digit, float32 0 to 1, and where on the picture it is."""
+
+    ink: Floats
+    box: Box
+
+
+def find(ink: Ink) -> Marks:
+    """The marks that a digit may be made of.
+
+    Raises:
+        NoDigit: there is none.
+    """
+    weak = rules.without_lines(ink.weak)
+    labels = cc3d.connected_components(weak, connectivity=8)
+    count = int(labels.max()) + 1
+    strong = np.bincount(labels[ink.strong], minlength=count) > 0
+    strong[0] = False
+    weights = np.clip(ink.depth, 0, 1).ravel().astype(np.float64)
+    mass = np.where(strong, np.bincount(labels.ravel(), weights, minlength=count), 0.0)
+    edges = cc3d.statistics(labels, no_slice_conversion=True)["bounding_boxes"].tolist()
+    boxes = [Box(top, bottom + 1, left, right + 1) for top, bottom, left, right in edges]
+    mass = _without_frames(_inner(mass, boxes, labels.shape), boxes, labels.shape)
+    if not mass.any():
+        raise NoDigit("no digit to read: all ink is ruled lines, or runs out of the picture")
+    return Marks(ink.depth, labels, mass, boxes)
+
+
+def one_digit(marks: Marks) -> Digit:
+    """All marks that are meant, as one digit."""
+    heaviest = int(marks.mass.argmax())
+    chosen = {heaviest} | set(_heavier(marks, EQUAL_MASS))
+    near = NEAR * max(marks.boxes[heaviest].height, marks.boxes[heaviest].width)
+    waiting, latest = set(_heavier(marks, LEAST_MASS)) - chosen, chosen
+    while latest:
+        beside = [marks.boxes[number] for number in latest]
+        latest = {one for one in waiting if any(marks.boxes[one].gap(box) <= near for box in beside)}
+        chosen, waiting = chosen | latest, waiting - latest
+    return _digit(marks, chosen)
+
+
+def each_digit(marks: Marks) -> list[Digit]:
+    """The digits of a row, from left to right."""
+    numbers = _heavier(marks, LEAST_MASS)
+    tallest = max(marks.boxes[number].height for number in numbers)
+    tall = [number for number in numbers if marks.boxes[number].height >= TALL * tallest]
+    groups = _over_each_other(tall, marks.boxes)
+    for number in set(numbers) - set(tall):
+        gaps = [_around(marks.boxes[one] for one in group).gap(marks.boxes[number]) for group in groups]
+        if min(gaps) <= NEAR * tallest:
+            groups[gaps.index(min(gaps))].add(number)
+    whole = [_digit(marks, group) for group in groups]
+    return sorted((part for digit in whole for part in _apart(digit)), key=lambda digit: digit.box.left)
+
+
+def _heavier(marks: Marks, share: float) -> list[int]:
+    """The marks with this share of the heaviest one's ink; of very many, the heaviest."""
+    order = np.argsort(-marks.mass, kind="stable")[:MOST]
+    return [number for number in order.tolist() if marks.mass[number] >= max(share * marks.mass.max(), 1e-9)]
+
+
+def _inner(mass: npt.NDArray[np.float64], boxes: Sequence[Box], shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Without the marks that touch the border, if enough lies inside."""
+    edges = np.array(boxes)
+    touching = (edges[:, 0] == 0) | (edges[:, 1] == shape[0]) | (edges[:, 2] == 0) | (edges[:, 3] == shape[1])
+    inner = np.where(touching, 0, mass)
+    return inner if inner.max() >= INNER_MASS * mass.max() else mass
+
+
+def _without_frames(
+    mass: npt.NDArray[np.float64], boxes: Sequence[Box], shape: tuple[int, ...]
+) -> npt.NDArray[np.float64]:
+    heavy = np.flatnonzero(mass >= LEAST_MASS * mass.max()).tolist()
+    large = [one for one in heavy if boxes[one].height >= FRAME * shape[0] and boxes[one].width >= FRAME * shape[1]]
+    for one in large:
+        within = [other for other in heavy if other != one and boxes[one].holds(boxes[other])]
+        if sum(mass[other] for other in within) >= INNER_MASS * mass[one]:
+            mass = np.where(np.arange(len(mass)) == one, 0, mass)
+    return mass
+
+
+def _over_each_other(numbers: Iterable[int], boxes: Sequence[Box]) -> list[set[int]]:
+    """Marks in groups, from left to right: those over each other together."""
+    groups: list[set[int]] = []
+    for number in sorted(numbers, key=lambda one: boxes[one].left):
+        if groups and _around(boxes[one] for one in groups[-1]).overlap(boxes[number]) >= OVERLAP:
+            groups[-1].add(number)
+        else:
+            groups.append({number})
+    return groups
+
+
+def _digit(marks: Marks, numbers: Iterable[int]) -> Digit:
+    numbers = set(numbers)
+    box = _around(marks.boxes[number] for number in numbers)
+    return Digit(marks.cut_out(numbers, box), box)
+
+
+def _apart(digit: Digit) -> list[Digit]:
+    """Digits that touch, cut where a column between them has the least ink."""
+    box = digit.box
+    if box.width <= WIDE * box.height:
+        return [digit]
+    count = max(2, round(box.width / (USUAL_WIDTH * box.height)))
+    columns, step = digit.ink.sum(axis=0), box.width / count
+    cuts = [0]
+    for number in range(1, count):
+        first, last = round((number - 0.3) * step), round((number + 0.3) * step)
+        cuts.append(first + int(columns[first : last + 1].argmin()))
+    return [_trimmed(digit, left, right) for left, right in zip(cuts, [*cuts[1:], box.width], strict=True)]
+
+
+def _trimmed(digit: Digit, left: int, right: int) -> Digit:
+    """The part between two columns of a digit's box, in a box of its own."""
+    part = digit.ink[:, left:right]
+    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
+    top, bottom, first, last = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    box = Box(digit.box.top + top, digit.box.top + bottom, digit.box.left + left + first, digit.box.left + left + last)
+    return Digit(part[top:bottom, first:last], box)
+
+
+def _around(boxes: Iterable[Box]) -> Box:
+    tops, bottoms, lefts, rights = zip(*boxes, strict=True)
+    return Box(min(tops), max(bottoms), min(lefts), max(rights))

@@ -1,0 +1,105 @@
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from service import marks
+from service.errors import NoDigit
+from service.ink import Ink
+from service.marks import Box, Marks, each_digit, one_digit
+
+Part = tuple[int, int, int, int]
+"""Top, bottom, left, right of a rectangle of ink."""
+
+
+def found(*parts: Part, height: int = 200, width: int = 300) -> Marks:
+    """The marks of a page with these rectangles."""
+    depth: npt.NDArray[np.float32] = np.zeros((height, width), np.float32)
+    for top, bottom, left, right in parts:
+        depth[top:bottom, left:right] = 0.8
+    return marks.find(Ink(depth, depth > 0.1, depth > 0.4))
+
+
+def boxes(digits: list[marks.Digit]) -> list[Box]:
+    return [digit.box for digit in digits]
+
+
+BAR = (60, 140, 100, 115)
+
+
+@pytest.mark.parametrize(
+    ("others", "box"),
+    [
+        ([], Box(*BAR)),
+        ([(20, 22, 30, 32), (180, 183, 250, 252)], Box(*BAR)),
+        ([(58, 68, 120, 160)], Box(58, 140, 100, 160)),
+        ([(60, 140, 220, 235)], Box(60, 140, 100, 235)),
+        ([(0, 200, 0, 20)], Box(*BAR)),
+        ([(60, 68, 130, 138), (60, 68, 150, 158), (60, 68, 170, 178)], Box(60, 140, 100, 178)),
+        ([(60, 66, 200, 206)], Box(*BAR)),
+    ],
+    ids=[
+        "alone",
+        "specks",
+        "a stroke beside",
+        "as heavy, far away",
+        "cut off by the border",
+        "a chain",
+        "light and far",
+    ],
+)
+def test_what_belongs_to_a_digit(others: list[Part], box: Box) -> None:
+    digit = one_digit(found(BAR, *others))
+    assert digit.box == box
+    assert digit.ink.shape == (box.height, box.width)
+    rows, columns = np.nonzero(digit.ink)
+    assert (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) == (0, box.height, 0, box.width)
+
+
+def test_ink_that_reaches_the_border_is_read_where_there_is_no_other() -> None:
+    assert one_digit(found((0, 140, 100, 115))).box == Box(0, 140, 100, 115)
+
+
+def test_a_frame_is_no_digit() -> None:
+    frame = [(5, 8, 5, 295), (192, 195, 5, 295), (5, 195, 5, 8), (5, 195, 292, 295)]
+    assert one_digit(found(BAR, *frame)).box == Box(*BAR)
+
+
+def test_nothing_but_ruled_lines_is_no_digit() -> None:
+    with pytest.raises(NoDigit, match="ruled lines"):
+        found((50, 52, 0, 300), (100, 102, 0, 300))
+
+
+def test_a_row_is_read_from_left_to_right_each_with_its_strokes() -> None:
+    row = found(
+        (62, 140, 220, 235),
+        (60, 140, 20, 40),
+        (60, 68, 46, 60),
+        (90, 140, 100, 150),
+        (60, 80, 105, 150),
+        (150, 153, 170, 173),
+    )
+    assert boxes(each_digit(row)) == [Box(60, 140, 20, 60), Box(60, 140, 100, 150), Box(62, 140, 220, 235)]
+
+
+def test_digits_that_touch_are_cut_where_the_ink_is_least() -> None:
+    loops = [(60, 140, left + edge, left + edge + 12) for left in (40, 100, 160) for edge in (0, 45)]
+    bridges = [
+        (128, 140, 40, 97),
+        (128, 140, 100, 157),
+        (128, 140, 160, 217),
+        (134, 137, 97, 100),
+        (134, 137, 157, 160),
+    ]
+    digits = each_digit(found(*loops, *bridges))
+    lefts, rights = zip(*((digit.box.left, digit.box.right) for digit in digits), strict=True)
+    assert lefts == pytest.approx((40, 98, 158), abs=2)
+    assert rights == pytest.approx((98, 158, 217), abs=2)
+
+
+def test_thousands_of_marks_are_looked_at_in_bounds() -> None:
+    depth = np.zeros((1024, 1024), np.float32)
+    depth[4:-4:4, 4:-4:4] = 1
+    stippled = marks.find(Ink(depth, depth > 0.1, depth > 0.4))
+    assert len(stippled.boxes) > 60_000
+    assert len(each_digit(stippled)) <= marks.MOST
+    assert one_digit(stippled).ink.size
