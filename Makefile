@@ -19,6 +19,12 @@ lint: .venv/all         ## ruff and mypy --strict
 bench: .venv/all        ## time the training loop against one session.run a step
 	@$(RUN) -m bench.session_loop
 
+pictures: .venv/all     ## read test images in scenes, and digits in handwriting fonts
+	@$(RUN) -m bench.pictures $(ARGS)
+
+fuzz: .venv/all         ## send changed files of every format for ten minutes
+	@$(RUN) -m bench.fuzz $(ARGS)
+
 clean:                  ## remove .venv and caches; models, data and runs stay
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis && find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -35,4 +41,4 @@ help:                   ## list the targets
 .venv/made:
 	@sh deploy/venv.sh "$(PYTHON)" && touch $@
 
-.PHONY: serve test train lint bench clean help
+.PHONY: serve test train lint bench pictures fuzz clean help

@@ -151,11 +151,11 @@ def _noise(depth: Floats) -> float:
 
 
 def _otsu(values: Floats) -> float:
-    """The level that best splits values in two.
+    """The level that best splits values over 0 in two.
 
     Otsu, "A threshold selection method from gray-level histograms" (1979).
     """
-    counts, edges = np.histogram(values, bins=64)
+    counts, edges = np.histogram(values, bins=64, range=(0, float(values.max())))
     below, middles = np.cumsum(counts)[:-1], (edges[1:] + edges[:-1]) / 2
     sums = np.cumsum(counts * middles)
     total, above = int(counts.sum()), counts.sum() - below

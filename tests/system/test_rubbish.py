@@ -63,7 +63,7 @@ RUBBISH = {
     "truncated PNG": (SEVEN[:150], "image/png", 400, "cannot be decoded"),
     "bomb": (png(50_000, 50_000, bytes(50_001)), "image/png", 413, "50000x50000"),
     "bomb in its size": (png(28, 28, bytes(200 << 20)), "image/png", 422, "no digit"),
-    "large picture": (png(100, 100, bytes(10_100)), "image/png", 422, "100x100"),
+    "large picture": (png(100, 100, bytes(10_100)), "image/png", 422, "no digit to read"),
     "blank": (png(28, 28, bytes(28 * 29)), "image/png", 422, "no digit to read"),
     "10,001 parts": (form(10_001), "multipart/form-data; boundary=X", 413, "10000"),
     "no parts": (b"--X--\r\n", "multipart/form-data; boundary=X", 400, "0 file parts"),
