@@ -1,6 +1,7 @@
 """How well pictures of any kind are read: MNIST's test images in scenes, and digits in handwriting fonts.
 
     python -m bench.pictures --images 2000
+    python -m bench.pictures --images 2000 --strokes-as-they-are
 
 Every picture goes the way of an upload: bytes -> service.pictures.read -> the newest version's plan. The
 first column is the share of digits read right, the second that of the same test images as they are.
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from bench import scenes
 from bench.scenes import Pixels, Random
-from service import model_store, pictures
+from service import model_store, normal_form, pictures
 from service.errors import NoDigit
 from service.model_store import Model
 from service.pictures import AUTO, Reading
@@ -117,12 +118,14 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description="How well pictures of any kind are read.")
     parser.add_argument("--images", type=int, default=2000, help="test images a scene, evenly taken (%(default)s)")
+    parser.add_argument("--strokes-as-they-are", action="store_true", help="bring no stroke to a pen's width")
+    options = parser.parse_args()
     test = dataset.load(DATA).test
-    chosen = np.linspace(0, len(test) - 1, parser.parse_args().images).astype(int)
+    chosen = np.linspace(0, len(test) - 1, options.images).astype(int)
     images, labels = test.images[chosen], test.labels[chosen]
     plain = np.mean(_model()(images).argmax(axis=1) == labels)
     names = list(scenes.scenes())
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(initializer=_keep_strokes if options.strokes_as_they_are else None) as pool:
         print(f"| {len(images)} test images | right | as they are | certain | no digit | difference | ms |")
         print("|---|---:|---:|---:|---:|---:|---:|")
         waiting = [pool.submit(scene, name, images, labels) for name in names]
@@ -131,6 +134,10 @@ def main() -> None:
         print("\n| digits in the fonts of | right | | certain | no digit | | ms |\n|---|---:|---|---:|---:|---|---:|")
         for package, result in zip(FONTS, pool.map(printed, FONTS), strict=True):
             print(_row(f"`{package}`", result, ""))
+
+
+def _keep_strokes() -> None:
+    normal_form.THINNEST, normal_form.THICKEST = 0, float("inf")
 
 
 def _row(name: str, result: Result, plain: str) -> str:

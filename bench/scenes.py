@@ -56,6 +56,9 @@ def scenes() -> dict[str, Scene]:
         | {f"noise of {level} grey levels": _noisy(level) for level in (20, 40)}
         | {"ruled paper": lambda image, random: saved(ruled(page(image, 8, 40), random, 140))}
         | {"ruled in black": lambda image, random: saved(ruled(page(image, 8, 40), random, 60))}
+        | {"drawn by a hairline of 1/120": lambda image, _: saved(redrawn(image, 0))}
+        | {"drawn by a felt pen": lambda image, _: saved(redrawn(image, 13))}
+        | {"cropped to the ink": lambda image, _: saved(cropped(page(image, 6, 0)))}
         | {"specks": lambda image, random: saved(specked(page(image, 8, 60), random))}
         | {"a photo: lamp, blur, noise, JPEG 60": lambda image, random: photographed(page(image, 10, 90), random)}
     )
@@ -140,6 +143,36 @@ def specked(picture: Image.Image, random: Random) -> Image.Image:
         side, top, left = random.integers(1, 4), *(random.integers(0, length - 4) for length in pixels.shape)
         pixels[top : top + side, left : left + side] = 0
     return Image.fromarray(pixels)
+
+
+def cropped(picture: Image.Image) -> Image.Image:
+    """Without any margin around what is darker than half."""
+    return picture.crop(inverted(picture).point(lambda level: 255 * (level > 127)).getbbox())
+
+
+def redrawn(image: Pixels, pen: int) -> Image.Image:
+    """The same line, 120 pixels high, by a pen of 1 + 2 `pen` pixels, with hard edges."""
+    line = thinned(np.asarray(enlarged(image, 6)) > 127)
+    drawn = Image.fromarray(np.where(np.pad(line, pen), 255, 0).astype(np.uint8))
+    return inverted(ImageOps.expand(drawn.filter(ImageFilter.MaxFilter(2 * pen + 1)) if pen else drawn, 20, 0))
+
+
+def thinned(ink: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The skeleton of the ink: Zhang and Suen, "A fast parallel algorithm for thinning digital patterns" (1984)."""
+    places = ((0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0))  # clockwise from above
+    height, width = ink.shape
+    while True:
+        before = ink
+        for one, other in ((((0, 2, 4), (2, 4, 6))), ((0, 2, 6), (0, 4, 6))):
+            padded = np.pad(ink, 1)
+            near = [padded[top : top + height, left : left + width] for top, left in places]
+            count = np.sum(near, axis=0)
+            begins = np.sum([~near[turn] & near[(turn + 1) % 8] for turn in range(8)], axis=0)
+            open_side = ~np.logical_and.reduce([near[turn] for turn in one])
+            open_side &= ~np.logical_and.reduce([near[turn] for turn in other])
+            ink = ink & ~((count >= 2) & (count <= 6) & (begins == 1) & open_side)
+        if (ink == before).all():
+            return ink
 
 
 def photographed(picture: Image.Image, random: Random) -> bytes:

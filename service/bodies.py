@@ -13,9 +13,8 @@ they are to be normalised always, or split.
 import binascii
 from base64 import b64decode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from io import BytesIO
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +35,7 @@ Reader = Callable[[Any], list[Found]]
 TYPES = "multipart/form-data, image/*, application/json, application/octet-stream, application/x-npy"
 
 
-@dataclass(frozen=True)
-class Body:
+class Body(NamedTuple):
     """What a body holds.
 
     images uint8 [N, 28, 28]. places: for each image the number of its picture, from 1, and where on it the digit
@@ -61,7 +59,7 @@ def read(body: bytes, content_type: str, settings: Settings, reading: Reading = 
     if len(body) > settings.max_body_bytes:
         raise TooLarge(f"the body has more than {settings.max_body_bytes} bytes")
     if kind.startswith("image/"):
-        return _each([body], lambda data: pictures.read(data, settings, reading), settings)
+        return _body([(1, found) for found in pictures.read(body, settings, reading)], settings)
     if kind in _BULK:
         batch = _BULK[kind](body, settings.max_pictures)
         if reading.normalise != "always" and not reading.split:
@@ -158,10 +156,14 @@ def _each(entries: Sequence[Any], read_one: Reader, settings: Settings) -> Body:
     found = [
         (number, one) for number, entry in enumerate(entries, 1) for one in _named(entry, number, entries, read_one)
     ]
+    return _body(found, settings)
+
+
+def _body(found: Sequence[tuple[int, Found]], settings: Settings) -> Body:
     if len(found) > settings.max_pictures:
         raise TooLarge(f"the pictures have {len(found)} digits; {settings.max_pictures} are allowed")
-    places = [(number, one.box) for number, one in found]
-    return Body(np.stack([one.image for _, one in found]), places)
+    images = np.stack([one.image for _, one in found]) if len(found) > 1 else found[0][1].image[None]
+    return Body(images, [(number, one.box) for number, one in found])
 
 
 def _named(entry: object, number: int, entries: Sequence[Any], read_one: Reader) -> list[Found]:

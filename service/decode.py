@@ -5,10 +5,10 @@ decoded before the header is within the limits.
 """
 
 import struct
+import threading
 import zlib
 from contextlib import suppress
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,11 @@ ENOUGH = 1024
 OPAQUE = 250
 CARD_CONTRAST, CARD_SHARE = 64, 0.5
 """Opaque pixels that differ that much, and fill that share of the box around them, are a card with a digit on it."""
+
+LARGE = 4_000_000
+"""Pixels over which pictures are decoded one at a time: on the way, one of 25 million takes hundreds of megabytes."""
+
+_ONE_LARGE = threading.Lock()
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own bound warns first; ours, on the same header, decides
 
@@ -59,8 +64,11 @@ def decode(data: bytes, settings: Settings) -> Decoded:
         raise Malformed("the picture has 0 bytes")
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as picture:
-            _bound(picture, settings)
-            return _decode(picture)
+            pixels = _bounded(picture, settings)
+            if pixels <= LARGE:
+                return _decode(picture)
+            with _ONE_LARGE:
+                return _decode(picture)
     except UnidentifiedImageError:
         raise UnknownType(f"the picture is none of {', '.join(FORMATS)}") from None
     except _BROKEN as error:
@@ -68,20 +76,27 @@ def decode(data: bytes, settings: Settings) -> Decoded:
         raise Malformed(f"the picture cannot be decoded: {reason}") from None
 
 
-def _bound(picture: Image.Image, settings: Settings) -> None:
+def _bounded(picture: Image.Image, settings: Settings) -> int:
+    """How many pixels the picture has, by its header."""
     width, height = picture.size
-    if width * height > settings.max_pixels:
+    pixels = width * height
+    if pixels > settings.max_pixels:
         raise TooLarge(f"the picture has {width}x{height} pixels; {settings.max_pixels} are allowed")
     if max(width, height) > settings.max_side:
         raise TooLarge(f"the picture has {width}x{height} pixels; a side may have {settings.max_side}")
-    if not min(width, height):
+    if not pixels:
         raise ValueError(f"it has {width}x{height} pixels")
+    return pixels
 
 
 def _decode(picture: Image.Image) -> Decoded:
-    if picture.mode == "L" and picture.format == "PNG" and not picture.info.keys() & {"transparency", "exif"}:
+    if (
+        picture.mode == "L"
+        and picture.format == "PNG"
+        and not ("transparency" in picture.info or "exif" in picture.info)
+    ):
         picture.load()
-        return Decoded(picture.copy() if picture.readonly else picture)
+        return Decoded(picture)
     width = picture.size[0]
     picture.draft(None, (ENOUGH, ENOUGH))
     picture.load()
@@ -89,27 +104,29 @@ def _decode(picture: Image.Image) -> Decoded:
     if picture.mode == "P" and picture.palette is None:
         raise ValueError("it has no palette")
     with suppress(*_BROKEN):  # a picture with a damaged orientation is taken as it lies
-        picture = ImageOps.exif_transpose(picture)
+        ImageOps.exif_transpose(picture, in_place=True)
     return Decoded(_plain(picture), factor)
 
 
 def _plain(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith(DEEP):
-        return Image.fromarray(_eight_bits(np.asarray(picture)))
+        return _eight_bits(picture)
     if picture.has_transparency_data:
         return _opaque(picture.convert("RGBA"))
     return picture.convert("L" if picture.mode in {"1", "L"} else "RGB")
 
 
-def _eight_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def _eight_bits(picture: Image.Image) -> Image.Image:
     """Values of any depth as 0 to 255, by the least full scale that holds them, else from their least to their most."""
-    if values.dtype.kind == "f":
-        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    values = np.array(picture, np.float32)
+    fractions = picture.mode == "F"
+    np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
-    whites = [white for white in FULL_SCALES if high <= white and (white > 1 or values.dtype.kind == "f")]
+    whites = [white for white in FULL_SCALES if high <= white and (white > 1 or fractions)]
     if low < 0 or not whites:
-        return ((values.astype(np.float64) - low) * (255 / max(high - low, 1e-9))).round().astype(np.uint8)
-    return (values * np.float32(255 / whites[0])).round().astype(np.uint8)
+        values -= low
+    values *= 255 / (whites[0] if whites and low >= 0 else max(high - low, 1e-9))
+    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
 
 
 def _opaque(picture: Image.Image) -> Image.Image:
@@ -129,8 +146,9 @@ def _opaque(picture: Image.Image) -> Image.Image:
         ground = tuple(int(value) for value in np.median(alpha[there][:, :3], axis=0))
     else:
         ground = (0, 0, 0) if ink.mean() > 127 else (255, 255, 255)
-    under = Image.new("RGBA", picture.size, (*ground, 255))
-    return Image.alpha_composite(under, picture).convert("RGB")
+    under = Image.new("RGB", picture.size, ground)
+    under.paste(picture.convert("RGB"), mask=picture.getchannel("A"))
+    return under
 
 
 def _opaque_pixels(alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:

@@ -77,27 +77,21 @@ def of_image(image: Pixels, reading: Reading) -> list[Found]:
     return _read(Image.fromarray(image), 1.0, reading)
 
 
-def check(image: Pixels) -> None:
-    """Refuse an image that no digit can be read from as it is: a blank one, or one that is dark on light.
+def _stays(image: Pixels, reading: Reading) -> bool:
+    """Whether an image [28, 28] passes as it is.
 
     Raises:
-        NoDigit: which of the two it is.
+        NoDigit: it would, but there is too little on it; or it would not, and must not be normalised.
     """
+    if reading.normalise == "always" or reading.split:
+        return False
+    if not _light_on_dark(image):
+        if reading.normalise == "never":
+            raise NoDigit("the picture is dark on light, and is not to be normalised")
+        return False
     contrast = int(image.max()) - int(image.min())
     if contrast < LEAST_CONTRAST:
         raise NoDigit(f"no digit to read: the pixels differ by {contrast} at most; a stroke needs {LEAST_CONTRAST}")
-    if not _light_on_dark(image):
-        raise NoDigit("the picture is dark on light, and is not to be normalised")
-
-
-def _stays(image: Pixels, reading: Reading) -> bool:
-    """Whether an image [28, 28] passes as it is."""
-    if reading.normalise == "never":
-        check(image)
-        return True
-    if reading.normalise == "always" or reading.split or not _light_on_dark(image):
-        return False
-    check(image)
     return True
 
 
@@ -107,7 +101,8 @@ def _light_on_dark(image: Pixels) -> bool:
 
 def _read(picture: Image.Image, factor: float, reading: Reading) -> list[Found]:
     if picture.size == (SIDE, SIDE):
-        image = np.asarray(picture if picture.mode == "L" else picture.convert("L"))
+        grey = picture if picture.mode == "L" else picture.convert("L")
+        image = np.frombuffer(grey.tobytes(), np.uint8).reshape(SIDE, SIDE)  # two thirds of np.asarray's time
         if _stays(image, reading):
             return [Found(image, WHOLE)]
     elif reading.normalise == "never":
