@@ -153,15 +153,17 @@ def _pixel(value: object) -> int:
 
 def _each(entries: Sequence[Any], read_one: Reader, settings: Settings) -> Body:
     """Read every entry; of more than one, an error says which (from 1)."""
-    found = [
-        (number, one) for number, entry in enumerate(entries, 1) for one in _named(entry, number, entries, read_one)
-    ]
+    found: list[tuple[int, Found]] = []
+    for number, entry in enumerate(entries, 1):
+        found += [(number, one) for one in _named(entry, number, entries, read_one)]
+        if len(found) > settings.max_pictures:
+            break
     return _body(found, settings)
 
 
 def _body(found: Sequence[tuple[int, Found]], settings: Settings) -> Body:
     if len(found) > settings.max_pictures:
-        raise TooLarge(f"the pictures have {len(found)} digits; {settings.max_pictures} are allowed")
+        raise TooLarge(f"the pictures have more than {settings.max_pictures} digits")
     images = np.stack([one.image for _, one in found]) if len(found) > 1 else found[0][1].image[None]
     return Body(images, [(number, one.box) for number, one in found])
 

@@ -6,6 +6,7 @@ decoded before the header is within the limits.
 
 import struct
 import threading
+import warnings
 import zlib
 from contextlib import suppress
 from io import BytesIO
@@ -34,6 +35,7 @@ LARGE = 4_000_000
 
 _ONE_LARGE = threading.Lock()
 
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of damaged tags: the client's, not ours
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own bound warns first; ours, on the same header, decides
 
 _BROKEN = (

@@ -20,9 +20,11 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 SMALL = 96
-"""Pixels of the longer side of the thumbnail that paper and light are looked at on."""
+"""Pixels a side of the thumbnail that paper and light are looked at on."""
 UNEVEN = 0.06
 """Of the way from paper to black: a border that varies by more is lit unevenly."""
+VIGNETTE = 10.0
+"""Grey levels: a border that is off a plane by more may be darker in its corners."""
 LEAST_DEPTH = 0.08
 """Of the way from paper to black: fainter is no stroke."""
 LEAST_REACH = 24.0
@@ -67,8 +69,8 @@ def of(picture: Image.Image) -> Ink:
 
 
 def reduced(picture: Image.Image, side: int) -> tuple[Image.Image, int]:
-    """The picture with each side a whole number of times shorter, so that none exceeds `side`; and that number."""
-    factor = math.ceil(max(picture.size) / side)
+    """The picture, each side a whole number of times shorter, so that it has `side` squared pixels; and that number."""
+    factor = math.ceil(math.sqrt(picture.width * picture.height) / side)
     return (picture.reduce(factor), factor) if factor > 1 else (picture, 1)
 
 
@@ -84,8 +86,10 @@ def _depth(picture: Image.Image) -> tuple[Floats, bool]:
     small = np.atleast_3d(np.asarray(reduced(picture, SMALL)[0], np.float32))[..., : pixels.shape[2]]
     paper = np.median(_border(pixels), axis=0)
     axis = _axis(small)
-    reach = min((255 - at if step > 0 else at) / abs(step) for at, step in zip(paper, axis, strict=True) if step)
-    paleness, paleness_small = (1 - (part - paper) @ axis / max(reach, LEAST_REACH) for part in (pixels, small))
+    ends = [(255 - at if step > 0 else at) / abs(step) for at, step in zip(paper, axis, strict=True) if step]
+    varies = float(np.quantile(_border(pixels - paper) @ axis, 0.95))
+    reach = max(min(ends), LEAST_REACH, 1.2 * varies)  # paper that is lit better is no ink
+    paleness, paleness_small = (1 - (part - paper) @ axis / reach for part in (pixels, small))
     low, high = np.quantile(_border(paleness_small[..., None]), [0.1, 0.9])
     if high - low <= UNEVEN:
         return 1 - paleness, False
@@ -109,7 +113,7 @@ def _border(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _axis(small: Floats) -> Floats:
     """The direction of ink in the space of colours, a unit vector [C], from a thumbnail [H, W, C]."""
-    away = small - _plane(small)
+    away = small - _paper(small)
     far = np.linalg.norm(away, axis=2)
     farthest = away[far >= 0.5 * far.max()]
     axis = np.linalg.svd(farthest, full_matrices=False)[2][0] if small.shape[2] > 1 else np.ones(1)
@@ -117,18 +121,27 @@ def _axis(small: Floats) -> Floats:
     return np.asarray(axis if (farthest @ axis).sum() >= 0 else -axis, np.float32)
 
 
-def _plane(small: Floats) -> Floats:
-    """The paper of [H, W, C] as a plane over each channel, fitted to the border without its most unfit fifth."""
+def _paper(small: Floats) -> Floats:
+    """The paper of [H, W, C] from its border: a plane over each channel, or a quadric where that fits far better."""
     height, width, _ = small.shape
     rows, columns = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    terms = np.dstack([np.ones_like(rows), rows, columns])
+    linear = np.dstack([np.ones_like(rows), rows, columns])
+    plane, misfit = _fitted(linear, small)
+    if misfit < VIGNETTE:
+        return plane
+    quadric, remaining = _fitted(np.dstack([linear, rows**2, columns**2, rows * columns]), small)
+    return quadric if remaining < misfit / 3 else plane
+
+
+def _fitted(terms: npt.NDArray[np.float64], small: Floats) -> tuple[Floats, float]:
+    """The terms [H, W, T] fitted to the border without its most unfit fifth, and how far that is off at most."""
     at, values = _border(terms), _border(small)
-    fits = np.ones(len(at), bool)
+    fits, misfit = np.ones(len(at), bool), np.zeros(len(at))
     for _ in range(3):
-        plane = np.linalg.lstsq(at[fits], values[fits])[0]
-        misfit = np.abs(values - at @ plane).sum(axis=1)
+        weights = np.linalg.lstsq(at[fits], values[fits])[0]
+        misfit = np.abs(values - at @ weights).sum(axis=1)
         fits = misfit <= np.quantile(misfit, 0.8) + 1e-6
-    return np.asarray(terms @ plane, np.float32)
+    return np.asarray(terms @ weights, np.float32), float(misfit[fits].max())
 
 
 def _light(paleness: Floats) -> Floats:
@@ -138,7 +151,7 @@ def _light(paleness: Floats) -> Floats:
     for pick in (np.max, np.min):
         for axis in (0, 1):
             filled = pick(np.lib.stride_tricks.sliding_window_view(filled, side, axis=axis), axis=-1)
-    steps = Image.fromarray((np.clip(filled, 0, 2.5) * 100).astype(np.uint8)).filter(ImageFilter.BoxBlur(side // 4))
+    steps = Image.fromarray((np.clip(filled, 0, 2.5) * 100).astype(np.uint8)).filter(ImageFilter.BoxBlur(side // 8))
     margin = 1  # what padding by `side` leaves of it after two windows of that side
     height, width = paleness.shape
     return np.maximum(np.asarray(steps, np.float32)[margin : margin + height, margin : margin + width] / 100, 0.05)

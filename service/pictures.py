@@ -1,8 +1,9 @@
 """One uploaded picture -> the image of its digit, or an image of each of its digits.
 
     decode   bytes -> an upright, opaque picture
+    page     what of it is the page, without bars, frames and table
     ink      picture -> how far each pixel is from the paper
-    marks    ink -> what belongs to one digit, without specks, ruled lines and frames
+    marks    ink -> what belongs to one digit, without specks, ruled lines and boxes
     normal_form   the ink of one digit -> image
 
 An image is uint8 [28, 28], 0 background to 255 ink. A picture that already is one, 28x28 pixels and
@@ -10,13 +11,14 @@ light on dark, passes through bit for bit unless it is to be normalised always.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from service import ink, marks, normal_form
+from service import ink, marks, normal_form, page
 from service.decode import decode
 from service.errors import NoDigit
 from service.marks import Box, Digit
@@ -25,9 +27,9 @@ from service.settings import Settings
 
 WAYS = ("auto", "always", "never")
 OVERVIEW = 1024
-"""Pixels along the longer side of what digits are looked for on; a larger picture is reduced to it."""
+"""Digits are looked for on at most this number squared of pixels; a larger picture is reduced."""
 CLOSER = 100
-"""Pixels along the longer side of a digit: a smaller one on a reduced picture is looked at again, closer."""
+"""Pixels along the longer side of a digit: smaller ones on a reduced picture are looked at again, closer."""
 LEAST_CONTRAST = 32
 """Between the darkest and the lightest pixel of an image; less than this is no pen stroke."""
 
@@ -78,25 +80,21 @@ def of_image(image: Pixels, reading: Reading) -> list[Found]:
 
 
 def _stays(image: Pixels, reading: Reading) -> bool:
-    """Whether an image [28, 28] passes as it is.
+    """Whether an image [28, 28] passes as it is: light on dark by its own middle grey.
 
     Raises:
         NoDigit: it would, but there is too little on it; or it would not, and must not be normalised.
     """
     if reading.normalise == "always" or reading.split:
         return False
-    if not _light_on_dark(image):
+    low, high = int(image.min()), int(image.max())
+    if 2 * np.count_nonzero(image.reshape(-1)[_BORDER] > (low + high) // 2) > len(_BORDER):
         if reading.normalise == "never":
             raise NoDigit("the picture is dark on light, and is not to be normalised")
         return False
-    contrast = int(image.max()) - int(image.min())
-    if contrast < LEAST_CONTRAST:
-        raise NoDigit(f"no digit to read: the pixels differ by {contrast} at most; a stroke needs {LEAST_CONTRAST}")
+    if high - low < LEAST_CONTRAST:
+        raise NoDigit(f"no digit to read: the pixels differ by {high - low} at most; a stroke needs {LEAST_CONTRAST}")
     return True
-
-
-def _light_on_dark(image: Pixels) -> bool:
-    return bool(2 * np.count_nonzero(image.reshape(-1)[_BORDER] > 127) <= len(_BORDER))
 
 
 def _read(picture: Image.Image, factor: float, reading: Reading) -> list[Found]:
@@ -108,8 +106,17 @@ def _read(picture: Image.Image, factor: float, reading: Reading) -> list[Found]:
     elif reading.normalise == "never":
         width, height = (round(side * factor) for side in picture.size)
         raise NoDigit(f"the picture has {width}x{height} pixels; {SIDE}x{SIDE} is read without normalising")
-    digits = _digits(picture, split=reading.split)
+    digits = _on_page(picture, split=reading.split)
     return [Found(normal_form.image(digit.ink), _edges(digit.box, factor)) for digit in digits]
+
+
+def _on_page(picture: Image.Image, *, split: bool) -> Sequence[Digit]:
+    """The digits on the page that the picture shows; on all of the picture if there are none."""
+    area = page.find(picture)
+    if area != (0, picture.height, 0, picture.width):
+        with suppress(NoDigit):
+            return _digits_in(picture, area, split=split)
+    return _digits(picture, split=split)
 
 
 def _digits(picture: Image.Image, *, split: bool) -> Sequence[Digit]:
@@ -117,24 +124,27 @@ def _digits(picture: Image.Image, *, split: bool) -> Sequence[Digit]:
     found = marks.find(ink.of(overview))
     digits = marks.each_digit(found) if split else [marks.one_digit(found)]
     largest = max(max(digit.ink.shape) for digit in digits)
-    if factor == 1 or largest >= CLOSER:
-        return [Digit(digit.ink, _scaled(digit.box, factor)) for digit in digits]
-    left, top, right, bottom = _surroundings([_scaled(digit.box, factor) for digit in digits], largest * factor)
-    closer = picture.crop((max(left, 0), max(top, 0), min(right, picture.width), min(bottom, picture.height)))
-    return [Digit(digit.ink, _moved(digit.box, max(top, 0), max(left, 0))) for digit in _digits(closer, split=split)]
+    digits = [Digit(digit.ink, digit.box.scaled(factor)) for digit in digits]
+    closer = _around([digit.box for digit in digits], factor * largest, picture)
+    if largest >= CLOSER or closer.area > picture.width * picture.height / 2:
+        return digits
+    with suppress(NoDigit):
+        again = _digits_in(picture, closer, split=split)
+        return again if len(again) == len(digits) else digits
+    return digits
 
 
-def _surroundings(boxes: Sequence[Box], margin: int) -> tuple[int, int, int, int]:
+def _digits_in(picture: Image.Image, area: Box, *, split: bool) -> Sequence[Digit]:
+    """The digits in a part of the picture, their boxes in pixels of the whole."""
+    part = picture.crop((area.left, area.top, area.right, area.bottom))
+    return [Digit(digit.ink, digit.box.moved(area.top, area.left)) for digit in _digits(part, split=split)]
+
+
+def _around(boxes: Sequence[Box], margin: int, picture: Image.Image) -> Box:
+    """What is on the picture of the area around boxes, with a margin."""
     tops, bottoms, lefts, rights = zip(*boxes, strict=True)
-    return min(lefts) - margin, min(tops) - margin, max(rights) + margin, max(bottoms) + margin
-
-
-def _scaled(box: Box, factor: int) -> Box:
-    return Box(*(factor * edge for edge in box))
-
-
-def _moved(box: Box, down: int, right: int) -> Box:
-    return Box(box.top + down, box.bottom + down, box.left + right, box.right + right)
+    top, left = max(min(tops) - margin, 0), max(min(lefts) - margin, 0)
+    return Box(top, min(max(bottoms) + margin, picture.height), left, min(max(rights) + margin, picture.width))
 
 
 def _edges(box: Box, factor: float) -> tuple[int, int, int, int]:

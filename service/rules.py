@@ -8,7 +8,7 @@ import numpy as np
 
 from service.ink import Mask
 
-THINNEST = 0.03
+THICKEST = 0.03
 """Of the longer side: a line may be that thick."""
 LEAST_SIDE = 56
 """Pixels: on a smaller picture a line is as thin as a stroke."""
@@ -17,7 +17,7 @@ COVERED = 0.6
 """Of the way from border to border: the rest may be hidden under strokes."""
 BORDER = 0.02
 """Of the side: a line that ends so far from the border still reaches it."""
-MOST = 32  # lines in one direction
+MOST_LINES = 32  # in one direction
 
 
 def without_lines(ink: Mask) -> Mask:
@@ -28,12 +28,12 @@ def without_lines(ink: Mask) -> Mask:
 
 
 def _without_level_lines(ink: Mask) -> Mask:
-    thickest = max(2, round(THINNEST * max(ink.shape)))
+    thickest = max(2, round(THICKEST * max(ink.shape)))
     heights = _heights(ink)
     rows, columns = np.nonzero((heights > 0) & (heights <= thickest))
     weights = 1 / heights[rows, columns]
     width, left = ink.shape[1], ink.copy()
-    for _ in range(MOST):
+    for _ in range(MOST_LINES):
         slope, row, covered = _longest_line(rows, columns, weights, width)
         near = np.abs(rows - slope * columns - row) <= thickest / 2 + 2
         if covered < COVERED * width or not _reaches_both_borders(columns[near], width):

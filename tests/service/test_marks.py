@@ -59,9 +59,31 @@ def test_ink_that_reaches_the_border_is_read_where_there_is_no_other() -> None:
     assert one_digit(found((0, 140, 100, 115))).box == Box(0, 140, 100, 115)
 
 
-def test_a_frame_is_no_digit() -> None:
-    frame = [(5, 8, 5, 295), (192, 195, 5, 295), (5, 195, 5, 8), (5, 195, 292, 295)]
+@pytest.mark.parametrize("edge", [5, 40, 55])
+def test_a_frame_of_any_size_is_no_digit(edge: int) -> None:
+    bottom, right = 200 - edge, 300 - edge
+    frame = [
+        (edge, edge + 3, edge, right),
+        (bottom - 3, bottom, edge, right),
+        (edge, bottom, edge, edge + 3),
+        (edge, bottom, right - 3, right),
+    ]
     assert one_digit(found(BAR, *frame)).box == Box(*BAR)
+    assert boxes(each_digit(found(BAR, *frame))) == [Box(*BAR)]
+
+
+def test_a_zero_with_a_dot_in_it_stays() -> None:
+    ring = [(50, 70, 100, 180), (130, 150, 100, 180), (50, 150, 100, 120), (50, 150, 160, 180)]
+    assert one_digit(found(*ring, (95, 105, 135, 145))).box == Box(50, 150, 100, 180)
+
+
+def test_a_line_under_a_digit_is_none_of_it() -> None:
+    assert one_digit(found(BAR, (150, 154, 80, 160))).box == Box(*BAR)
+
+
+def test_the_upper_stroke_of_a_broken_5_is() -> None:
+    body = (80, 150, 100, 150)
+    assert one_digit(found(body, (60, 68, 102, 150))).box == Box(60, 150, 100, 150)
 
 
 def test_nothing_but_ruled_lines_is_no_digit() -> None:
@@ -94,6 +116,21 @@ def test_digits_that_touch_are_cut_where_the_ink_is_least() -> None:
     lefts, rights = zip(*((digit.box.left, digit.box.right) for digit in digits), strict=True)
     assert lefts == pytest.approx((40, 98, 158), abs=2)
     assert rights == pytest.approx((98, 158, 217), abs=2)
+
+
+def test_whole_digits_that_lean_over_each_other_are_two() -> None:
+    steps = [(60 + 8 * step, 68 + 8 * step, 140 - 6 * step, 152 - 6 * step) for step in range(10)]
+    other = [(top, bottom, left + 30, right + 30) for top, bottom, left, right in steps]
+    assert len(each_digit(found(*steps, *other))) == 2
+
+
+@pytest.mark.parametrize("height", [1, 2, 5])
+def test_a_dash_is_not_cut_into_digits(height: int) -> None:
+    assert len(each_digit(found((100, 100 + height, 40, 100)))) == 1
+
+
+def test_a_broad_digit_is_not_cut() -> None:
+    assert len(each_digit(found((60, 140, 100, 115), (125, 140, 100, 220)))) == 1
 
 
 def test_thousands_of_marks_are_looked_at_in_bounds() -> None:

@@ -196,6 +196,29 @@ def test_small_digits_on_a_large_page_are_looked_at_closer(mnist: Dataset) -> No
         assert np.subtract(other.box, one.box).tolist() == [1700, 900, 1700, 900]
 
 
+@pytest.mark.parametrize(("height", "width"), [(60, 3000), (1500, 1500), (1500, 16_000)])
+def test_digits_at_both_ends_of_a_large_picture_are_read(height: int, width: int, mnist: Dataset) -> None:
+    page = np.full((height, width), 255, np.uint8)
+    seven = 255 - np.kron(mnist.test.images[0], np.ones((2, 2), np.uint8))
+    page[2:58, 20:76] = page[2:58, width - 90 : width - 34] = seven
+    assert len(read(encode(page), LIMITS, ROW)) == 2
+    assert only(encode(page)).any()
+
+
+@pytest.mark.parametrize(("top", "bottom", "left", "right"), [(100, 200, 20, 280), (20, 280, 110, 190)])
+def test_a_stroke_as_broad_as_a_page_is_a_stroke(top: int, bottom: int, left: int, right: int) -> None:
+    pixels = np.full((300, 300), 255, np.uint8)
+    pixels[top:bottom, left:right] = 0
+    (found,) = read(encode(pixels), LIMITS, AUTO)
+    assert found.box == (left, top, right, bottom)
+
+
+def test_dark_ink_on_grey_paper_is_normalised_at_28_pixels_too(mnist: Dataset) -> None:
+    for paper, depth in ((115, 100), (170, 140)):
+        image = np.round(paper - depth / 255 * mnist.test.images[0]).astype(np.uint8)
+        assert apart(only(encode(image)), normal(mnist.test.images[0])) < 2
+
+
 def test_boxes_are_in_pixels_of_the_upload_even_if_a_part_of_them_was_decoded(mnist: Dataset) -> None:
     page = number(mnist, "47", scale=40, gap=12)
     for kind in ("PNG", "JPEG"):
