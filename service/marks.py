@@ -84,9 +84,10 @@ class Box(NamedTuple):
         common = min(self.right, other.right) - max(self.left, other.left)
         return max(common, 0) / min(self.width, other.width)
 
-    def holds(self, other: "Box") -> bool:
-        """Whether the other box lies inside of this one."""
-        return self.gap(other) == 0 and _around([self, other]) == self
+    def encloses(self, other: "Box") -> bool:
+        """Whether the other box lies inside of this one and touches none of its sides."""
+        upright = self.top < other.top and other.bottom < self.bottom
+        return upright and self.left < other.left and other.right < self.right
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def _without_frames(mass: npt.NDArray[np.float64], boxes: Sequence[Box]) -> npt.
     heavy = heavy[mass[heavy] >= LEAST_MASS * mass.max()]
     left = mass.copy()
     for one in (int(number) for number in heavy if mass[number] <= FRAME_FILLED * boxes[number].area):
-        within = [int(other) for other in heavy if other != one and boxes[one].holds(boxes[other])]
+        within = [int(other) for other in heavy if other != one and boxes[one].encloses(boxes[other])]
         tall = any(boxes[other].height >= FRAME_TALL * boxes[one].height for other in within)
         if tall and sum(mass[other] for other in within) >= INNER_MASS * mass[one]:
             left[one] = 0

@@ -77,6 +77,12 @@ def test_a_zero_with_a_dot_in_it_stays() -> None:
     assert one_digit(found(*ring, (95, 105, 135, 145))).box == Box(50, 150, 100, 180)
 
 
+def test_a_stroke_beside_which_another_begins_is_no_frame() -> None:
+    """As a 2 whose hook the pen left: the box of the one holds that of the other."""
+    long = [(100 + 4 * step, 108 + 4 * step, 180 - 6 * step, 190 - 6 * step) for step in range(12)]
+    assert one_digit(found((100, 140, 110, 140), *long)).box.width > 60
+
+
 def test_a_line_under_a_digit_is_none_of_it() -> None:
     assert one_digit(found(BAR, (150, 154, 80, 160))).box == Box(*BAR)
 
