@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
@@ -90,7 +91,8 @@ def printed(package: str) -> Result:
     """Print the digits of a package's fonts on paper of all kinds, and ask."""
     random = np.random.default_rng(list(package.encode()))
     directory = probes.unpacked(package, f"usr/share/fonts/{FONTS[package]}", DATA / "probes")
-    fonts = sorted([*directory.rglob("*.ttf"), *directory.rglob("*.otf")])
+    found = sorted([*directory.rglob("*.ttf"), *directory.rglob("*.otf")])
+    fonts = [font for font in found if set(map(ord, "0123456789")) <= FT2Font(str(font)).get_charmap().keys()]
     labels = np.tile(np.arange(10, dtype=np.uint8), COPIES * len(fonts))
     return ask([_print(font, int(label), random) for font, label in _each(fonts, labels)], labels, None, AUTO)
 

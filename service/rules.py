@@ -15,7 +15,7 @@ LEAST_SIDE = 56
 SLOPES = np.linspace(-0.06, 0.06, 25)
 COVERED = 0.6
 """Of the way from border to border: the rest may be hidden under strokes."""
-BORDER = 0.02
+BORDER = 0.04
 """Of the side: a line that ends so far from the border still reaches it."""
 MOST_LINES = 32  # in one direction
 

@@ -32,7 +32,7 @@ def test_lines_from_border_to_border_go_and_strokes_stay(drop: int, thick: int, 
     assert np.mean(left[stroke]) > 0.95
 
 
-@pytest.mark.parametrize(("height", "width"), [(190, 4), (4, 280), (150, 6)])
+@pytest.mark.parametrize(("height", "width"), [(180, 4), (4, 270), (150, 6)])
 def test_a_thin_stroke_that_ends_before_the_border_stays(height: int, width: int) -> None:
     """A 1 of a hairline, or a dash, is no line of the paper."""
     ink = page()
