@@ -124,9 +124,9 @@ def _digits(picture: Image.Image, *, split: bool) -> Sequence[Digit]:
     found = marks.find(ink.of(overview))
     digits = marks.each_digit(found) if split else [marks.one_digit(found)]
     largest = max(max(digit.ink.shape) for digit in digits)
-    digits = [Digit(digit.ink, digit.box.scaled(factor)) for digit in digits]
+    digits = [Digit(digit.ink, _around([digit.box.scaled(factor)], 0, picture)) for digit in digits]
     closer = _around([digit.box for digit in digits], factor * largest, picture)
-    if largest >= CLOSER or closer.area > picture.width * picture.height / 2:
+    if factor == 1 or largest >= CLOSER or closer.area > picture.width * picture.height / 2:
         return digits
     with suppress(NoDigit):
         again = _digits_in(picture, closer, split=split)

@@ -205,6 +205,15 @@ def test_digits_at_both_ends_of_a_large_picture_are_read(height: int, width: int
     assert only(encode(page)).any()
 
 
+def test_a_box_ends_with_the_picture() -> None:
+    """1,501 pixels are reduced to 751, of which the last one stands for a single pixel."""
+    pixels = np.full((1501, 1501), 255, np.uint8)
+    pixels[700:1501, 600:1501:8] = 0
+    pixels[700:712, 600:1501] = 0
+    (found,) = read(encode(pixels), LIMITS, AUTO)
+    assert found.box[2:] == (1501, 1501)
+
+
 @pytest.mark.parametrize(("top", "bottom", "left", "right"), [(100, 200, 20, 280), (20, 280, 110, 190)])
 def test_a_stroke_as_broad_as_a_page_is_a_stroke(top: int, bottom: int, left: int, right: int) -> None:
     pixels = np.full((300, 300), 255, np.uint8)
