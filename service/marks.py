@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import cc3d
 import numpy as np
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from service import rules
 from service.errors import NoDigit
-from service.ink import Floats, Ink
+from service.ink import Floats, Ink, Mask
 
 LEAST_MASS = 0.015
 """Of the heaviest mark's ink: less is a speck."""
@@ -49,6 +49,12 @@ class Box(NamedTuple):
     bottom: int
     left: int
     right: int
+
+    @classmethod
+    def of(cls, ink: Floats | Mask) -> Self:
+        """The least box that holds all that is not 0 in [H, W], of which there is some."""
+        rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+        return cls(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
 
     @property
     def height(self) -> int:
@@ -237,10 +243,9 @@ def _apart(digit: Digit) -> list[Digit]:
 def _trimmed(digit: Digit, left: int, right: int) -> Digit:
     """The part between two columns of a digit's box, in a box of its own."""
     part = digit.ink[:, left:right]
-    rows, columns = np.flatnonzero(part.any(axis=1)), np.flatnonzero(part.any(axis=0))
-    top, bottom, first, last = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    box = Box(digit.box.top + top, digit.box.top + bottom, digit.box.left + left + first, digit.box.left + left + last)
-    return Digit(part[top:bottom, first:last], box)
+    box = Box.of(part)
+    ink = part[box.top : box.bottom, box.left : box.right]
+    return Digit(ink, box.moved(digit.box.top, digit.box.left + left))
 
 
 def _around(boxes: Iterable[Box]) -> Box:

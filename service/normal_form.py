@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from service.ink import Floats
+from service.marks import Box
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -111,8 +112,8 @@ def _resized(ink: Floats, side: int, *, thin: bool = False) -> Floats:
 
 
 def _tight(ink: Floats) -> Floats:
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    box = Box.of(ink)
+    return ink[box.top : box.bottom, box.left : box.right]
 
 
 def _placed(box: Floats) -> Pixels:

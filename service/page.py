@@ -92,8 +92,7 @@ def _sheet(small: Image.Image) -> Box | None:
     counts = np.bincount(labels.ravel())
     counts[0] = 0
     ours = labels == counts.argmax()
-    rows, columns = np.flatnonzero(ours.any(axis=1)), np.flatnonzero(ours.any(axis=0))
-    box = Box(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
+    box = Box.of(ours)
     inside = ours[box.top : box.bottom, box.left : box.right]
     down, across = int(EDGE * box.height), int(EDGE * box.width)
     middle = inside[down : box.height - down, across : box.width - across]
