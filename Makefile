@@ -16,7 +16,10 @@ train: .venv/all        ## run RECIPE and publish the result
 lint: .venv/all         ## ruff and mypy --strict
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
 
-bench: .venv/all        ## time the training loop against one session.run a step
+bench: .venv/all        ## time the service against a server that does nothing
+	@$(RUN) -m bench.serving $(ARGS)
+
+bench-training: .venv/all  ## time the training loop against one session.run a step
 	@$(RUN) -m bench.session_loop
 
 pictures: .venv/all     ## read test images in scenes, and digits in handwriting fonts
@@ -29,16 +32,19 @@ clean:                  ## remove .venv and caches; models, data and runs stay
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis && find . -name __pycache__ -prune -exec rm -rf {} +
 
 help:                   ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
 # A stamp for each set of requirements, newer than the file that it was installed from.
-.venv/serve: service/requirements.txt constraints.txt .venv/made
-	@echo "installing $<" && $(RUN) -m pip install -qq --disable-pip-version-check -r $< && touch $@
+INSTALL = $(RUN) -m pip install -qq --disable-pip-version-check
+COMPILE = { $(INSTALL) -r service/compiled.txt >/dev/null 2>&1 || echo "no C compiler: gunicorn parses HTTP in Python"; }
 
-.venv/all: requirements.txt training/requirements.txt service/requirements.txt constraints.txt .venv/made
-	@echo "installing $<" && $(RUN) -m pip install -qq --disable-pip-version-check -r $< && touch $@ .venv/serve
+.venv/serve: service/requirements.txt service/compiled.txt constraints.txt .venv/made
+	@echo "installing $<" && $(INSTALL) -r $< && $(COMPILE) && touch $@
+
+.venv/all: requirements.txt training/requirements.txt service/requirements.txt service/compiled.txt constraints.txt .venv/made
+	@echo "installing $<" && $(INSTALL) -r $< && $(COMPILE) && touch $@ .venv/serve
 
 .venv/made:
 	@sh deploy/venv.sh "$(PYTHON)" && touch $@
 
-.PHONY: serve test train lint bench pictures fuzz clean help
+.PHONY: serve test train lint bench bench-training pictures fuzz clean help

@@ -2,7 +2,8 @@
 
     multipart/form-data          file parts: pictures
     image/*                      one picture
-    application/json             {"images": [28x28 or 784 numbers 0 to 255, or base64 of a picture, ...]}
+    application/json             {"images": [28x28 or 784 numbers 0 to 255, or base64 of a picture, ...]},
+                                 or "instances", as TensorFlow Serving's clients call them
     application/octet-stream     an IDX3 file, a .npy array, or N x 784 bytes as they are
     application/x-npy            a .npy array
 
@@ -32,6 +33,8 @@ from service.settings import Settings
 Batch = npt.NDArray[np.uint8]
 Reader = Callable[[Any], list[Found]]
 
+_LISTS = ({"images"}, {"instances"})
+
 TYPES = "multipart/form-data, image/*, application/json, application/octet-stream, application/x-npy"
 
 
@@ -46,6 +49,17 @@ class Body(NamedTuple):
     places: Sequence[tuple[int, tuple[int, int, int, int]]] | None = None
 
 
+def check_length(length: int, settings: Settings, *, so_far: bool = False) -> None:
+    """Let a body of so many bytes pass; `so_far`: it may have more.
+
+    Raises:
+        TooLarge: it is over the limit.
+    """
+    if length > settings.max_body_bytes:
+        found = f"more than {settings.max_body_bytes}" if so_far else str(length)
+        raise TooLarge(f"the body has {found} bytes; {settings.max_body_bytes} are allowed")
+
+
 def read(body: bytes, content_type: str, settings: Settings, reading: Reading = AUTO) -> Body:
     """The images in a request body, N from 1 to `settings.max_pictures`.
 
@@ -56,8 +70,6 @@ def read(body: bytes, content_type: str, settings: Settings, reading: Reading = 
     kind = kind.lower()
     if not body:
         raise Malformed("the body has 0 bytes")
-    if len(body) > settings.max_body_bytes:
-        raise TooLarge(f"the body has more than {settings.max_body_bytes} bytes")
     if kind.startswith("image/"):
         return _body([(1, found) for found in pictures.read(body, settings, reading)], settings)
     if kind in _BULK:
@@ -69,7 +81,7 @@ def read(body: bytes, content_type: str, settings: Settings, reading: Reading = 
         uploads = _uploads(body, options, settings)
         return _each(uploads, lambda upload: pictures.read(upload, settings, reading), settings)
     if kind == "application/json":
-        images, booleans = _json_images(body, settings), b"true" in body or b"false" in body
+        images, booleans = json_images(body, settings), b"true" in body or b"false" in body
         return _each(images, lambda image: _json_image(image, settings, reading, booleans=booleans), settings)
     raise UnknownType(f"the content type is {kind[:100] or 'missing'!r}; read are {TYPES}")
 
@@ -92,19 +104,25 @@ def _uploads(body: bytes, options: dict[str, str], settings: Settings) -> list[b
     return uploads
 
 
-def _json_images(body: bytes, settings: Settings) -> list[Any]:
-    """The entries of {"images": [...]}."""
+def json_images(body: bytes, settings: Settings) -> list[Any]:
+    """The entries of {"images": [...]}, 1 to `settings.max_pictures`.
+
+    Raises:
+        Malformed, TooLarge: it is no such object, or has none or too many.
+    """
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Malformed(f"the JSON cannot be read: {error}") from None
-    images = document.get("images") if isinstance(document, dict) else None
-    if not isinstance(images, list) or len(document) != 1:
+    if not isinstance(document, dict) or document.keys() not in _LISTS:
+        raise Malformed('the JSON is not an object {"images": [...]} with this one key')
+    ((key, images),) = document.items()
+    if not isinstance(images, list):
         raise Malformed('the JSON is not an object {"images": [...]} with this one key')
     if not images:
-        raise Malformed("images has 0 entries")
+        raise Malformed(f"{key} has 0 entries")
     if len(images) > settings.max_pictures:
-        raise TooLarge(f"images has {len(images)} entries; {settings.max_pictures} are allowed")
+        raise TooLarge(f"{key} has {len(images)} entries; {settings.max_pictures} are allowed")
     return images
 
 
@@ -115,11 +133,15 @@ def _json_image(image: object, settings: Settings, reading: Reading, *, booleans
         except (binascii.Error, ValueError) as error:
             raise Malformed(f"the base64 cannot be read: {error}") from None
         return pictures.read(data, settings, reading)
-    return pictures.of_image(_pixels(image, booleans=booleans), reading)
+    return pictures.of_image(pixels(image, booleans=booleans), reading)
 
 
-def _pixels(image: object, *, booleans: bool) -> Pixels:
-    """28 rows of 28 numbers, or 784 numbers, as uint8 [28, 28]; `booleans`: some may be true or false."""
+def pixels(image: object, *, booleans: bool) -> Pixels:
+    """28 rows of 28 numbers, or 784 numbers, as uint8 [28, 28]; `booleans`: some may be true or false.
+
+    Raises:
+        Malformed: they are others, or otherwise arranged.
+    """
     if not isinstance(image, list):
         raise Malformed(f"it is {_name(image)}; 28x28 or 784 numbers, or base64, are read")
     rows = image if image and isinstance(image[0], list) else [image]

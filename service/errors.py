@@ -17,6 +17,12 @@ class Unauthorised(RequestError):
     status = 401
 
 
+class TooSlow(RequestError):
+    """A body that takes too long to arrive (408)."""
+
+    status = 408
+
+
 class TooLarge(RequestError):
     """A body, a picture or a batch over its limit (413)."""
 

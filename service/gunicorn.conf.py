@@ -1,23 +1,24 @@
 """gunicorn's configuration: `gunicorn --config service/gunicorn.conf.py`, with DIGITS_* settings.
 
-Workers are keyed by slot, the lowest number that no running worker has: their metrics go into the files
-of the slot. Each worker loads the model by itself, after the fork: TensorFlow's threads do not survive one.
+The newest version is loaded once, before the workers are forked, so that they share its memory and Python's modules.
+Workers are keyed by slot, the lowest number that no running worker has: their metrics go into the files of the slot.
 """
 
+import gc
 import logging
 import os
 import shlex
 import shutil
-import signal
 import sys
 import tempfile
 from pathlib import Path
-from types import FrameType
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 from prometheus_client.multiprocess import mark_process_dead
 
+from service import model_store
+from service.app import create_app
 from service.metrics import share_between_workers
 from service.settings import SettingError, Settings
 
@@ -30,11 +31,10 @@ except SettingError as error:
     print(f"digits: {error}", file=sys.stderr)
     sys.exit(2)
 
-wsgi_app = "service.app:create_app()"
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 workers = settings.workers
-worker_class = "gthread"
-threads = settings.threads
+wsgi_app = "service.app:create_app()"
+worker_class = "service.worker.Worker"
 graceful_timeout = settings.graceful_seconds
 keepalive = 5
 control_socket_disable = True
@@ -44,14 +44,16 @@ logging.basicConfig(level=settings.log_level.upper(), format="[%(asctime)s] [%(p
 
 
 def on_starting(server: Arbiter) -> None:
-    """Make an empty directory for the metrics."""
+    """Make an empty directory for the metrics, and load what all workers share."""
     if settings.metrics_dir is None:
         server.metrics_dir = Path(tempfile.mkdtemp(prefix="digits-metrics-", dir=worker_tmp_dir))
-        return
-    server.metrics_dir = settings.metrics_dir
-    server.metrics_dir.mkdir(parents=True, exist_ok=True)
-    for old in server.metrics_dir.glob("*.db"):
-        old.unlink()
+    else:
+        server.metrics_dir = settings.metrics_dir
+        server.metrics_dir.mkdir(parents=True, exist_ok=True)
+        for old in server.metrics_dir.glob("*.db"):
+            old.unlink()
+    server.loaded = model_store.preload(settings.models, settings.runtime)
+    gc.freeze()  # what is there now is never garbage: a collection in a worker must not touch, and so copy, its pages
 
 
 def when_ready(server: Arbiter) -> None:
@@ -72,18 +74,7 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
     """Point the new process at its metrics files, before it makes the application."""
     share_between_workers(server.metrics_dir, worker.slot)
     os.environ["DIGITS_METRICS_DIR"] = str(server.metrics_dir)
-
-
-def post_worker_init(worker: Worker) -> None:
-    """Stop being ready at the very moment of SIGTERM, then let gunicorn finish what is in flight."""
-    service = worker.wsgi.extensions["digits"]
-    finish = signal.getsignal(signal.SIGTERM)
-
-    def drain(number: int, frame: FrameType | None) -> None:
-        service.drain()
-        finish(number, frame)
-
-    signal.signal(signal.SIGTERM, drain)
+    worker.make_flask = lambda: create_app(Settings.from_environment(), server.loaded)
 
 
 def child_exit(server: Arbiter, worker: Worker) -> None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,6 +52,13 @@ class Candidate:
     fingerprint: Fingerprint
 
 
+class Loaded(NamedTuple):
+    """A model, and the directory that it was loaded from."""
+
+    candidate: Candidate
+    model: Model
+
+
 class ModelStore:
     """Watches a model directory and holds the model in use, or None."""
 
@@ -62,10 +69,12 @@ class ModelStore:
         *,
         on_loaded: Callable[[Model, Model | None], None],
         on_refused: Callable[[str], None],
+        loaded: Loaded | None = None,
     ) -> None:
         self.current: Model | None = None
         self._models, self._load = models, load
         self._on_loaded, self._on_refused = on_loaded, on_refused
+        self._loaded = loaded
         self._in_use: Candidate | None = None
         self._refused: set[Candidate] = set()
         self._stop = threading.Event()
@@ -103,7 +112,7 @@ class ModelStore:
 
     def _try(self, candidate: Candidate) -> bool:
         try:
-            model = self._load(candidate.path)
+            model = self._model(candidate)
         except Unfit as error:
             self._refused.add(candidate)
             log.error("version %s refused (%s): %s", candidate.path.name, error.reason, error)  # noqa: TRY400
@@ -113,6 +122,26 @@ class ModelStore:
         log.info("version %s is in use, on %s", model.version, model.runtime.name)
         self._on_loaded(model, before)
         return True
+
+    def _model(self, candidate: Candidate) -> Model:
+        if self._loaded and self._loaded.candidate == candidate:
+            return self._loaded.model
+        return self._load(candidate.path)
+
+
+def preload(models: Path, runtime: str) -> Loaded | None:
+    """Load the newest version if LiteRT is to run it: a process forked from this one shares its memory.
+
+    None where there is none, or it is refused, or TensorFlow is to run it, whose threads do not survive a fork.
+    """
+    try:
+        newest = candidates(models)[:1]
+        if runtime == "tensorflow" or not newest or not (newest[0].path / PLAN).exists():
+            return None
+        model = load(newest[0].path, "litert")
+    except (Unfit, OSError):
+        return None  # a worker meets it again, and says so
+    return Loaded(newest[0], model)
 
 
 def candidates(models: Path) -> list[Candidate]:
@@ -187,9 +216,10 @@ def _check_manifest(manifest: Any, version: str) -> None:
 
 
 def _warm_up(model: Model) -> None:
-    answers = model(np.zeros((2, 28, 28), np.uint8))
-    if answers.shape != (2, 10) or not np.allclose(answers.sum(axis=1), 1, atol=1e-3):
-        raise Unfit("signature", f"its answers to blank images are no probabilities: {answers[0].tolist()}")
+    for count in (1, 2):
+        answers = model(np.zeros((count, 28, 28), np.uint8))
+        if answers.shape != (count, 10) or not np.allclose(answers.sum(axis=1), 1, atol=1e-3):
+            raise Unfit("signature", f"its answers to blank images are no probabilities: {answers[0].tolist()}")
 
 
 def _fingerprint(path: Path) -> Fingerprint:

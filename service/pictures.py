@@ -74,12 +74,12 @@ def read(data: bytes, settings: Settings, reading: Reading) -> list[Found]:
 
 def of_image(image: Pixels, reading: Reading) -> list[Found]:
     """As `read`, from pixels uint8 [28, 28]."""
-    if _stays(image, reading):
+    if stays(image, reading):
         return [Found(image, WHOLE)]
     return _read(Image.fromarray(image), 1.0, reading)
 
 
-def _stays(image: Pixels, reading: Reading) -> bool:
+def stays(image: Pixels, reading: Reading = AUTO) -> bool:
     """Whether an image [28, 28] passes as it is: light on dark by its own middle grey.
 
     Raises:
@@ -101,7 +101,7 @@ def _read(picture: Image.Image, factor: float, reading: Reading) -> list[Found]:
     if picture.size == (SIDE, SIDE):
         grey = picture if picture.mode == "L" else picture.convert("L")
         image = np.frombuffer(grey.tobytes(), np.uint8).reshape(SIDE, SIDE)  # faster than np.asarray
-        if _stays(image, reading):
+        if stays(image, reading):
             return [Found(image, WHOLE)]
     elif reading.normalise == "never":
         width, height = (round(side * factor) for side in picture.size)

@@ -6,26 +6,31 @@
 ?show=image                    the image that the network saw, as a PNG in base64
 """
 
+import hmac
 import threading
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from io import BytesIO
 from itertools import groupby
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 from flask import Blueprint, Response, request
 from PIL import Image
+from werkzeug.wrappers import Request
 
 from service import bodies, pictures
 from service.bodies import Body
-from service.errors import Malformed, NotReady, TooBusy
+from service.errors import Malformed, NotReady, TooBusy, Unauthorised
 from service.metrics import Metrics
 from service.model_store import Model, ModelStore
 from service.pictures import AUTO, Reading
-from service.runtimes import Batch
+from service.replies import JSON
+from service.runtimes import Batch, Probabilities
 from service.settings import Settings
 
 NAME = "digits"
@@ -40,9 +45,14 @@ class Question(NamedTuple):
     reading: Reading = AUTO
     show: bool = False
 
+    @property
+    def plain(self) -> bool:
+        """Whether images pass as usual, and nothing is answered that a picture's pixels or place are needed for."""
+        return self.reading == AUTO and not self.show
+
     @classmethod
     def of(cls, arguments: Mapping[str, str]) -> Self:
-        """Read a query string; keys that nobody knows are left to whoever put them there.
+        """Read a query; keys that nobody knows are left to whoever put them there.
 
         Raises:
             Malformed: a value is not one of those allowed.
@@ -58,66 +68,137 @@ class Question(NamedTuple):
         return cls(fields, Reading(normalise, split), show)
 
 
+@lru_cache(maxsize=256)
+def question(query: bytes) -> Question:
+    """Read a query string as it came, which few clients vary.
+
+    Raises:
+        Malformed: as Question.of says.
+    """
+    return Question.of(Request({"QUERY_STRING": query.decode("latin-1")}).args)
+
+
+class Answers(NamedTuple):
+    """What a model says to a batch: digits, confidence float32 [N], uncertain or not, probabilities float32 [N, 10]."""
+
+    digits: Sequence[int]
+    confidence: npt.NDArray[np.float32]
+    uncertain: Sequence[bool]
+    probabilities: Probabilities
+
+    @classmethod
+    def of(cls, model: Model, probabilities: Probabilities) -> Self:
+        """Read probabilities [N, 10] off."""
+        if len(probabilities) == 1:  # the same in half the time
+            digit = int(probabilities.argmax())
+            confidence = probabilities[0, digit : digit + 1]
+            return cls((digit,), confidence, (bool(confidence[0] < model.uncertain_below),), probabilities)
+        confidence = probabilities.max(axis=1)
+        uncertain = (confidence < model.uncertain_below).tolist()
+        return cls(probabilities.argmax(axis=1).tolist(), confidence, uncertain, probabilities)
+
+    def part(self, start: int, stop: int) -> "Answers":
+        """Those from `start`, before `stop`."""
+        digits, confidence, uncertain, probabilities = self
+        return Answers(digits[start:stop], confidence[start:stop], uncertain[start:stop], probabilities[start:stop])
+
+
 class Predictor:
-    """The way from a body to an answer, without Flask."""
+    """The way from a body to an answer, without a server."""
 
     def __init__(self, settings: Settings, store: ModelStore, metrics: Metrics) -> None:
         self._settings, self._store, self._metrics = settings, store, metrics
-        self._places = threading.BoundedSemaphore(settings.max_in_flight)
+        self._free, self._lock = settings.max_in_flight, threading.Lock()
+        self._key = f"Bearer {settings.api_key}".encode() if settings.api_key else None
 
-    def answer(self, body: bytes, content_type: str, arguments: Mapping[str, str]) -> bytes:
+    def check_key(self, authorization: bytes) -> None:
+        """Let a request pass whose header Authorization has the key, if one is asked for.
+
+        Raises:
+            Unauthorised: it has no key, or a wrong one.
+        """
+        if self._key is not None and not hmac.compare_digest(authorization, self._key):
+            raise Unauthorised("the header Authorization is not `Bearer KEY` with the right key")
+
+    def model(self) -> Model:
+        """The model in use.
+
+        Raises:
+            NotReady: there is none.
+        """
+        if self._store.current is None:
+            raise NotReady("no model is loaded yet")
+        return self._store.current
+
+    def answer(self, body: bytes, content_type: str, query: bytes) -> bytes:
         """The JSON answer to a body.
 
         Args:
             body: the whole request body.
             content_type: its Content-Type, with its options.
-            arguments: the query string's.
+            query: the query string.
 
         Raises:
             RequestError: what is wrong with the request, or with the time of it.
         """
-        question = Question.of(arguments)
-        model = self._store.current
-        if model is None:
-            raise NotReady("no model is loaded yet")
+        asked = question(query)
+        model = self.model()
         with self._metrics.stage("decode"):
-            read = bodies.read(body, content_type, self._settings, question.reading)
-        return self._predict(model, read, question)
+            read = bodies.read(body, content_type, self._settings, asked.reading)
+        with self._metrics.stage("infer"):
+            probabilities = model(read.images)
+        with self._metrics.stage("encode"):
+            answers = Answers.of(model, probabilities)
+            encoded = encode(asked, model.version, answers, read)
+        self.count(answers)
+        return encoded
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """One of the places for requests in flight.
+    def count(self, answers: Answers) -> None:
+        """Count answers that were given to one request."""
+        self._metrics.predicted(answers.digits, answers.confidence, sum(answers.uncertain))
+
+    def take_place(self) -> None:
+        """Take one of the places for requests in flight.
 
         Raises:
             TooBusy: all of them are taken.
         """
-        if not self._places.acquire(blocking=False):
-            raise TooBusy(f"{self._settings.max_in_flight} requests are being answered, which is the limit")
+        with self._lock:
+            if self._free > 0:
+                self._free -= 1
+                return
+        raise TooBusy(f"{self._settings.max_in_flight} requests are being answered, which is the limit")
+
+    def leave_place(self) -> None:
+        """Give it back."""
+        with self._lock:
+            self._free += 1
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place, while the context lasts."""
+        self.take_place()
         try:
             yield
         finally:
-            self._places.release()
+            self.leave_place()
 
-    def _predict(self, model: Model, read: Body, question: Question) -> bytes:
-        with self._metrics.stage("infer"):
-            probabilities = model(read.images)
-        with self._metrics.stage("encode"):
-            digits, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-            uncertain = confidence < model.uncertain_below
-            columns = {"digit": digits.tolist(), "confidence": confidence, "uncertain": uncertain.tolist()}
-            columns["probabilities"] = probabilities
-            columns = {name: columns[name] for name in question.fields}
-            answer: dict[str, Any] = {"model": NAME, "version": model.version}
-            if question.reading.split and read.places is not None:
-                columns |= dict(zip(PLACE, zip(*read.places, strict=True), strict=True))
-                answer["numbers"] = _numbers(columns["picture"], digits.tolist())
-            if question.show:
-                columns["image"] = [png(image) for image in read.images]
-            rows = zip(*columns.values(), strict=True)
-            answer["predictions"] = [dict(zip(columns, row, strict=True)) for row in rows]
-            encoded = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-        self._metrics.predicted(digits, confidence, int(np.count_nonzero(uncertain)))
-        return encoded
+
+def encode(asked: Question, version: str, answers: Answers, read: Body | None = None) -> bytes:
+    """The JSON of answers; `read` is what they answer, which a plain question does not ask for."""
+    answer: dict[str, Any] = {"model": NAME, "version": version}
+    if asked.fields == ["digit"] and asked.plain:
+        answer["predictions"] = [_DIGIT[digit] for digit in answers.digits]
+        return orjson.dumps(answer)
+    given = (answers.digits, answers.confidence, answers.uncertain, answers.probabilities)
+    columns: dict[str, Any] = {name: column for name, column in zip(FIELDS, given, strict=True) if name in asked.fields}
+    if read and asked.reading.split and read.places is not None:
+        columns |= dict(zip(PLACE, zip(*read.places, strict=True), strict=True))
+        answer["numbers"] = _numbers(columns["picture"], answers.digits)
+    if read and asked.show:
+        columns["image"] = [png(image) for image in read.images]
+    answer["predictions"] = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def parse_fields(fields: str) -> Sequence[str]:
@@ -151,15 +232,20 @@ def _numbers(pictures: Sequence[int], digits: Sequence[int]) -> list[str]:
     return ["".join(str(digit) for _, digit in row) for _, row in groupby(pairs, key=lambda pair: pair[0])]
 
 
-def routes(predictor: Predictor) -> Blueprint:
+_DIGIT = [{"digit": digit} for digit in range(10)]
+
+
+def routes(predictor: Predictor, settings: Settings) -> Blueprint:
     """The blueprint of this module."""
     blueprint = Blueprint("predict", __name__)
 
     @blueprint.post("/predict")
     def predict() -> Response:
         with predictor.place():
+            bodies.check_length(request.content_length or 0, settings)
             body = request.get_data(cache=False)
-            answer = predictor.answer(body, request.headers.get("Content-Type", ""), request.args)
-        return Response(answer, mimetype="application/json")
+            bodies.check_length(len(body), settings, so_far=True)
+            answer = predictor.answer(body, request.headers.get("Content-Type", ""), request.query_string)
+        return Response(answer, mimetype=JSON)
 
     return blueprint

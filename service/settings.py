@@ -38,7 +38,7 @@ def _setting(default: Any, meaning: str, allowed: Between | tuple[str, ...] | No
     return field(default=default, metadata={"meaning": meaning, "allowed": allowed}, **more)
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use; a container's share of them where the system tells it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -52,14 +52,15 @@ class Settings:
     poll_seconds: float = _setting(1.0, "seconds between two looks for a new version", Between(0.05, 3600))
     host: str = _setting("127.0.0.1", "the address to listen on")
     port: int = _setting(8000, "the port to listen on; 0 takes a free one", Between(0, 65535))
-    workers: int = _setting(_cores(), "worker processes; one a core unless set", Between(1, 256))
-    threads: int = _setting(4, "threads a worker", Between(1, 256))
+    workers: int = _setting(cores(), "worker processes; one a core unless set", Between(1, 256))
+    threads: int = _setting(4, "threads a worker, for what takes more than a moment", Between(1, 256))
     graceful_seconds: int = _setting(30, "how long requests in flight may take to finish at a stop", Between(1, 3600))
+    receive_seconds: int = _setting(30, "how long a request may take to arrive", Between(1, 3600))
     max_body_bytes: int = _setting(16 << 20, "the largest request body", Between(1, 1 << 30))
     max_pictures: int = _setting(10_000, "the most pictures in one request", Between(1, 1_000_000))
     max_pixels: int = _setting(25_000_000, "the most pixels in one picture", Between(784, 1 << 30))
     max_side: int = _setting(16_384, "the most pixels along a side of one picture", Between(28, 1 << 16))
-    max_in_flight: int = _setting(64, "requests that one worker answers at once; more get 429", Between(1, 65536))
+    max_in_flight: int = _setting(256, "requests that one worker answers at once; more get 429", Between(1, 65536))
     api_key: str = _setting("", "the key that `/predict` and `/model` ask for; empty asks for none", repr=False)
     metrics_dir: Path | None = _setting(None, "where workers share metrics; gunicorn's default is a fresh directory")
     log_level: str = _setting("info", "the least level that is logged", LOG_LEVELS)

@@ -19,16 +19,18 @@ from tests.conftest import REPOSITORY
 WORKER = """
 import sys
 from pathlib import Path
+import numpy as np
 from service.metrics import Metrics, share_between_workers
 directory, slot, requests, version = Path(sys.argv[1]), *map(int, sys.argv[2:])
 share_between_workers(directory, slot)
 metrics = Metrics(directory)
 metrics.model_changed("0", "litert", None)
 metrics.model_changed(str(version), "litert", ("0", "litert"))
-metrics.in_flight.inc()
+metrics.begun()
 for _ in range(requests):
-    metrics.requests.labels("/predict", "POST", "200").inc()
-    metrics.batch_size.observe(2)
+    metrics.answered("/predict", "POST", 200, 0.001)
+    metrics.predicted([7, 7], np.ones(2, np.float32), 0)
+metrics.flush()
 print("counted", flush=True)
 sys.stdin.read()
 """
@@ -42,8 +44,8 @@ def samples(metrics: Metrics, *names: str) -> list[str]:
 
 def test_the_exposition_of_two_batches() -> None:
     metrics = Metrics()
-    metrics.predicted(np.array([7, 7, 1]), np.array([0.5, 0.25, 1.0], np.float32), 2)
-    metrics.predicted(np.array([7]), np.array([0.998], np.float32), 0)
+    metrics.predicted([7, 7, 1], np.array([0.5, 0.25, 1.0], np.float32), 2)
+    metrics.predicted([7], np.array([0.998], np.float32), 0)
     text = metrics.exposition().decode()
     predictions = text[text.index("# HELP digits_predictions_total") : text.index("# HELP digits_predictions_created")]
     assert predictions == (
@@ -147,7 +149,7 @@ def test_a_batch_counts_as_its_values_one_by_one() -> None:
     registries = CollectorRegistry(), CollectorRegistry()
     whole = BatchHistogram("x", "x", buckets=CONFIDENCES, registry=registries[0])
     single = Histogram("x", "x", buckets=CONFIDENCES, registry=registries[1])
-    whole.observe_all(amounts)
+    whole.add(amounts)
     for amount in amounts.tolist():
         single.observe(amount)
     batch, one_by_one = (

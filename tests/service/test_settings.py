@@ -17,6 +17,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         workers=256,
         threads=1,
         graceful_seconds=3600,
+        receive_seconds=9,
         max_body_bytes=1,
         max_pictures=7,
         max_pixels=784,

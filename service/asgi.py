@@ -1,0 +1,196 @@
+"""The same application as an ASGI server runs it, without a hop between threads for what is quick.
+
+    POST /predict, plain images   -> quick.read -> turns: one call of the model for all of one turn of the event loop
+    POST /predict, all else       -> a thread: Predictor.answer, as Flask's view calls it
+    every other route             -> Flask; /metrics in a thread
+
+A body is read before anything else happens, within its limit, so a client that sends slowly costs nothing but its
+bytes. An answer is Flask's answer, byte for byte, errors and metrics included.
+"""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from io import BytesIO
+from typing import Any
+
+from flask import Flask
+
+from service import bodies, quick, replies
+from service.app import Service
+from service.errors import RequestError
+from service.predict import encode, question
+from service.replies import Reply
+from service.turns import Turns
+from service.uploads import Gone, Message, Receive, Upload, Uploads
+
+log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class Application:
+    """The ASGI application around a Flask application of `create_app`."""
+
+    def __init__(self, flask: Flask) -> None:
+        self.flask = flask
+        self.service: Service = flask.extensions["digits"]
+        self._settings = self.service.settings
+        self._predictor, self._metrics = self.service.predictor, self.service.metrics
+        self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="long")
+        self._uploads = Uploads(self._settings)
+        self.turns = Turns(self._metrics.staged)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or follow the server's life, as https://asgi.readthedocs.io/en/stable/specs/ says."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        self.turns.begun()
+        if scope["path"] == "/predict" and scope["method"] == "POST":
+            await self._predict(scope, receive, send)
+        else:
+            await self._other(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            stage = (await receive())["type"]
+            if stage == "lifespan.shutdown":
+                self.service.close()
+            await send({"type": f"{stage}.complete"})
+            if stage == "lifespan.shutdown":
+                return
+
+    async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        self._metrics.begun()
+        upload = Upload(receive, self._uploads)
+        try:
+            try:
+                reply = await self._answer(scope, upload)
+            except RequestError as error:
+                self._metrics.rejected(type(error).__name__)
+                reply = replies.of_error(error)
+            except Gone:
+                return
+            except Exception:  # as Flask does: a fault of ours is logged, and answered
+                log.exception("Exception on /predict [POST]")
+                reply = replies.sentence(500, replies.FAULT)
+            headers = [(name.encode(), value.encode()) for name, value in reply.headers] if reply.headers else []
+            headers += ((b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(reply.body)))
+            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await send({"type": "http.response.body", "body": reply.body})
+            self._metrics.answered("/predict", "POST", reply.status, time.perf_counter() - began)
+            self.turns.stay_awake()
+        finally:
+            self._metrics.ended()
+        await upload.throw_away()
+
+    async def _answer(self, scope: Scope, upload: Upload) -> Reply:
+        """The answer to POST /predict.
+
+        Raises:
+            RequestError: what is wrong with the request, or with the time of it.
+            Gone: there is nobody to answer.
+        """
+        content_type = authorization = b""
+        length = 0
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                content_type = value
+            elif name == b"content-length":
+                length = int(value)
+            elif name == b"authorization":
+                authorization = value
+        self._predictor.check_key(authorization)
+        bodies.check_length(length, self._settings)
+        body = await upload.read()
+        self._predictor.take_place()
+        try:
+            return Reply(200, await self._answer_body(body, content_type, scope["query_string"]))
+        finally:
+            self._predictor.leave_place()
+
+    async def _answer_body(self, body: bytes, content_type: bytes, query: bytes) -> bytes:
+        asked = question(query)
+        model = self._predictor.model()
+        if asked.plain:
+            began = time.perf_counter()
+            images = quick.read(body, content_type, self._settings)
+            if images is not None:
+                self._metrics.staged("decode", time.perf_counter() - began)
+                answers = await self.turns.ask(model, images)
+                began = time.perf_counter()
+                encoded = encode(asked, model.version, answers)
+                self._metrics.staged("encode", time.perf_counter() - began)
+                self._predictor.count(answers)
+                return encoded
+        loop = asyncio.get_running_loop()
+        text = content_type.decode("latin-1")
+        return await loop.run_in_executor(self._threads, self._predictor.answer, body, text, query)
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        upload, body = Upload(receive, self._uploads), b""
+        upload.whole = scope["method"] not in {"POST", "PUT", "PATCH"}
+        if not upload.whole:
+            with suppress(RequestError, Gone):  # a route without a body answers what it answers
+                body = await upload.read()
+        environ = _environ(scope, body)
+        if scope["path"] == "/metrics":
+            loop = asyncio.get_running_loop()
+            status, headers, answer = await loop.run_in_executor(self._threads, _call, self.flask, environ)
+        else:
+            status, headers, answer = _call(self.flask, environ)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+        await upload.throw_away()
+
+
+def _call(flask: Flask, environ: dict[str, Any]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Flask's answer: status, headers, body."""
+    begun: list[Any] = []
+
+    def start(status: str, headers: list[tuple[str, str]], _: object = None) -> Callable[[bytes], None]:
+        begun[:] = int(status[:3]), [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        return lambda _: None
+
+    parts: Iterable[bytes] = flask.wsgi_app(environ, start)
+    body = b"".join(parts)
+    close = getattr(parts, "close", None)
+    if close:
+        close()
+    return begun[0], begun[1], body
+
+
+def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
+    """The request as WSGI has it (PEP 3333), with the body read."""
+    host, port = scope.get("server") or ("", 0)
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope["path"].encode().decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": host,
+        "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": (scope.get("client") or ("",))[0],
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"],
+        "wsgi.input": BytesIO(body),
+        "wsgi.input_terminated": True,
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope["headers"]:
+        key = name.decode("latin-1").upper().replace("-", "_")
+        key = key if key in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{key}"
+        text = value.decode("latin-1")
+        environ[key] = f"{environ[key]},{text}" if key in environ else text
+    return environ

@@ -1,0 +1,119 @@
+"""Bodies that are cheap to read: plain images, a few of them, that need not be normalised.
+
+They are answered at once, in the event loop; everything else, errors too, goes the long way of service.bodies in a
+thread. What is read here is what would be read there, bit for bit.
+"""
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from service import arrays, bodies, pictures, plain_png
+from service.errors import RequestError
+from service.normal_form import SIDE
+from service.settings import Settings
+
+MOST = 16
+"""Images that are read here: more would keep others waiting."""
+LONGEST = 1 << 16
+"""Bytes of a body that is read here."""
+
+_BLANK_BORDER = bytes(4 * SIDE)
+_FAINT = bytes(range(pictures.LEAST_CONTRAST))
+_FORM = re.compile(rb"multipart/form-data; ?boundary=([A-Za-z0-9'()+_,./:=?-]{1,70})")
+_NAME = rb'"[^"\\%\r\n]*"'
+_PART = re.compile(
+    rb"Content-Disposition: form-data; name=%b; filename=%b(?:\r\nContent-Type: image/[a-z+.-]+)?" % (_NAME, _NAME)
+)
+
+
+def read(body: bytes, content_type: bytes, settings: Settings) -> bytes | None:
+    """N images as N x 784 bytes, N from 1 to MOST; None: the body is to go the long way.
+
+    For a question that is plain, and a `content_type` as the client sent it.
+    """
+    if not 0 < len(body) <= LONGEST:
+        return None
+    if content_type.startswith(b"image/"):
+        return _image(body)
+    if form := _FORM.fullmatch(content_type):
+        return _form(body, b"--" + form[1], settings)
+    if reader := _READERS.get(content_type):
+        try:
+            return reader(body, settings)
+        except RequestError:
+            return None  # the long way finds it again, and words it
+    return None
+
+
+def _image(file: bytes) -> bytes | None:
+    pixels = plain_png.decode(file)
+    return pixels if pixels is not None and _stays(pixels) else None
+
+
+def _stays(pixels: bytes) -> bool:
+    """As pictures.stays, which most images need not be asked: their border is blank, and there is ink."""
+    border = pixels[:SIDE] + pixels[-SIDE:] + pixels[::SIDE] + pixels[SIDE - 1 :: SIDE]
+    if border == _BLANK_BORDER and pixels.translate(None, _FAINT):
+        return True
+    try:
+        return pictures.stays(np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE))
+    except RequestError:
+        return False
+
+
+def _form(body: bytes, boundary: bytes, settings: Settings) -> bytes | None:
+    """A form of files with the headers that curl, browsers and libraries send."""
+    begin, between, ends = boundary + b"\r\n", b"\r\n" + boundary + b"\r\n", (b"\r\n" + boundary + b"--\r\n")
+    if not body.startswith(begin) or not body.endswith(ends):
+        return None
+    parts = body[len(begin) : -len(ends)].split(between)
+    if len(parts) > min(MOST, settings.max_pictures) or body.count(boundary) != len(parts) + 1:
+        return None
+    return _joined(_file(*part.partition(b"\r\n\r\n")) for part in parts)
+
+
+def _file(head: bytes, _: bytes, file: bytes) -> bytes | None:
+    return _image(file) if _PART.fullmatch(head) else None
+
+
+def _json(body: bytes, settings: Settings) -> bytes | None:
+    images = bodies.json_images(body, settings)
+    if len(images) > MOST:
+        return None
+    booleans = b"true" in body or b"false" in body
+    return _joined(_json_image(image, booleans=booleans) for image in images)
+
+
+def _json_image(image: object, *, booleans: bool) -> bytes | None:
+    if not isinstance(image, str):
+        pixels = bodies.pixels(image, booleans=booleans).tobytes()
+        return pixels if _stays(pixels) else None
+    try:
+        return _image(b64decode(image, validate=True))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _bulk(body: bytes, settings: Settings) -> bytes | None:
+    batch = arrays.read(body, settings.max_pictures)
+    return batch.tobytes() if len(batch) <= MOST else None
+
+
+def _joined(images: Iterable[bytes | None]) -> bytes | None:
+    """All of them, or None if one is None, and none after it is looked at."""
+    joined = []
+    for image in images:
+        if image is None:
+            return None
+        joined.append(image)
+    return b"".join(joined)
+
+
+_READERS: dict[bytes, Callable[[bytes, Settings], bytes | None]] = {
+    b"application/json": _json,
+    b"application/octet-stream": _bulk,
+}

@@ -1,0 +1,91 @@
+"""Request bodies as they arrive: bounded each in bytes and in time, and all of them together in bytes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+from service import bodies
+from service.errors import TooBusy, TooSlow
+from service.settings import Settings
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+LARGEST_AT_ONCE = 8
+"""Bodies of the largest size that a worker holds while they arrive, in bytes together; more get 429."""
+LINGER_SECONDS = 2.0
+"""How long a refused body is read on and thrown away: a connection closed at once could take the answer with it."""
+
+
+class Gone(Exception):
+    """The client went away before its request was whole."""
+
+
+class Uploads:
+    """All the bodies that arrive at one worker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.most = LARGEST_AT_ONCE * settings.max_body_bytes
+        self.arriving = 0
+
+
+class Upload:
+    """One body. `whole`: no more of it is to come."""
+
+    __slots__ = ("_receive", "_uploads", "whole")
+
+    def __init__(self, receive: Receive, uploads: Uploads) -> None:
+        self._receive, self._uploads = receive, uploads
+        self.whole = False
+
+    async def read(self) -> bytes:
+        """All of it.
+
+        Raises:
+            TooLarge: it has more bytes than are allowed.
+            TooBusy: so many bytes are arriving already that there is no room for more.
+            TooSlow: it does not arrive in time.
+            Gone: the client went away.
+        """
+        message = await self._receive()
+        if not message.get("more_body") and "body" in message:
+            self.whole = True
+            body = message["body"]
+            bodies.check_length(len(body), self._uploads.settings, so_far=True)
+            return bytes(body)
+        seconds = self._uploads.settings.receive_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._collect(message)
+        except TimeoutError:
+            raise TooSlow(f"the body did not arrive within {seconds} seconds") from None
+
+    async def throw_away(self) -> None:
+        """Read what is left of it, for a while."""
+        if not self.whole:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_SECONDS):
+                    while (await self._receive()).get("more_body"):
+                        pass
+
+    async def _collect(self, message: Message) -> bytes:
+        uploads, chunks, length = self._uploads, [], 0
+        try:
+            while True:
+                if message["type"] == "http.disconnect":
+                    raise Gone
+                chunk = message.get("body", b"")
+                self.whole = not message.get("more_body")
+                chunks.append(chunk)
+                length += len(chunk)
+                uploads.arriving += len(chunk)
+                bodies.check_length(length, uploads.settings, so_far=True)
+                if uploads.arriving > uploads.most:
+                    raise TooBusy(f"more than {uploads.most} bytes of bodies are arriving, which is the limit")
+                if self.whole:
+                    return b"".join(chunks)
+                message = await self._receive()
+        finally:
+            uploads.arriving -= length

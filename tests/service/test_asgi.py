@@ -1,0 +1,350 @@
+"""Two doors, Flask's and asgi.py's, answer alike: status, headers and body byte for byte, and the same metrics."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from service.asgi import Application
+from service.runtimes import Batch, LiteRT, Probabilities
+from service.uploads import LARGEST_AT_ONCE
+from tests.conftest import Serve, service_of
+from tests.service.samples import FORM, encode, form, idx3, json_of, stroke
+
+Headers = dict[str, str]
+Answer = tuple[int, list[tuple[str, str]], bytes]
+Step = Callable[[], Awaitable[dict[str, Any]]]
+
+ONE = stroke()
+PNG = {"Content-Type": "image/png"}
+
+
+def scope(method: str, path: str, headers: Headers, query: str = "") -> dict[str, Any]:
+    sent = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": query.encode(),
+        "headers": sent,
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("127.0.0.1", 80),
+        "client": ("127.0.0.1", 1234),
+    }
+
+
+async def ask(
+    application: Application,
+    sent: Iterable[bytes | dict[str, Any] | Step],
+    request: dict[str, Any],
+    heard: asyncio.Queue[dict[str, Any]] | None = None,
+) -> list[dict[str, Any]]:
+    """Send a request in pieces; returns what came back. After the last piece the client goes away."""
+    pieces = list(sent)
+    answers: list[dict[str, Any]] = []
+    steps = iter(pieces)
+    left = len(pieces)
+
+    async def receive() -> dict[str, Any]:
+        nonlocal left
+        left -= 1
+        step = next(steps, {"type": "http.disconnect"})
+        if callable(step):
+            return await step()
+        if isinstance(step, dict):
+            return step
+        return {"type": "http.request", "body": step, "more_body": left > 0}
+
+    async def send(message: dict[str, Any]) -> None:
+        answers.append(message)
+        if heard:
+            heard.put_nowait(message)
+
+    await application(request, receive, send)  # type: ignore[arg-type]
+    return answers
+
+
+def read(messages: list[dict[str, Any]]) -> Answer:
+    start, body = messages
+    assert (start["type"], body["type"]) == ("http.response.start", "http.response.body")
+    return start["status"], [(name.decode(), value.decode()) for name, value in start["headers"]], body["body"]
+
+
+class Request(NamedTuple):
+    """What both doors are asked."""
+
+    method: str
+    path: str
+    headers: Headers
+    body: bytes = b""
+    query: str = ""
+
+
+def by_asgi(client: FlaskClient, request: Request) -> Answer:
+    length = {"Content-Length": str(len(request.body))} if request.body else {}
+    asked = scope(request.method, request.path, request.headers | length, request.query)
+    return read(asyncio.run(ask(Application(client.application), [request.body], asked)))
+
+
+def by_flask(client: FlaskClient, request: Request) -> Answer:
+    method, path, headers, body, query = request
+    response = client.open(path, method=method, data=body or None, headers=headers, query_string=query)
+    return response.status_code, list(response.headers), response.data
+
+
+def numbers(client: FlaskClient) -> list[str]:
+    """Every counted number that does not depend on the clock."""
+    text = client.get("/metrics").text
+    lines = [line for line in text.splitlines() if not line.startswith("#") and "_created" not in line]
+    return [
+        line for line in lines if "seconds_bucket" not in line and "seconds_sum" not in line and "timestamp" not in line
+    ]
+
+
+OCTETS = {"Content-Type": "application/octet-stream"}
+JSON = {"Content-Type": "application/json"}
+
+
+def predict(headers: Headers, body: bytes, query: str = "") -> Request:
+    return Request("POST", "/predict", headers, body, query)
+
+
+REQUESTS = {
+    "PNG": predict(PNG, encode(ONE)),
+    "PNG that is normalised": predict(PNG, encode(255 - np.pad(ONE, 40))),
+    "fields": predict(PNG, encode(ONE), "fields=digit"),
+    "fields twice": predict(PNG, encode(ONE), "fields=digit%2Cconfidence&fields=digit"),
+    "split": predict(PNG, encode(ONE), "split=digits&show=image"),
+    "a field that is none": predict(PNG, encode(ONE), "fields=%C3%A9"),
+    "an unknown key": predict(PNG, encode(ONE), "x=1&%FF"),
+    "form": predict({"Content-Type": FORM}, form(encode(ONE), encode(ONE))),
+    "form with a bad picture": predict({"Content-Type": FORM}, form(encode(ONE), b"?")),
+    "JSON": predict(JSON, json_of(ONE, ONE)),
+    "JSON that is none": predict(JSON, b"{"),
+    "bulk": predict(OCTETS, idx3(np.stack([ONE] * 700))),
+    "bulk, digits alone": predict(OCTETS, idx3(np.stack([ONE] * 700)), "fields=digit"),
+    "blank": predict(PNG, encode(ONE * 0)),
+    "empty": predict(PNG, b""),
+    "no type": predict({}, encode(ONE)),
+    "too long": predict(PNG, bytes(20_001)),
+    "other method": Request("PUT", "/predict", PNG, encode(ONE)),
+    "not there": Request("GET", "/nowhere é", {}),
+    "not there, with a body": Request("POST", "/nowhere", PNG, encode(ONE)),
+    "healthz": Request("GET", "/healthz", {}),
+    "readyz": Request("GET", "/readyz", {}),
+    "model": Request("GET", "/model", {}),
+    "options": Request("OPTIONS", "/predict", {}),
+}
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_both_doors_answer_and_count_alike(serve: Serve, one_version: Path, kind: str) -> None:
+    limit = 20_000 if kind == "too long" else 1 << 20
+    answers, counts = [], []
+    for door in (by_flask, by_asgi):
+        client = serve(one_version, max_body_bytes=limit)
+        answers.append(door(client, REQUESTS[kind]))
+        counts.append(numbers(client))
+    assert answers[0] == answers[1]
+    assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer é", "Bearer secret"])
+def test_both_doors_ask_for_the_key(serve: Serve, one_version: Path, header: str | None) -> None:
+    headers = PNG | ({} if header is None else {"Authorization": header})
+    for path, method in (("/predict", "POST"), ("/model", "GET"), ("/healthz", "GET")):
+        client = serve(one_version, api_key="secret")
+        request = Request(method, path, headers, encode(ONE) if method == "POST" else b"")
+        answer = by_asgi(client, request)
+        assert answer == by_flask(client, request)
+        assert answer[0] == (200 if header == "Bearer secret" or path == "/healthz" else 401)
+
+
+def test_without_a_model_both_say_so(serve: Serve, models: Path) -> None:
+    client = serve(models)
+    assert by_asgi(client, REQUESTS["PNG"]) == by_flask(client, REQUESTS["PNG"])
+
+
+class Counted:
+    """A runtime that notes how many images each call had, and may fail."""
+
+    name = "counted"
+
+    def __init__(self, runtime: LiteRT, *, fails: bool = False) -> None:
+        self.runtime, self.fails = runtime, fails
+        self.calls: list[int] = []
+
+    def __call__(self, batch: Batch) -> Probabilities:
+        self.calls.append(len(batch))
+        if self.fails:
+            raise RuntimeError("out of cheese")
+        return self.runtime(batch)
+
+
+def counted(client: FlaskClient, *, fails: bool = False) -> Counted:
+    store = service_of(client).store
+    assert store.current
+    assert isinstance(store.current.runtime, LiteRT)
+    runtime = Counted(store.current.runtime, fails=fails)
+    store.current = replace(store.current, runtime=runtime)
+    return runtime
+
+
+def test_what_comes_in_one_turn_is_one_call_and_everyone_gets_their_own(client: FlaskClient) -> None:
+    bodies = [encode(np.roll(ONE, shift, axis=1)) for shift in range(-6, 6)]
+    headers = [PNG] * 12
+    bodies[5], headers[5] = form(*bodies[:3]), {"Content-Type": FORM}
+    alone = [by_flask(client, predict(head, body)) for head, body in zip(headers, bodies, strict=True)]
+    runtime = counted(client)
+    application = Application(client.application)
+
+    async def together() -> list[list[dict[str, Any]]]:
+        requests = [scope("POST", "/predict", head) for head in headers]
+        asked = [ask(application, [body], request) for body, request in zip(bodies, requests, strict=True)]
+        return await asyncio.gather(*asked)
+
+    answers = [read(messages) for messages in asyncio.run(together())]
+    assert runtime.calls == [14]
+    for (status, _, body), (expected_status, _, expected) in zip(answers, alone, strict=True):
+        assert status == expected_status == 200
+        assert close(body, expected)
+
+
+def close(body: bytes, expected: bytes) -> bool:
+    """The same digits; floats as the same network gives them in batches of another size."""
+    found, wanted = (json.loads(text)["predictions"] for text in (body, expected))
+    return len(found) == len(wanted) and all(
+        a["digit"] == b["digit"] and np.allclose(a["probabilities"], b["probabilities"], atol=1e-6)
+        for a, b in zip(found, wanted, strict=True)
+    )
+
+
+def test_a_fault_in_a_turn_is_500_for_each_and_over(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    counted(client, fails=True)
+    application = Application(client.application)
+
+    async def together() -> list[list[dict[str, Any]]]:
+        return await asyncio.gather(
+            *(ask(application, [encode(ONE)], scope("POST", "/predict", PNG)) for _ in range(3))
+        )
+
+    for messages in asyncio.run(together()):
+        status, _, body = read(messages)
+        assert (status, body) == (500, b'{"error":"something went wrong in the service; its log says what"}')
+    assert [record.exc_info is not None for record in caplog.records] == [True] * 3
+    assert "digits_in_flight_requests 1.0" in client.get("/metrics").text
+
+
+def test_over_the_limit_429_at_once_and_then_again_200(serve: Serve, one_version: Path) -> None:
+    client = serve(one_version, max_in_flight=2)
+    application = Application(client.application)
+
+    async def together() -> list[int]:
+        asked = (ask(application, [encode(ONE)], scope("POST", "/predict", PNG)) for _ in range(5))
+        return [read(messages)[0] for messages in await asyncio.gather(*asked)]
+
+    assert asyncio.run(together()) == [200, 200, 429, 429, 429]
+    assert asyncio.run(together()) == [200, 200, 429, 429, 429]
+    assert 'digits_rejected_total{reason="TooBusy"} 6.0' in client.get("/metrics").text
+
+
+def test_a_body_in_pieces_is_one_body(client: FlaskClient) -> None:
+    body = encode(ONE)
+    pieces = [body[:7], b"", body[7:100], body[100:]]
+    answer = read(asyncio.run(ask(Application(client.application), pieces, scope("POST", "/predict", PNG))))
+    assert answer == by_flask(client, predict(PNG, body))
+
+
+def test_a_body_without_a_length_is_cut_at_the_limit(serve: Serve, one_version: Path) -> None:
+    client = serve(one_version, max_body_bytes=1000)
+    taken = []
+
+    def pieces() -> Iterable[bytes]:
+        for number in range(1000):
+            taken.append(number)
+            yield bytes(300)
+
+    application = Application(client.application)
+    endless = ({"type": "http.request", "body": piece, "more_body": True} for piece in pieces())
+
+    async def until_refused() -> list[dict[str, Any]]:
+        answers: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(0)
+            return next(endless) if not answers else {"type": "http.disconnect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            answers.append(message)
+
+        await application(scope("POST", "/predict", PNG), receive, send)  # type: ignore[arg-type]
+        return answers
+
+    status, _, body = read(asyncio.run(until_refused()))
+    assert (status, body) == (413, b'{"error":"the body has more than 1000 bytes; 1000 are allowed"}')
+    assert len(taken) == 4
+
+
+def test_bodies_that_arrive_are_bounded_together(serve: Serve, one_version: Path) -> None:
+    client = serve(one_version, max_body_bytes=1000)
+    application = Application(client.application)
+
+    async def crowd() -> list[int]:
+        go_on, heard = asyncio.Event(), asyncio.Queue[dict[str, Any]]()
+
+        async def wait() -> dict[str, Any]:
+            await go_on.wait()
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        sent: list[Any] = [{"type": "http.request", "body": bytes(900), "more_body": True}, wait]
+        request = scope("POST", "/predict", OCTETS)
+        crowd = asyncio.gather(*(ask(application, sent, request, heard) for _ in range(LARGEST_AT_ONCE + 2)))
+        while (await heard.get())["type"] != "http.response.body":
+            pass
+        go_on.set()
+        return sorted(read(messages)[0] for messages in await crowd)
+
+    assert asyncio.run(crowd()) == [400] * LARGEST_AT_ONCE + [429] * 2
+
+
+def test_a_client_that_goes_away_is_not_answered_and_not_counted(client: FlaskClient) -> None:
+    gone = {"type": "http.disconnect"}
+    first = {"type": "http.request", "body": b"x", "more_body": True}
+    crowd: list[list[Any]] = [[gone], [first, gone]]
+    for sent in crowd:
+        assert asyncio.run(ask(Application(client.application), sent, scope("POST", "/predict", PNG))) == []
+    text = client.get("/metrics").text
+    assert "digits_in_flight_requests 1.0" in text
+    assert 'route="/predict"' not in text
+
+
+def test_a_body_that_does_not_arrive_is_408(serve: Serve, one_version: Path) -> None:
+    client = serve(one_version, receive_seconds=1)
+
+    async def never() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    sent: list[Any] = [{"type": "http.request", "body": b"x", "more_body": True}, never, {"type": "http.disconnect"}]
+    status, _, body = read(asyncio.run(ask(Application(client.application), sent, scope("POST", "/predict", PNG))))
+    assert (status, body) == (408, b'{"error":"the body did not arrive within 1 seconds"}')
+
+
+def test_its_life_ends_with_every_count_in_place(client: FlaskClient) -> None:
+    application = Application(client.application)
+
+    async def live() -> list[dict[str, Any]]:
+        steps = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+        return await ask(application, steps, {"type": "lifespan"})
+
+    assert [message["type"] for message in asyncio.run(live())] == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]

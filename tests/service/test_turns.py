@@ -1,0 +1,140 @@
+"""When the model is called, and for whom."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.model_store import Model
+from service.predict import Answers
+from service.runtimes import Batch, Probabilities
+from service.turns import Turns
+
+
+class Brightest:
+    """Says of each image which of ten its first pixel is, and notes how many images each call had."""
+
+    name = "brightest"
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def __call__(self, batch: Batch) -> Probabilities:
+        self.calls.append(len(batch))
+        if batch.max() > 9:
+            raise ValueError("no digit")
+        return np.eye(10, dtype=np.float32)[batch[:, 0, 0]]
+
+
+def model(version: str = "1") -> tuple[Model, Brightest]:
+    runtime = Brightest()
+    return Model(version, None, runtime), runtime
+
+
+def images(*digits: int) -> bytes:
+    return b"".join(bytes([digit]) + bytes(783) for digit in digits)
+
+
+def turns(coming: int | None = None) -> Turns:
+    made = Turns(lambda *_: None)
+    made.coming = coming
+    return made
+
+
+def together(*asked: Coroutine[Any, Any, Answers]) -> list[Answers | BaseException]:
+    async def all_of_them() -> list[Answers | BaseException]:
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    return asyncio.run(all_of_them())
+
+
+def digits(answers: Answers | BaseException) -> list[int]:
+    assert isinstance(answers, Answers)
+    return list(answers.digits)
+
+
+@pytest.mark.parametrize("coming", [None, 3])
+def test_who_comes_together_is_answered_together_and_in_order(coming: int | None) -> None:
+    which, runtime = model()
+    shared = turns(coming)
+    found = together(*(shared.ask(which, images(*some)) for some in ([1], [2, 3, 4], [5], [6])))
+    assert [digits(answers) for answers in found] == [[1], [2, 3, 4], [5], [6]]
+    assert runtime.calls == [6]
+
+
+def test_who_is_alone_does_not_wait() -> None:
+    which, runtime = model()
+    with pytest.raises(StopIteration) as ended:  # a coroutine that ends at its first step has waited for nothing
+        turns(coming=0).ask(which, images(7)).send(None)
+    assert digits(ended.value.value) == [7]
+    assert runtime.calls == [1]
+
+
+def test_after_company_the_loop_decides_and_alone_again_nobody_waits() -> None:
+    which, runtime = model()
+    shared = turns(coming=1)
+    together(shared.ask(which, images(1)), shared.ask(which, images(2)))
+    assert shared.coming == 0
+    together(shared.ask(which, images(3)))
+    with pytest.raises(StopIteration):
+        shared.ask(which, images(4)).send(None)
+    assert runtime.calls == [2, 1, 1]
+
+
+def test_what_never_begins_is_not_waited_for_forever() -> None:
+    which, _ = model()
+    shared = turns(coming=5)
+    shared.begun()
+    assert shared.coming == 4
+    together(shared.ask(which, images(1)))
+    assert shared.coming == 0
+    shared.begun()
+    assert shared.coming == 0
+
+
+def test_each_is_answered_by_the_model_that_it_began_with() -> None:
+    (old, of_old), (new, of_new) = model("1"), model("2")
+    shared = turns()
+    found = together(*(shared.ask(which, images(5)) for which in (old, new, old, new)))
+    assert [digits(answers) for answers in found] == [[5]] * 4
+    assert sum(of_old.calls) == sum(of_new.calls) == 2
+
+
+def test_a_fault_is_everyones_and_the_next_turn_is_well() -> None:
+    which, runtime = model()
+    shared = turns()
+    found = together(*(shared.ask(which, images(digit)) for digit in (1, 10)))
+    assert [str(error) for error in found] == ["no digit"] * 2
+    assert digits(together(shared.ask(which, images(3)))[0]) == [3]
+    assert runtime.calls == [2, 1]
+
+
+def test_who_went_away_costs_the_others_nothing() -> None:
+    which, _ = model()
+    shared = turns()
+
+    async def one_leaves() -> list[int]:
+        leaving = asyncio.ensure_future(shared.ask(which, images(1)))
+        staying = asyncio.ensure_future(shared.ask(which, images(2)))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        return digits(await staying)
+
+    assert asyncio.run(one_leaves()) == [2]
+
+
+def test_staying_awake_ends_by_itself() -> None:
+    async def awake() -> int:
+        loop, shared = asyncio.get_running_loop(), turns(coming=0)
+        shared.stay_awake()
+        shared.stay_awake()
+        rounds = 0
+        while shared._awake_until is not None:
+            rounds += 1
+            await asyncio.sleep(0)
+        assert loop.time()
+        return rounds
+
+    assert asyncio.run(awake()) > 1

@@ -1,0 +1,236 @@
+"""What a server must keep, over real sockets: RFC 9112's forms of a request, and clients that do not keep it."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPResponse
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.service.samples import encode, stroke
+from tests.system.server import Server, serving
+from tests.system.test_lifecycle import place, worker_of
+
+ONE = encode(stroke())
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+WHOLE = HEAD + b"Content-Length: %d\r\n\r\n" % len(ONE) + ONE
+
+
+@pytest.fixture(scope="module")
+def server(one_version: Path) -> Iterator[Server]:
+    """One worker with small limits, for all tests that leave it as they found it."""
+    with serving(models=one_version, workers=1, max_body_bytes=100_000, receive_seconds=2) as running:
+        yield running
+    assert "Traceback" not in running.log
+
+
+@pytest.fixture
+def connection(server: Server) -> Iterator[socket.socket]:
+    with closing(socket.create_connection(place(server), timeout=20)) as opened:
+        yield opened
+
+
+def answer(connection: socket.socket, method: str = "POST") -> tuple[int, bytes, str]:
+    """The next answer on a connection: status, body, and what its header Connection says."""
+    response = HTTPResponse(connection, method=method)
+    response.begin()
+    return response.status, response.read(), response.headers.get("Connection", "")
+
+
+def closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_a_connection_is_kept(connection: socket.socket) -> None:
+    for _ in range(3):
+        connection.sendall(WHOLE)
+        status, body, kept = answer(connection)
+        assert (status, kept) == (200, "")
+        assert body.startswith(b'{"model":"digits"')
+
+
+def test_pipelined_requests_are_answered_in_order(connection: socket.socket) -> None:
+    connection.sendall(
+        WHOLE + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + WHOLE.replace(b"/predict", b"/predict?fields=digit")
+    )
+    reader = connection.makefile("rb")
+    lengths = []
+    for _ in range(3):
+        assert reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        head = b"".join(iter(reader.readline, b"\r\n"))
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        lengths.append(length)
+        reader.read(length)
+    assert lengths[1] == len('{"status":"alive"}')
+    assert lengths[0] > lengths[2]
+
+
+def test_a_chunked_body_is_a_body(connection: socket.socket) -> None:
+    connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    for start in range(0, len(ONE), 50):
+        chunk = ONE[start : start + 50]
+        connection.sendall(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+    connection.sendall(b"0\r\n\r\n")
+    assert answer(connection)[0] == 200
+
+
+def test_a_client_may_wait_to_be_told_to_go_on(connection: socket.socket) -> None:
+    connection.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(ONE))
+    assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    connection.sendall(ONE)
+    assert answer(connection)[0] == 200
+
+
+def test_a_client_that_waits_with_too_much_is_not_told_to(connection: socket.socket) -> None:
+    connection.sendall(HEAD + b"Expect: 100-continue\r\nContent-Length: 100001\r\n\r\n")
+    status, body, _ = answer(connection)
+    assert (status, body) == (413, b'{"error":"the body has 100001 bytes; 100000 are allowed"}')
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/model"])
+def test_head_is_get_without_its_body(connection: socket.socket, path: str) -> None:
+    heads = []
+    for method in ("GET", "HEAD"):
+        connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        response = HTTPResponse(connection, method=method)
+        response.begin()
+        assert len(response.read()) == (int(response.headers["Content-Length"]) if method == "GET" else 0)
+        heads.append((response.status, response.headers["Content-Type"], response.headers["Content-Length"]))
+    assert heads[0] == heads[1]
+
+
+BAD = {
+    "no HTTP": (b"hello\r\n\r\n", 400),
+    "no version": (b"GET /healthz\r\n\r\n", 400),
+    "a bad header": (b"GET /healthz HTTP/1.1\r\nHo st: x\r\n\r\n", 400),
+    "two lengths": (HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
+    "a length that is none": (HEAD + b"Content-Length: -1\r\n\r\n", 400),
+    "a length and chunks": (HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "a bad chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nz\r\n", 400),
+    "a long line": (b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+    "a long header": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+    "many headers": (b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_what_is_no_request_is_refused_in_one_sentence(connection: socket.socket, kind: str) -> None:
+    sent, expected = BAD[kind]
+    connection.sendall(sent)
+    status, body, _ = answer(connection)
+    assert status == expected
+    assert body.startswith(b'{"error":"')
+    assert closed(connection)
+
+
+def test_a_client_that_sends_too_much_reads_why(connection: socket.socket) -> None:
+    """It writes all of it before it reads: its answer must not be lost with the connection."""
+    connection.sendall(HEAD + b"Content-Length: 3000000\r\n\r\n")
+    connection.sendall(bytes(3_000_000))
+    status, body, _ = answer(connection)
+    assert (status, body) == (413, b'{"error":"the body has 3000000 bytes; 100000 are allowed"}')
+
+
+def test_chunks_without_end_are_cut_off(connection: socket.socket) -> None:
+    connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"c350\r\n%b\r\n" % bytes(50_000) * 3)
+    status, body, _ = answer(connection)
+    assert (status, body) == (413, b'{"error":"the body has more than 100000 bytes; 100000 are allowed"}')
+
+
+def test_a_head_that_comes_too_slowly_is_not_waited_for(server: Server, connection: socket.socket) -> None:
+    began = time.monotonic()
+    connection.sendall(HEAD[:20])
+    assert closed(connection)
+    assert time.monotonic() - began >= 1.9
+    assert server.client.get("/readyz").status_code == 200
+
+
+def test_a_body_that_comes_too_slowly_is_408(connection: socket.socket) -> None:
+    connection.sendall(HEAD + b"Content-Length: 1000\r\n\r\nx")
+    connection.sendall(b"y")
+    status, body, _ = answer(connection)
+    assert (status, body) == (408, b'{"error":"the body did not arrive within 2 seconds"}')
+
+
+def test_slow_clients_take_nobodys_place(one_version: Path) -> None:
+    with serving(models=one_version, workers=1, max_in_flight=1) as server:
+        slow = [socket.create_connection(place(server), timeout=20) for _ in range(100)]
+        try:
+            for connection in slow:
+                connection.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(ONE) + ONE[:-1])
+            for _ in range(10):
+                assert (
+                    server.client.post("/predict", content=ONE, headers={"Content-Type": "image/png"}).status_code
+                    == 200
+                )
+            slow[50].sendall(ONE[-1:])
+            assert answer(slow[50])[0] == 200
+        finally:
+            for connection in slow:
+                connection.close()
+
+
+def test_bulk_holds_nobody_up(one_version: Path) -> None:
+    """A single that comes after a large body is answered before it."""
+    bulk = np.stack([stroke()] * 10_000).tobytes()
+    head = b"POST /predict?fields=digit HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
+    with (
+        serving(models=one_version, workers=1) as server,
+        closing(socket.create_connection(place(server))) as connection,
+    ):
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(bulk))
+        connection.sendall(bulk[:-1])
+        server.client.get("/healthz")
+        connection.sendall(bulk[-1:])
+        assert server.client.post("/predict", content=ONE, headers={"Content-Type": "image/png"}).status_code == 200
+        connection.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            connection.recv(1)
+        connection.settimeout(60)
+        assert answer(connection)[0] == 200
+
+
+def test_idle_connections_do_not_delay_a_stop(one_version: Path) -> None:
+    with serving(models=one_version, workers=1, graceful_seconds=60) as server:
+        used = socket.create_connection(place(server), timeout=20)
+        unused = socket.create_connection(place(server), timeout=20)
+        with closing(used), closing(unused):
+            used.sendall(WHOLE)
+            assert answer(used)[0] == 200
+            assert server.client.get("/healthz").status_code == 200
+            server.process.send_signal(signal.SIGTERM)
+            assert closed(used)
+            assert closed(unused)
+            assert server.process.wait(20) == 0
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(place(server), timeout=5)
+    assert "Forcing close" not in server.log
+
+
+def test_a_stop_at_the_very_start_is_not_lost(one_version: Path) -> None:
+    """A worker that has just begun has no running loop yet, which is what sees signals later."""
+    with serving(models=one_version, workers=2, graceful_seconds=600) as server:
+        for _ in range(5):
+            server.wait_for("version 1 is in use")
+            os.kill(worker_of(server, kill=1), signal.SIGTERM)
+        assert server.stop() == 0
+
+
+def test_a_killed_worker_is_replaced_and_nothing_else_ends(one_version: Path) -> None:
+    with serving(models=one_version, workers=2) as server:
+        for _ in range(2):
+            server.wait_for("version 1 is in use")
+        os.kill(worker_of(server, kill=0), signal.SIGKILL)
+        server.wait_for("version 1 is in use")
+        for _ in range(10):
+            with closing(socket.create_connection(place(server), timeout=20)) as connection:
+                connection.sendall(WHOLE)
+                assert answer(connection)[0] == 200
