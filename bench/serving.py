@@ -26,14 +26,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.load import Load, Post, at_rate, closed
+from bench.load import Load, Post, closed
 
 GUNICORN = (sys.executable, "-m", "gunicorn")
 CONNECTIONS = (1, 16, 64)
 ROUNDS = 3
 SEVEN = Path(__file__).parent.parent / "tests" / "pictures" / "seven.png"
-CROWD = 512
-"""Connections of the overload: enough that every request that is due finds one."""
+CROWDS = (256, 512, 1024)
+"""Connections beyond the peak; a worker has 256 places."""
 
 
 @dataclass
@@ -139,16 +139,15 @@ def many_pictures(ours: Server, seconds: float) -> None:
 
 
 def too_much(ours: Server, seconds: float) -> None:
-    """Twice the requests that it can answer, at a fixed rate; /healthz and /metrics meanwhile."""
+    """More connections, each with a request, than all workers have places; /healthz and /metrics meanwhile."""
     post = ours.post("image/png", SEVEN.read_bytes())
-    quiet = at_rate(post, 64, seconds, 200)
-    peak = at_rate(post, 64, seconds, 0).rate
+    quiet, peak = (closed(post, connections, seconds) for connections in (16, 64))
     waited: list[float] = []
     over = threading.Event()
 
     def look() -> None:
         while not over.wait(0.05):
-            for path in ("/healthz", "/metrics"):
+            for path in ("/healthz", "/readyz", "/metrics"):
                 began = time.perf_counter()
                 connection = HTTPConnection("127.0.0.1", ours.port, timeout=10)
                 connection.request("GET", path)
@@ -158,18 +157,16 @@ def too_much(ours: Server, seconds: float) -> None:
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    load = at_rate(post, CROWD, seconds, 2 * peak)
+    loads = {connections: closed(post, connections, seconds) for connections in CROWDS}
     over.set()
     watcher.join()
-    print("\n| twice the capacity, by a client in Python | |\n|---|---:|")
-    print(f"| quiet, 200 requests/s: p50 | {quiet.p50:.2f} ms |")
-    print(f"| peak | {peak:,.0f} requests/s |")
-    print(f"| asked for | {2 * peak:,.0f} requests/s |")
-    print(f"| answered | {load.rate:,.0f} requests/s, {load.rate / peak:.2f} of the peak |")
-    print(f"| refused with 429 | {load.refused / load.seconds:,.0f} requests/s |")
-    print(f"| failed | {load.failed} |")
-    print(f"| p50, p99 of what was answered | {load.p50:.1f} ms, {load.p99:.1f} ms |")
-    print(f"| slowest of {len(waited)} /healthz and /metrics | {max(waited):.0f} ms |")
+    print("\n| more than it has places for, connections | answered/s | of the peak | refused/s | p50 ms | p99 ms |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for connections, load in ({16: quiet, 64: peak} | loads).items():
+        rates = f"{load.rate:,.0f} | {load.rate / peak.rate:.2f} | {load.failed / load.seconds:,.0f}"
+        print(f"| {connections} | {rates} | {load.p50:.1f} | {load.p99:.1f} |")
+    middle = f"{statistics.median(waited):.0f} ms in the median, {max(waited):.0f} ms at most"
+    print(f"\n/healthz, /readyz and /metrics meanwhile, {len(waited)} times: {middle}.")
 
 
 def machine() -> str:
