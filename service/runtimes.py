@@ -3,6 +3,7 @@
 Both refuse a model whose signature is not `serving_default`: `images` in, `probabilities` out.
 """
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -43,21 +44,20 @@ class Runtime(Protocol):
 class LiteRT:
     """The plan. An interpreter is not thread-safe, so every thread gets its own, on first use.
 
-    A batch of several pieces is shared out to as many threads as there are cores; they begin with the first such batch,
-    so what is loaded before a fork is still good after it.
+    A batch of several pieces is shared out to threads. What is loaded before a fork is still good after it.
     """
 
     name = "litert"
 
     def __init__(self, plan: bytes) -> None:
         self._runner = _RunnerOfThread(plan)
-        self._helpers = ThreadPoolExecutor(cores(), thread_name_prefix="litert")
+        self._helpers = _Helpers()
 
     def __call__(self, batch: Batch) -> Probabilities:
         """As Runtime says."""
         if len(batch) == 1:
             return self._runner.one(batch)
-        return _in_pieces(self._piece, batch, self._helpers)
+        return self._helpers.run(self._piece, batch)
 
     def _piece(self, batch: Batch) -> Probabilities:
         return np.asarray(self._runner.run(images=batch)["probabilities"])
@@ -120,19 +120,27 @@ class TensorFlow:
         images = _only("input", signature.inputs, "images", (tf.uint8, [-1, 28, 28]))
         probabilities = _only("output", signature.outputs, "probabilities", (tf.float32, [-1, 10]))
         self._call = session.make_callable(probabilities, feed_list=[images])
-        self._helpers = ThreadPoolExecutor(cores(), thread_name_prefix="tensorflow")
+        self._helpers = _Helpers()
 
     def __call__(self, batch: Batch) -> Probabilities:
         """As Runtime says."""
-        return _in_pieces(self._call, batch, self._helpers)
+        return self._helpers.run(self._call, batch)
 
 
-def _in_pieces(run: Callable[[Batch], Probabilities], batch: Batch, helpers: ThreadPoolExecutor) -> Probabilities:
-    """Run a batch of several pieces on as many threads as there are cores, a smaller one on this."""
-    if len(batch) <= PIECE:
-        return run(batch)
-    pieces = (batch[start : start + PIECE] for start in range(0, len(batch), PIECE))
-    return np.concatenate(list(helpers.map(run, pieces)))
+class _Helpers:
+    """As many threads as there are cores. They begin with their first work; a forked process begins its own."""
+
+    def __init__(self) -> None:
+        self._process, self._pool = 0, ThreadPoolExecutor()
+
+    def run(self, call: Callable[[Batch], Probabilities], batch: Batch) -> Probabilities:
+        """Call for a batch in pieces, all together; for a single piece on this thread."""
+        if len(batch) <= PIECE:
+            return call(batch)
+        if self._process != os.getpid():
+            self._process, self._pool = os.getpid(), ThreadPoolExecutor(cores(), thread_name_prefix="pieces")
+        pieces = (batch[start : start + PIECE] for start in range(0, len(batch), PIECE))
+        return np.concatenate(list(self._pool.map(call, pieces)))
 
 
 def _check_details(kind: str, details: dict[str, Any], name: str, dtype: type, shape: tuple[int, ...]) -> None:

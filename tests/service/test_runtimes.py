@@ -1,5 +1,8 @@
+import os
+import signal
 import sys
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -69,6 +72,19 @@ def test_litert_answers_many_threads_at_once(litert: LiteRT, mnist: Dataset) -> 
     with ThreadPoolExecutor(len(batches)) as pool:
         for found, one in zip(pool.map(answer, batches), expected, strict=True):
             assert all(np.array_equal(answers, one) for answers in found)
+
+
+def test_litert_goes_on_in_a_forked_process(litert: LiteRT, mnist: Dataset) -> None:
+    """As gunicorn forks its workers; the threads that share a large batch stay behind in the parent."""
+    batch = mnist.test.images[: 3 * PIECE]
+    expected = litert(batch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on, of a fork beside threads
+        child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        os._exit(0 if np.array_equal(litert(batch), expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_an_answer_outlives_the_next(litert: LiteRT, tensorflow: TensorFlow, mnist: Dataset) -> None:
