@@ -14,9 +14,10 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from service import health, model_store, predict, replies
 from service.errors import RequestError, TooLarge
-from service.metrics import Metrics
+from service.metrics import CONFIDENCES, Metrics
 from service.model_store import Loaded, Model, ModelStore
 from service.predict import Predictor
+from service.reference import Reference
 from service.replies import Reply
 from service.settings import Settings
 
@@ -29,6 +30,7 @@ class Service:
     def __init__(self, settings: Settings, loaded: Loaded | None = None) -> None:
         self.settings = settings
         self.metrics = Metrics(settings.metrics_dir)
+        self.metrics.limited(settings.max_in_flight)
         self.store = ModelStore(
             settings.models,
             lambda path: model_store.load(path, settings.runtime),
@@ -56,7 +58,8 @@ class Service:
 
     def _loaded(self, new: Model, old: Model | None) -> None:
         before = (old.version, old.runtime.name) if old else None
-        self.metrics.model_changed(new.version, new.runtime.name, before)
+        reference = Reference.of(new.manifest, CONFIDENCES)
+        self.metrics.model_changed(new.version, new.runtime.name, before, reference)
 
 
 def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -> Flask:

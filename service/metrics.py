@@ -23,6 +23,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from service.reference import Reference
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -31,6 +34,7 @@ FLUSH_SECONDS = 0.1
 REQUEST_SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 STAGE_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.1, 1.0)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+OF_VERSIONS = frozenset({"digits_model_info", "digits_reference_class_share", "digits_reference_confidence"})
 CONFIDENCES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
 
 
@@ -111,6 +115,7 @@ class Metrics:
             )
         )
         self._in_flight = state("in_flight_requests", "Requests being answered.", "livesum")
+        self._in_flight_limit = state("in_flight_limit", "Predictions that are answered at once.", "livesum")
         stages = "Time in each stage of a prediction: decode, infer, encode."
         self._stages = _Children(measure("stage_seconds", stages, STAGE_SECONDS, "stage"))
         self._batch_size = measure("batch_size", "Pictures in a request.", BATCH_SIZES)
@@ -124,6 +129,10 @@ class Metrics:
             "model_loaded_timestamp_seconds", "When the version in use was loaded, in Unix time.", "livemax"
         )
         self._load_failures = count("model_load_failures", "Versions refused.", "reason")
+        shares = "Share of each digit in the answers to the test set, of the version in use."
+        self._class_shares = state("reference_class_share", shares, "livemax", "digit")
+        at_most = "Share of answers to the test set that are at most so sure, of the version in use."
+        self._confidence_at_most = state("reference_confidence", at_most, "livemax", "le")
 
     def begun(self) -> None:
         """A request is being answered from now on."""
@@ -172,12 +181,23 @@ class Metrics:
         finally:
             self.staged(name, time.perf_counter() - began)
 
-    def model_changed(self, version: str, runtime: str, before: tuple[str, str] | None) -> None:
+    def limited(self, in_flight: int) -> None:
+        """This process answers so many predictions at once."""
+        self._in_flight_limit.set(in_flight)
+
+    def model_changed(
+        self, version: str, runtime: str, before: tuple[str, str] | None, reference: Reference | None = None
+    ) -> None:
         """A version came into use, in place of `before` (version, runtime)."""
         if before:
             self._model_info.labels(*before).set(0)
         self._model_info.labels(version, runtime).set(1)
         self._model_loaded.set(time.time())
+        shares, at_most = reference or Reference()
+        for digit in range(10):
+            self._class_shares.labels(digit).set(shares[digit] if shares else 0)
+        for bound in CONFIDENCES:
+            self._confidence_at_most.labels(floatToGoString(bound)).set(at_most.get(bound, 0))
 
     def load_failed(self, reason: str) -> None:
         """A version was refused."""
@@ -222,7 +242,7 @@ class Metrics:
 
 
 class _InUse(Collector):
-    """Leaves out `digits_model_info` of versions that are no longer in use: their value is 0."""
+    """Leaves out what is not of a version in use, or not known of it: its value is 0."""
 
     def __init__(self, source: Collector) -> None:
         self._source = source
@@ -230,6 +250,6 @@ class _InUse(Collector):
     def collect(self) -> Iterator[Metric]:
         """The metrics, as a registry asks for them."""
         for metric in self._source.collect():
-            if metric.name == "digits_model_info":
+            if metric.name in OF_VERSIONS:
                 metric.samples = [sample for sample in metric.samples if sample.value]
             yield metric

@@ -143,7 +143,7 @@ def test_a_fault_of_ours_is_500_and_logged_and_over(client: FlaskClient, caplog:
     assert response.status_code == 500
     assert response.get_json() == {"error": "something went wrong in the service; its log says what"}
     assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["out of cheese for 1"]
-    assert samples(client, "digits_in_flight") == ["digits_in_flight_requests 1.0"]
+    assert samples(client, "digits_in_flight_requests") == ["digits_in_flight_requests 1.0"]
     store.current = model
     assert predict(client) == 200
 

@@ -74,12 +74,15 @@ def test_every_metric_of_the_contract_is_there_and_no_other() -> None:
         ("digits_batch_size", "histogram"),
         ("digits_http_request_duration_seconds", "histogram"),
         ("digits_http_requests_total", "counter"),
+        ("digits_in_flight_limit", "gauge"),
         ("digits_in_flight_requests", "gauge"),
         ("digits_model_info", "gauge"),
         ("digits_model_load_failures_total", "counter"),
         ("digits_model_loaded_timestamp_seconds", "gauge"),
         ("digits_prediction_confidence", "histogram"),
         ("digits_predictions_total", "counter"),
+        ("digits_reference_class_share", "gauge"),
+        ("digits_reference_confidence", "gauge"),
         ("digits_rejected_total", "counter"),
         ("digits_stage_seconds", "histogram"),
         ("digits_uncertain_predictions_total", "counter"),
@@ -109,7 +112,7 @@ def worker(directory: Path, slot: int, *, requests: int, version: int = 1) -> It
 
 
 def shared(directory: Path) -> list[str]:
-    names = ("digits_http_requests_total", "digits_in_flight", "digits_model_info", "digits_batch_size_sum")
+    names = ("digits_http_requests_total", "digits_in_flight_requests", "digits_model_info", "digits_batch_size_sum")
     return sorted(samples(Metrics(directory), *names))
 
 

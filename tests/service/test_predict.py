@@ -317,7 +317,9 @@ def test_one_request_too_many_is_told_to_come_again(serve: Serve, one_version: P
         first: Any = pool.submit(post, client.application.test_client(), encode(ONE), "image/png")
         assert held.called.wait(30)
         second = post(client, encode(ONE), "image/png")
-        in_flight = [line for line in client.get("/metrics").text.splitlines() if line.startswith("digits_in_flight")]
+        in_flight = [
+            line for line in client.get("/metrics").text.splitlines() if line.startswith("digits_in_flight_requests")
+        ]
         held.may_answer.set()
         assert first.result().status_code == 200
     assert second.status_code == 429

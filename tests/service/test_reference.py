@@ -1,0 +1,70 @@
+"""The reference of a manifest, and its way into the exposition."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.metrics import CONFIDENCES, Metrics
+from service.reference import Reference
+from tests.conftest import REPOSITORY, Serve, Versions, service_of
+
+WHOLE: dict[str, Any] = {
+    "class_shares": [0.1] * 10,
+    "confidence_edges": [float(edge) for edge in np.linspace(0, 1, 21, dtype=np.float32)],
+    "confidence_histogram": [0.0] * 17 + [0.05, 0.05, 0.9],
+}
+
+
+def test_shares_add_up_from_the_lowest_confidence() -> None:
+    found = Reference.of({"reference": WHOLE}, CONFIDENCES)
+    assert found.class_shares == [0.1] * 10
+    below = {round(bound, 3): pytest.approx(share) for bound, share in found.confidence_at_most.items()}
+    assert below == {0.2: 0, 0.3: 0, 0.4: 0, 0.5: 0, 0.6: 0, 0.7: 0, 0.8: 0, 0.9: 0.05, 0.95: 0.1, 1.0: 1}
+
+
+def test_the_committed_version_has_one() -> None:
+    newest = max((REPOSITORY / "models" / "digits").glob("[0-9]*"), key=lambda path: int(path.name))
+    found = Reference.of(json.loads((newest / "manifest.json").read_text()), CONFIDENCES)
+    assert sum(found.class_shares) == pytest.approx(1)
+    assert found.confidence_at_most[1.0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        None,
+        {},
+        {"reference": None},
+        {"reference": []},
+        {"reference": WHOLE | {"class_shares": [1.0]}},
+        {"reference": WHOLE | {"class_shares": ["many"] * 10}},
+        {"reference": WHOLE | {"class_shares": [float("nan")] * 10}},
+        {"reference": WHOLE | {"confidence_edges": [0.0, 1.0]}},
+        {"reference": WHOLE | {"confidence_histogram": 3}},
+    ],
+)
+def test_what_cannot_be_read_is_no_reference(manifest: Any) -> None:
+    assert Reference.of(manifest, CONFIDENCES) == Reference()
+
+
+def test_the_exposition_has_that_of_the_version_in_use(serve: Serve, models: Path, versions: Versions) -> None:
+    versions.put(models, 1, reference=WHOLE)
+    client = serve(models, max_in_flight=7)
+    text = client.get("/metrics").get_data(as_text=True)
+    assert text.count('digits_reference_class_share{digit="') == 10
+    assert 'digits_reference_class_share{digit="3"} 0.1\n' in text
+    assert 'digits_reference_confidence{le="0.95"} 0.1\n' in text
+    assert "digits_in_flight_limit 7.0\n" in text
+    versions.put(models, 2)
+    service_of(client).store.refresh()
+    assert "digits_reference_class_share{" not in client.get("/metrics").get_data(as_text=True)
+
+
+def test_a_reference_is_forgotten_with_its_version() -> None:
+    metrics = Metrics()
+    metrics.model_changed("1", "litert", None, Reference([0.1] * 10, {1.0: 1.0}))
+    metrics.model_changed("2", "litert", ("1", "litert"))
+    assert b"digits_reference_confidence{" not in metrics.exposition()
