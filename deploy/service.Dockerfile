@@ -1,0 +1,28 @@
+# The service: LiteRT and Flask under gunicorn; no TensorFlow, no compiler, no pip.
+# Everything is where the repository has it, so the defaults of all settings fit.
+FROM python:3.11.14-slim-bookworm AS packages
+# Debian keeps only the newest build of a package, so a version that is named here would soon be gone. The headers are
+# for a base whose Python is Debian's own; the official image has its Python's.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y -qq --no-install-recommends gcc libc6-dev python3-dev
+RUN python -m venv --without-pip /opt/venv
+COPY constraints.txt /build/
+COPY service/requirements.txt service/compiled.txt /build/service/
+RUN python -m pip --python /opt/venv/bin/python install -q --no-cache-dir --disable-pip-version-check \
+    -r /build/service/requirements.txt -c /build/constraints.txt -r /build/service/compiled.txt
+
+FROM python:3.11.14-slim-bookworm
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DIGITS_HOST=0.0.0.0
+WORKDIR /app
+COPY --from=packages /opt/venv /opt/venv
+COPY service service
+RUN python -m compileall -q service
+COPY --chown=10001:10001 models models
+USER 10001:10001
+EXPOSE 8000
+# A replica is healthy when it would answer: alive, with a model, and not stopping.
+HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=3 CMD ["python", "-c", "\
+from http.client import HTTPConnection as Connection; import sys; \
+connection = Connection('127.0.0.1', 8000, timeout=3); connection.request('GET', '/readyz'); \
+sys.exit(connection.getresponse().status != 200)"]
+CMD ["python", "-m", "gunicorn", "--config", "service/gunicorn.conf.py"]
