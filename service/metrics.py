@@ -23,7 +23,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from service.reference import Reference
 
@@ -197,7 +196,7 @@ class Metrics:
         for digit in range(10):
             self._class_shares.labels(digit).set(shares[digit] if shares else 0)
         for bound in CONFIDENCES:
-            self._confidence_at_most.labels(floatToGoString(bound)).set(at_most.get(bound, 0))
+            self._confidence_at_most.labels(str(bound)).set(at_most.get(bound, 0))
 
     def load_failed(self, reason: str) -> None:
         """A version was refused."""

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Replace every replica of the running stack by a new one, with no request lost: start as many beside them, wait until
+# all of those are healthy, and only then stop the old ones. Usage: sh deploy/roll.sh docker compose [-p NAME ...]
+set -eu
+
+old=$("$@" ps -q service)
+count=$(echo "$old" | wc -w)
+[ "$count" -gt 0 ] || { echo "roll: no replica is running; start the stack first" >&2; exit 2; }
+"$@" up -d --no-deps --no-recreate --scale service=$((2 * count)) service
+
+new=
+for replica in $("$@" ps -q service); do
+    case $old in *"$replica"*) ;; *) new="$new $replica" ;; esac
+done
+
+tries=0
+for replica in $new; do
+    until [ "$(docker inspect -f '{{.State.Health.Status}}' "$replica")" = healthy ]; do
+        tries=$((tries + 1))
+        if [ $tries -eq 240 ]; then
+            echo "roll: $replica is not healthy after 2 minutes; the old replicas stay" >&2
+            docker rm -f $new >/dev/null
+            exit 1
+        fi
+        sleep 0.5
+    done
+done
+
+for replica in $old; do
+    docker stop -t 40 "$replica" >/dev/null && docker rm "$replica" >/dev/null
+    echo "replaced $(echo "$replica" | cut -c 1-12)"
+done
