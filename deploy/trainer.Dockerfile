@@ -1,12 +1,12 @@
 # The training job: `docker run IMAGE train --recipe best`. TensorFlow makes it 2.5 GB, so nothing is copied twice.
 # Everything is where the repository has it: models, data and runs are directories of /app, to be mounted.
 FROM python:3.11.14-slim-bookworm
-ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 WORKDIR /app
 COPY constraints.txt ./
 COPY training/requirements.txt training/
 RUN python -m venv --without-pip /opt/venv && python -m pip --python /opt/venv/bin/python install -q --no-cache-dir \
     --disable-pip-version-check -r training/requirements.txt
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 HOME=/tmp
 COPY training training
 COPY --chown=10001:10001 models models
 RUN python -m compileall -q training && install -d -o 10001 -g 10001 data/mnist runs

@@ -32,6 +32,16 @@ def image_is_here(image: str) -> bool:
     return subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode == 0
 
 
+def compose_command() -> list[str]:
+    """`docker compose` where it is there, else docker-compose; nothing if neither is."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            asked = subprocess.run([*command, "version"], capture_output=True, text=True, check=False)
+            if asked.returncode == 0 and "ompose" in asked.stdout:
+                return command
+    return []
+
+
 def promtool(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run promtool in a directory: the stack's own where its image is here, else that on the PATH; else skip."""
     if image_is_here(PROMETHEUS):

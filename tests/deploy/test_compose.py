@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from service.settings import Settings
 from tests.conftest import REPOSITORY
-from tests.deploy.documents import COMPOSE, DEPLOY
+from tests.deploy.documents import COMPOSE, DEPLOY, compose_command
 
 DOCKERFILES = sorted(DEPLOY.glob("*.Dockerfile"))
 SERVICES = COMPOSE["services"]
@@ -79,13 +78,3 @@ def test_compose_reads_it(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-
-
-def compose_command() -> list[str]:
-    """`docker compose` where it is there, else docker-compose; nothing if neither is."""
-    for command in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(command[0]):
-            asked = subprocess.run([*command, "version"], capture_output=True, text=True, check=False)
-            if asked.returncode == 0 and "ompose" in asked.stdout:
-                return command
-    return []
