@@ -3,6 +3,7 @@ PYTHON ?= python3
 PORT ?= $(or $(DIGITS_PORT),8000)
 RECIPE ?= best
 RUN = .venv/bin/python
+COMPOSE ?= $(shell docker compose version 2>/dev/null | grep -q Compose && echo docker compose || echo docker-compose)
 
 serve: .venv/serve      ## serve the newest version on 127.0.0.1:$(PORT)
 	@DIGITS_PORT=$(PORT) exec $(RUN) -m gunicorn --config service/gunicorn.conf.py
@@ -28,6 +29,15 @@ pictures: .venv/all     ## read test images in scenes, and digits in handwriting
 fuzz: .venv/all         ## send changed files of every format for ten minutes
 	@$(RUN) -m bench.fuzz $(ARGS)
 
+stack:                  ## build and start service, proxy, Prometheus and Grafana in containers
+	@$(COMPOSE) up --build -d && $(COMPOSE) ps
+
+stack-roll:             ## build the service anew and replace every replica, with no request lost
+	@$(COMPOSE) build service && sh deploy/roll.sh $(COMPOSE)
+
+stack-test: .venv/all   ## run the stack for real, and print what happened when
+	@$(RUN) -m pytest tests/system/test_stack.py tests/deploy
+
 clean:                  ## remove .venv and caches; models, data and runs stay
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis && find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -47,4 +57,4 @@ COMPILE = { $(INSTALL) -r service/compiled.txt >/dev/null 2>&1 || echo "no C com
 .venv/made:
 	@sh deploy/venv.sh "$(PYTHON)" && touch $@
 
-.PHONY: serve test train lint bench bench-training pictures fuzz clean help
+.PHONY: serve test train lint bench bench-training pictures fuzz stack stack-roll stack-test clean help

@@ -2,7 +2,8 @@
 FROM python:3.11.14-slim-bookworm
 # Debian keeps only the newest build of a package, so a version that is named here would soon be gone.
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install -y -qq --no-install-recommends nginx-light && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y -qq --no-install-recommends nginx \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 COPY deploy/proxy/nginx.conf deploy/proxy/start /opt/proxy/
 ENV DIGITS_MAX_BODY_BYTES=16777216 DIGITS_RECEIVE_SECONDS=30
 USER 10001:10001
