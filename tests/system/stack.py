@@ -77,12 +77,17 @@ class Stack:
         states = [docker("inspect", "-f", "{{.State.Health.Status}}", each) for each in self.containers(service)]
         return bool(states) and set(states) == {"healthy"}
 
-    def wait(self, what: str, condition: Callable[[], Any]) -> Any:
+    def until(self, what: str, condition: Callable[[], Any]) -> Any:
         """Ask again and again until the condition is something, and return that."""
         end = time.monotonic() + PATIENCE
         while not (found := condition()):
             assert time.monotonic() < end, f"not within {PATIENCE} s: {what}"
             time.sleep(0.2)  # nothing to wait on: what it waits for is in another container's answer
+        return found
+
+    def wait(self, what: str, condition: Callable[[], Any]) -> Any:
+        """As `until`, with a line in the transcript."""
+        found = self.until(what, condition)
         self.note(what)
         return found
 
