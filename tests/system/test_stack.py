@@ -16,7 +16,8 @@ import pytest
 from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.deploy.test_dashboard import queries
-from tests.system.stack import Caller, Stack, docker, skip_where_it_cannot_run, stacked
+from tests.system.caller import Caller
+from tests.system.stack import Stack, docker, skip_where_it_cannot_run, stacked
 from training.dataset import Dataset
 
 SEVEN = (REPOSITORY / "tests" / "pictures" / "seven.png").read_bytes()
