@@ -1,7 +1,8 @@
 """The application factory: settings in, a Flask application out.
 
     POST /predict  ->  Predictor.answer: bodies.read -> Model -> JSON
-    GET /healthz, /readyz, /model, /metrics
+    GET /, POST /, /report/, POST /feedback, /docs, /openapi.json   for people
+    GET /healthz, /readyz, /model, /metrics   for those who run it
 
 It assumes nothing of the server that runs it: any WSGI server will do, with threads or without. service/asgi.py is the
 faster door to the same rooms.
@@ -12,16 +13,18 @@ import time
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from service import health, model_store, predict, replies
+from service import docs, feedback, health, home, model_store, predict, replies, reports
 from service.errors import RequestError, TooLarge
-from service.metrics import CONFIDENCES, Metrics
+from service.feedback import FeedbackMetrics
+from service.metrics import CONFIDENCES
 from service.model_store import Loaded, Model, ModelStore
 from service.predict import Predictor
 from service.reference import Reference
 from service.replies import Reply
 from service.settings import Settings
 
-KEYED_ROUTES = frozenset({"/predict", "/model"})
+KEYED_ROUTES = frozenset({"/predict", "/model", "/feedback", *reports.ROUTES})
+"""POST / asks for the key too, in a field of its form."""
 
 
 class Service:
@@ -76,12 +79,17 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
     app = Flask("service", static_folder=None)
     # Werkzeug cuts a chunked body off at its limit without a word: one byte more, and bodies.read can tell.
     app.config["MAX_CONTENT_LENGTH"] = service.settings.max_body_bytes + 1
+    app.config["MAX_FORM_PARTS"] = None  # bodies.read counts them
     app.extensions["digits"] = service
     _count_requests(app, service.metrics)
     _ask_for_key(app, service.predictor)
     _answer_errors(app, service)
     app.register_blueprint(predict.routes(service.predictor, service.settings))
     app.register_blueprint(health.routes(service.store, service.metrics, lambda: service.stopping))
+    app.register_blueprint(home.routes(service.settings, service.store, service.predictor, service.metrics))
+    app.register_blueprint(reports.routes(service.settings, service.store))
+    app.register_blueprint(feedback.routes(service.settings, service.metrics))
+    app.register_blueprint(docs.routes(service.settings))
     service.start()
     return app
 
@@ -111,7 +119,8 @@ def _ask_for_key(app: Flask, predictor: Predictor) -> None:
     @app.before_request
     def check() -> None:
         if _route() in KEYED_ROUTES:
-            predictor.check_key(request.headers.get("Authorization", "").encode("latin-1"))  # as WSGI decoded it
+            authorization = request.headers.get("Authorization", "").encode("latin-1")  # as WSGI decoded it
+            predictor.check_key(reports.as_bearer(authorization) if _route() in reports.ROUTES else authorization)
 
 
 def _answer_errors(app: Flask, service: Service) -> None:
@@ -121,7 +130,10 @@ def _answer_errors(app: Flask, service: Service) -> None:
     def refused(error: RequestError) -> Response:
         if _route() == "/predict":
             service.metrics.rejected(type(error).__name__)
-        return _response(replies.of_error(error))
+        response = _response(replies.of_error(error))
+        if response.status_code == 401 and _route() in reports.ROUTES:
+            response.headers.add("WWW-Authenticate", reports.CHALLENGE)
+        return response
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:

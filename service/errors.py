@@ -51,3 +51,9 @@ class NotReady(RequestError):
     """No model is loaded, or the service is stopping (503)."""
 
     status = 503
+
+
+class NoRoom(RequestError):
+    """As much is kept as is to be (507)."""
+
+    status = 507

@@ -61,7 +61,11 @@ class Settings:
     max_pixels: int = _setting(25_000_000, "the most pixels in one picture", Between(784, 1 << 30))
     max_side: int = _setting(16_384, "the most pixels along a side of one picture", Between(28, 1 << 16))
     max_in_flight: int = _setting(256, "requests that one worker answers at once; more get 429", Between(1, 65536))
-    api_key: str = _setting("", "the key that `/predict` and `/model` ask for; empty asks for none", repr=False)
+    api_key: str = _setting(
+        "", "the key that `/predict`, `/feedback`, `/model` and `/report/` ask for; empty asks for none", repr=False
+    )
+    feedback_dir: Path | None = _setting(None, "where feedback is kept; without it, there is none")
+    feedback_most: int = _setting(10_000, "the most pieces of feedback that are kept", Between(1, 1_000_000))
     metrics_dir: Path | None = _setting(None, "where workers share metrics; gunicorn's default is a fresh directory")
     log_level: str = _setting("info", "the least level that is logged", LOG_LEVELS)
 

@@ -25,7 +25,9 @@ def samples(client: FlaskClient, *names: str) -> list[str]:
     return [line for line in lines if line.startswith(names) and "_created" not in line]
 
 
-@pytest.mark.parametrize("path", ["/", "/predict/", "/model/1", "/static/x", "/nothing?x=1", "/%ff", "/" + "x" * 5000])
+@pytest.mark.parametrize(
+    "path", ["/predict/", "/model/1", "/static/x", "/feedback", "/nothing?x=1", "/%ff", "/" + "x" * 5000]
+)
 def test_an_unknown_route_is_404(client: FlaskClient, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 404
@@ -113,12 +115,8 @@ def test_with_the_key_or_where_none_is_asked_for(serve: Serve, one_version: Path
     key = {"Authorization": "Bearer secret"}
     assert predict(client, headers=key) == 200
     assert client.get("/model", headers=key).status_code == 200
-    assert [client.get(route).status_code for route in ("/healthz", "/readyz", "/metrics", "/x")] == [
-        200,
-        200,
-        200,
-        404,
-    ]
+    routes = ("/healthz", "/readyz", "/metrics", "/", "/docs", "/openapi.json", "/x")
+    assert [client.get(route).status_code for route in routes] == [200, 200, 200, 200, 200, 200, 404]
 
 
 def test_a_key_beyond_ascii_is_taken_as_clients_send_it(serve: Serve, one_version: Path) -> None:

@@ -24,6 +24,8 @@ def test_every_setting_is_read_from_its_variable() -> None:
         max_side=28,
         max_in_flight=2,
         api_key="key of many words",
+        feedback_dir=Path("/srv/feedback"),
+        feedback_most=12,
         metrics_dir=Path("/dev/shm/metrics"),  # noqa: S108 - a value, not a file
         log_level="debug",
     )
@@ -62,6 +64,8 @@ def test_settings_are_frozen_and_keep_the_key_out_of_logs() -> None:
         ("DIGITS_LOG_LEVEL", "loud", "debug, info, warning, error"),
         ("DIGITS_MODELS", "", "a path"),
         ("DIGITS_METRICS_DIR", "", "a path"),
+        ("DIGITS_FEEDBACK_DIR", "", "a path"),
+        ("DIGITS_FEEDBACK_MOST", "0", "a whole number from 1 to 1000000"),
     ],
 )
 def test_a_bad_value_is_a_sentence_that_names_it(variable: str, value: str, allowed: str) -> None:

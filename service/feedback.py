@@ -1,0 +1,123 @@
+"""POST /feedback: a picture and the digit that it shows, from somebody who knows better, kept for a later training.
+
+    {"image": base64 of a picture, or 28x28 or 784 numbers, "digit": 7, "answered": 1, "version": "2"}
+
+Each becomes one file of JSON in DIGITS_FEEDBACK_DIR, by a rename, so no reader ever sees half of one.
+"""
+
+import secrets
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response, request
+from prometheus_client import Counter
+
+from service import bodies
+from service.errors import Malformed, NoRoom, TooLarge
+from service.metrics import Metrics
+from service.replies import JSON
+from service.settings import SettingError, Settings
+
+MOST_BYTES = 1 << 16
+"""Of one request. The page sends the image that the network saw, which has a few hundred."""
+LONGEST_VERSION = 20
+KEYS = {"image", "digit", "answered", "version"}
+
+
+class FeedbackMetrics(Metrics):
+    """The application's metrics, and how much feedback was kept."""
+
+    def __init__(self, shared: Path | None = None) -> None:
+        super().__init__(shared)
+        self._feedback = Counter(
+            "digits_feedback", "Feedback kept, by the right digit.", ("digit",), registry=self._registry
+        )
+
+    def fed_back(self, digit: int) -> None:
+        """Somebody said that a picture shows this digit."""
+        self._feedback.labels(digit).inc()
+
+
+class Box:
+    """A directory that takes in so many files and no more."""
+
+    def __init__(self, directory: Path, most: int) -> None:
+        self._directory, self._most = directory, most
+        self._lock = threading.Lock()
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingError("DIGITS_FEEDBACK_DIR", str(directory), f"a directory, but {error.strerror}") from None
+
+    def put(self, document: dict[str, Any]) -> None:
+        """Keep a document.
+
+        Raises:
+            NoRoom: as many are kept as are to be.
+        """
+        now = datetime.now(UTC)
+        name = f"{now:%Y%m%dT%H%M%S.%fZ}-{document['digit']}-{secrets.token_hex(4)}.json"
+        with self._lock:
+            if sum(1 for _ in self._directory.glob("*.json")) >= self._most:
+                raise NoRoom(f"{self._most} pieces of feedback are kept, which is the limit")
+            being_written = self._directory / f".tmp-{name}"
+            being_written.write_bytes(orjson.dumps({"received": f"{now:%Y-%m-%dT%H:%M:%SZ}"} | document))
+            being_written.rename(self._directory / name)
+
+
+def routes(settings: Settings, metrics: FeedbackMetrics) -> Blueprint:
+    """POST /feedback, where a directory for it is set.
+
+    Raises:
+        SettingError: the directory cannot be made.
+    """
+    blueprint = Blueprint("feedback", __name__)
+    if settings.feedback_dir is None:
+        return blueprint
+    box = Box(settings.feedback_dir, settings.feedback_most)
+
+    @blueprint.post("/feedback")
+    def feedback() -> Response:
+        body = request.get_data(cache=False)
+        document = parse(body, settings)
+        box.put(document)
+        metrics.fed_back(document["digit"])
+        return Response(orjson.dumps({"status": "kept"}), 201, mimetype=JSON)
+
+    return blueprint
+
+
+def parse(body: bytes, settings: Settings) -> dict[str, Any]:
+    """The document in a request body: image and digit, and what was answered, by which version, if that is known.
+
+    Raises:
+        RequestError: it is no such document, or its picture is none that /predict would read.
+    """
+    if len(body) > MOST_BYTES:
+        raise TooLarge(f"the feedback has {len(body)} bytes; {MOST_BYTES} are allowed")
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Malformed(f"the JSON cannot be read: {error}") from None
+    if not isinstance(document, dict) or not {"image", "digit"} <= document.keys() <= KEYS:
+        raise Malformed('the JSON is not an object {"image", "digit"}, with "answered" and "version" if known')
+    _check_digit("digit", document["digit"])
+    if document.get("answered") is not None:
+        _check_digit("answered", document["answered"])
+    version = document.get("version")
+    if version is not None and not (isinstance(version, str) and len(version) <= LONGEST_VERSION):
+        raise Malformed(f"version is {str(version)[:50]!r}; a text of at most {LONGEST_VERSION} characters is read")
+    try:
+        picture = orjson.dumps({"images": [document["image"]]})
+    except orjson.JSONEncodeError:
+        raise Malformed("the image is nested too deep; 28x28 or 784 numbers, or base64, are read") from None
+    bodies.read(picture, JSON, settings)
+    return document
+
+
+def _check_digit(key: str, value: object) -> None:
+    if type(value) is not int or not 0 <= value <= 9:
+        raise Malformed(f"{key} is {str(value)[:50]!r}; a whole number from 0 to 9 is read")

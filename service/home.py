@@ -1,0 +1,133 @@
+"""GET /, the page: draw or drop a picture, see the answer. POST / is the same page as a plain form, without scripts.
+
+Its files, in service/static, are found under the digest of all of them together: /static/DIGEST/page.css may be kept
+for ever, and the JavaScript modules find each other beside themselves.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+from flask import Blueprint, Response, abort, render_template, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from service import bodies, replies
+from service.browsers import HTML, guarded, kept
+from service.errors import RequestError, TooLarge
+from service.metrics import Metrics
+from service.model_store import ModelStore
+from service.predict import Predictor
+from service.settings import Settings
+
+STATIC = Path(__file__).parent / "static"
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+ASKED = b"split=digits&show=image"
+FOR_EVER = "public, max-age=31536000, immutable"
+
+SURE = ((0.999, "Certain"), (0.99, "Very sure"), (0.95, "Sure"), (0.0, "Fairly sure"))
+"""What a confidence of at least so much is called, if the model is not uncertain; static/answer.js says the same."""
+
+
+class Assets:
+    """The files of a directory, read once, and the digest of all of them."""
+
+    def __init__(self, directory: Path = STATIC) -> None:
+        self.files = {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.suffix in TYPES}
+        named = b"".join(name.encode() + content for name, content in self.files.items())
+        self.digest = hashlib.sha256(named).hexdigest()[:16]
+
+    def response(self, digest: str, name: str) -> Response:
+        """A file; one that was asked for by another digest, that of an older page, is not to be kept."""
+        if name not in self.files:
+            abort(404)
+        response = Response(self.files[name], content_type=f"{TYPES[Path(name).suffix]}; charset=utf-8")
+        return kept(response, FOR_EVER if digest == self.digest else "no-cache")
+
+
+class Number(NamedTuple):
+    """What was read on one picture: its digits, and the predictions of /predict for each."""
+
+    text: str
+    digits: list[Mapping[str, Any]]
+
+
+def routes(settings: Settings, store: ModelStore, predictor: Predictor, metrics: Metrics) -> Blueprint:
+    """GET /, POST / and GET /static/..."""
+    blueprint = Blueprint("home", __name__)
+    assets = Assets()
+    blueprint.app_template_global("static")(lambda name: f"/static/{assets.digest}/{name}")
+    blueprint.app_template_filter("words")(words)
+    blueprint.app_template_filter("percent")(percent)
+
+    def page(**found: Any) -> Response:
+        model = store.current
+        manifest = (model.manifest or {}) if model else {}
+        html = render_template(
+            "index.html",
+            settings=settings,
+            version=model.version if model else None,
+            accuracy=None if settings.api_key else manifest.get("metrics", {}).get("test_accuracy"),
+            report="report/index.html" in manifest.get("files", {}),
+            **found,
+        )
+        return guarded(Response(html, mimetype=HTML))
+
+    @blueprint.get("/")
+    def home() -> Response:
+        return kept(page())
+
+    @blueprint.post("/")
+    def read() -> Response:
+        try:
+            response = page(numbers=_numbers(_answer(settings, predictor)))
+        except RequestError as error:
+            metrics.rejected(type(error).__name__)
+            reply = replies.of_error(error)
+            response = page(problem=f"{error}")
+            response.status_code = reply.status
+            response.headers.extend(reply.headers)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    @blueprint.get("/static/<digest>/<name>")
+    def static(digest: str, name: str) -> Response:
+        return guarded(assets.response(digest, name))
+
+    return blueprint
+
+
+def words(confidence: float, *, uncertain: bool) -> str:
+    """A confidence in words."""
+    return "Not sure" if uncertain else next(name for least, name in SURE if confidence >= least)
+
+
+def percent(confidence: float) -> str:
+    """A confidence in per cent, rounded down, and never all of it."""
+    return "over 99.9 %" if confidence >= 0.999 else f"{math.floor(confidence * 1000) / 10:.1f} %"
+
+
+def _answer(settings: Settings, predictor: Predictor) -> list[Mapping[str, Any]]:
+    """The predictions for a form of pictures, which has the key as one of its fields.
+
+    Raises:
+        RequestError: as POST /predict answers it.
+    """
+    bodies.check_length(request.content_length or 0, settings)
+    try:
+        body = request.get_data()
+        key = request.form.get("key", "") if settings.api_key else ""
+    except RequestEntityTooLarge:
+        raise TooLarge(f"the body has more bytes; {settings.max_body_bytes} are allowed") from None
+    predictor.check_key(f"Bearer {key}".encode())
+    with predictor.place():
+        answer = predictor.answer(body, request.headers.get("Content-Type", ""), ASKED)
+    return orjson.loads(answer)["predictions"]  # type: ignore[no-any-return]
+
+
+def _numbers(predictions: list[Mapping[str, Any]]) -> list[Number]:
+    rows = [list(row) for _, row in groupby(predictions, key=lambda prediction: prediction["picture"])]
+    return [Number("".join(str(one["digit"]) for one in row), row) for row in rows]

@@ -1,0 +1,62 @@
+"""GET /report/: the report of the version in use, as it was published with it.
+
+Only what the manifest vouches for is served. A browser that follows a link cannot send a Bearer key: here, and only
+here, the key may also be the password of HTTP's Basic scheme, under any name.
+"""
+
+import binascii
+import mimetypes
+from base64 import b64decode
+from pathlib import PurePosixPath
+
+from flask import Blueprint, Response, abort
+
+from service.browsers import REPORT_POLICY, guarded, kept
+from service.errors import NotReady
+from service.model_store import ModelStore
+from service.settings import Settings
+
+ROUTES = ("/report/", "/report/<path:name>")
+CHALLENGE = 'Basic realm="Digits: the password is the key", charset="UTF-8"'
+TEXTS = {".md", ".toml", ".csv"}
+
+
+def as_bearer(authorization: bytes) -> bytes:
+    """The header Authorization with the password of Basic as the key of Bearer; others as they are."""
+    scheme, _, encoded = authorization.partition(b" ")
+    if scheme.lower() != b"basic":
+        return authorization
+    try:
+        _, _, password = b64decode(encoded, validate=True).partition(b":")
+    except binascii.Error:
+        return authorization
+    return b"Bearer " + password
+
+
+def routes(settings: Settings, store: ModelStore) -> Blueprint:
+    """GET /report/ and the files beside its page."""
+    blueprint = Blueprint("reports", __name__)
+
+    @blueprint.get(ROUTES[0])
+    @blueprint.get(ROUTES[1])
+    def report(name: str = "index.html") -> Response:
+        model = store.current
+        if model is None:
+            raise NotReady("no model is loaded yet")
+        sha256 = (model.manifest or {}).get("files", {}).get(f"report/{name}")
+        if sha256 is None:
+            abort(404)
+        try:
+            content = (settings.models / model.version / "report" / name).read_bytes()
+        except OSError:  # the version is being retired
+            abort(404)
+        return guarded(kept(Response(content, content_type=_type(name)), etag=sha256), REPORT_POLICY)
+
+    return blueprint
+
+
+def _type(name: str) -> str:
+    if PurePosixPath(name).suffix in TEXTS:
+        return "text/plain; charset=utf-8"
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
