@@ -15,8 +15,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from service import docs, feedback, health, home, model_store, predict, replies, reports
 from service.errors import RequestError, TooLarge
-from service.feedback import FeedbackMetrics
-from service.metrics import CONFIDENCES
+from service.metrics import CONFIDENCES, Metrics
 from service.model_store import Loaded, Model, ModelStore
 from service.predict import Predictor
 from service.reference import Reference

@@ -13,7 +13,6 @@ from typing import Any
 
 import orjson
 from flask import Blueprint, Response, request
-from prometheus_client import Counter
 
 from service import bodies
 from service.errors import Malformed, NoRoom, TooLarge
@@ -25,20 +24,6 @@ MOST_BYTES = 1 << 16
 """Of one request. The page sends the image that the network saw, which has a few hundred."""
 LONGEST_VERSION = 20
 KEYS = {"image", "digit", "answered", "version"}
-
-
-class FeedbackMetrics(Metrics):
-    """The application's metrics, and how much feedback was kept."""
-
-    def __init__(self, shared: Path | None = None) -> None:
-        super().__init__(shared)
-        self._feedback = Counter(
-            "digits_feedback", "Feedback kept, by the right digit.", ("digit",), registry=self._registry
-        )
-
-    def fed_back(self, digit: int) -> None:
-        """Somebody said that a picture shows this digit."""
-        self._feedback.labels(digit).inc()
 
 
 class Box:
@@ -68,7 +53,7 @@ class Box:
             being_written.rename(self._directory / name)
 
 
-def routes(settings: Settings, metrics: FeedbackMetrics) -> Blueprint:
+def routes(settings: Settings, metrics: Metrics) -> Blueprint:
     """POST /feedback, where a directory for it is set.
 
     Raises:

@@ -128,6 +128,7 @@ class Metrics:
             "model_loaded_timestamp_seconds", "When the version in use was loaded, in Unix time.", "livemax"
         )
         self._load_failures = count("model_load_failures", "Versions refused.", "reason")
+        self._feedback = count("feedback", "Feedback kept, by the right digit.", "digit")
         shares = "Share of each digit in the answers to the test set, of the version in use."
         self._class_shares = state("reference_class_share", shares, "livemax", "digit")
         at_most = "Share of answers to the test set that are at most so sure, of the version in use."
@@ -201,6 +202,10 @@ class Metrics:
     def load_failed(self, reason: str) -> None:
         """A version was refused."""
         self._load_failures.labels(reason).inc()
+
+    def fed_back(self, digit: int) -> None:
+        """Somebody said that a picture shows this digit."""
+        self._feedback.labels(digit).inc()
 
     def flush(self) -> None:
         """Add what was noted to the metrics."""

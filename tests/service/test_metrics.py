@@ -72,6 +72,7 @@ def test_every_metric_of_the_contract_is_there_and_no_other() -> None:
     declared = re.findall(r"^# TYPE (\S+) (\S+)$", Metrics().exposition().decode(), re.MULTILINE)
     assert sorted(line for line in declared if not line[0].endswith("_created")) == [
         ("digits_batch_size", "histogram"),
+        ("digits_feedback_total", "counter"),
         ("digits_http_request_duration_seconds", "histogram"),
         ("digits_http_requests_total", "counter"),
         ("digits_in_flight_limit", "gauge"),
