@@ -2,7 +2,7 @@
 
     POST /predict, plain images   -> quick.read -> turns: one call of the model for all of one turn of the event loop
     POST /predict, all else       -> a thread: Predictor.answer, as Flask's view calls it
-    every other route             -> Flask; /metrics in a thread
+    every other route             -> Flask; what has a body, and /metrics, in a thread
 
 A body is read before anything else happens, within its limit, so a client that sends slowly costs nothing but its
 bytes. An answer is Flask's answer, byte for byte, errors and metrics included.
@@ -14,8 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from io import BytesIO
+from io import BytesIO, RawIOBase
 from typing import Any
 
 from flask import Flask
@@ -135,13 +134,18 @@ class Application:
         return await loop.run_in_executor(self._threads, self._predictor.answer, body, text, query)
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        upload, body = Upload(receive, self._uploads), b""
+        upload = Upload(receive, self._uploads)
         upload.whole = scope["method"] not in {"POST", "PUT", "PATCH"}
+        takes_time = scope["path"] == "/metrics" or not upload.whole
+        environ = _environ(scope, b"")
         if not upload.whole:
-            with suppress(RequestError, Gone):  # a route without a body answers what it answers
-                body = await upload.read()
-        environ = _environ(scope, body)
-        if scope["path"] == "/metrics":
+            try:
+                environ["wsgi.input"] = BytesIO(await upload.read())
+            except RequestError as error:
+                environ["wsgi.input"] = Refused(error)
+            except Gone:
+                return
+        if takes_time:
             loop = asyncio.get_running_loop()
             status, headers, answer = await loop.run_in_executor(self._threads, _call, self.flask, environ)
         else:
@@ -149,6 +153,21 @@ class Application:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
         await upload.throw_away()
+
+
+class Refused(RawIOBase):
+    """A body that was not read: the reason meets who tries to, and nobody else."""
+
+    def __init__(self, reason: RequestError) -> None:
+        self._reason = reason
+
+    def readable(self) -> bool:
+        """It may be tried."""
+        return True
+
+    def readinto(self, _: object) -> int:
+        """Raise the reason."""
+        raise self._reason
 
 
 def _call(flask: Flask, environ: dict[str, Any]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
