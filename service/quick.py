@@ -24,7 +24,7 @@ LONGEST = 1 << 16
 _BLANK_BORDER = bytes(4 * SIDE)
 _FAINT = bytes(range(pictures.LEAST_CONTRAST))
 _FORM = re.compile(rb"multipart/form-data; ?boundary=([A-Za-z0-9'()+_,./:=?-]{1,70})")
-_NAME = rb'"[^"\\%\r\n]*"'
+_NAME = rb'"[^"\\%\x00-\x1f\x7f-\xff]*"'  # of other bytes, some are no UTF-8, which the long way refuses
 _PART = re.compile(
     rb"Content-Disposition: form-data; name=%b; filename=%b(?:\r\nContent-Type: image/[a-z+.-]+)?" % (_NAME, _NAME)
 )

@@ -73,6 +73,7 @@ LONG: dict[str, tuple[bytes, str]] = {
     "a form of a field": (form(encode(ONE)).replace(b"; filename=", b"; name="), FORM),
     "a form with its boundary in a file": (form(encode(ONE) + b"\r\n--edge is near"), FORM),
     "a form with another header": (curl_form(encode(ONE)).replace(b"\r\n\r\n", b"\r\nX: y\r\n\r\n", 1), FORM),
+    "a form with a name that is no text": (form(encode(ONE)).replace(b"digit.png", b"\x80.png"), FORM),
     "a type that is none": (encode(ONE), "text/plain"),
     "no type": (encode(ONE), ""),
     "half a pixel": (bytes(783), OCTETS),
