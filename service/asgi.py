@@ -2,7 +2,7 @@
 
     POST /predict, plain images   -> quick.read -> turns: one call of the model for all of one turn of the event loop
     POST /predict, all else       -> a thread: Predictor.answer, as Flask's view calls it
-    every other route             -> Flask; what has a body, and /metrics, in a thread
+    every other route             -> Flask; what has a body in a thread, /metrics in one of its own
 
 A body is read before anything else happens, within its limit, so a client that sends slowly costs nothing but its
 bytes. An answer is Flask's answer, byte for byte, errors and metrics included.
@@ -42,6 +42,7 @@ class Application:
         self._settings = self.service.settings
         self._predictor, self._metrics = self.service.predictor, self.service.metrics
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="long")
+        self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")  # which wait for no photograph
         self._uploads = Uploads(self._settings)
         self.turns = Turns(self._metrics.staged)
 
@@ -136,7 +137,8 @@ class Application:
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         upload = Upload(receive, self._uploads)
         upload.whole = scope["method"] not in {"POST", "PUT", "PATCH"}
-        takes_time = scope["path"] == "/metrics" or not upload.whole
+        scrape = scope["path"] == "/metrics"
+        takes_time = scrape or not upload.whole
         environ = _environ(scope, b"")
         if not upload.whole:
             try:
@@ -147,7 +149,8 @@ class Application:
                 return
         if takes_time:
             loop = asyncio.get_running_loop()
-            status, headers, answer = await loop.run_in_executor(self._threads, _call, self.flask, environ)
+            threads = self._scrapes if scrape else self._threads
+            status, headers, answer = await loop.run_in_executor(threads, _call, self.flask, environ)
         else:
             status, headers, answer = _call(self.flask, environ)
         await send({"type": "http.response.start", "status": status, "headers": headers})

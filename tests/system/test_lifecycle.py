@@ -139,13 +139,14 @@ def test_a_version_without_plan_or_manifest_is_served_by_tensorflow(models: Path
 
 def test_one_too_many_gets_429_at_once(one_version: Path) -> None:
     photographs = {f"p{number}": LARGE for number in range(50)}
-    with serving(models=one_version, workers=1, max_in_flight=1) as server, ThreadPoolExecutor(1) as pool:
+    with serving(models=one_version, workers=1, max_in_flight=1, threads=1) as server, ThreadPoolExecutor(1) as pool:
         long = pool.submit(httpx.post, f"{server.address}/predict", files=photographs, timeout=60)
         until(server, "digits_in_flight_requests 2.0")
         answer = server.client.post("/predict", content=SEVEN, headers=PNG)
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
         assert answer.json() == {"error": "1 requests are being answered, which is the limit"}
-        assert server.client.get("/readyz").status_code == 200
+        for path in ("/healthz", "/readyz", "/metrics"):
+            assert server.client.get(path).status_code == 200
         assert not long.done()
         assert long.result().status_code == 200
         assert server.client.post("/predict", content=SEVEN, headers=PNG).status_code == 200
