@@ -118,7 +118,7 @@ class Application:
 
     async def _answer_body(self, body: bytes, content_type: bytes, query: bytes) -> bytes:
         asked = question(query)
-        model = self._predictor.model()
+        model = self.service.store.in_use()
         if asked.plain:
             began = time.perf_counter()
             images = quick.read(body, content_type, self._settings)

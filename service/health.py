@@ -22,15 +22,11 @@ def routes(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool]) ->
     def readyz() -> Response:
         if stopping():
             raise NotReady("the service is stopping")
-        if store.current is None:
-            raise NotReady("no model is loaded yet")
-        return _json({"status": "ready", "version": store.current.version})
+        return _json({"status": "ready", "version": store.in_use().version})
 
     @blueprint.get("/model")
     def model() -> Response:
-        current = store.current
-        if current is None:
-            raise NotReady("no model is loaded yet")
+        current = store.in_use()
         return _json({"version": current.version, "manifest": current.manifest, "runtime": current.runtime.name})
 
     @blueprint.get("/metrics")

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from service.errors import NotReady
 from service.runtimes import Batch, LiteRT, Probabilities, Runtime, TensorFlow, Unfit
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,16 @@ class ModelStore:
         self._refused: set[Candidate] = set()
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
+
+    def in_use(self) -> Model:
+        """The current model.
+
+        Raises:
+            NotReady: there is none.
+        """
+        if self.current is None:
+            raise NotReady("no model is loaded yet")
+        return self.current
 
     def refresh(self) -> None:
         """Look once: make the newest version that can be served the current one."""

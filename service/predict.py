@@ -25,7 +25,7 @@ from werkzeug.wrappers import Request
 
 from service import bodies, pictures
 from service.bodies import Body
-from service.errors import Malformed, NotReady, TooBusy, Unauthorised
+from service.errors import Malformed, TooBusy, Unauthorised
 from service.metrics import Metrics
 from service.model_store import Model, ModelStore
 from service.pictures import AUTO, Reading
@@ -120,16 +120,6 @@ class Predictor:
         if self._key is not None and not hmac.compare_digest(authorization, self._key):
             raise Unauthorised("the header Authorization is not `Bearer KEY` with the right key")
 
-    def model(self) -> Model:
-        """The model in use.
-
-        Raises:
-            NotReady: there is none.
-        """
-        if self._store.current is None:
-            raise NotReady("no model is loaded yet")
-        return self._store.current
-
     def answer(self, body: bytes, content_type: str, query: bytes) -> bytes:
         """The JSON answer to a body.
 
@@ -142,7 +132,7 @@ class Predictor:
             RequestError: what is wrong with the request, or with the time of it.
         """
         asked = question(query)
-        model = self.model()
+        model = self._store.in_use()
         with self._metrics.stage("decode"):
             read = bodies.read(body, content_type, self._settings, asked.reading)
         with self._metrics.stage("infer"):

@@ -12,7 +12,6 @@ from pathlib import PurePosixPath
 from flask import Blueprint, Response, abort
 
 from service.browsers import REPORT_POLICY, guarded, kept
-from service.errors import NotReady
 from service.model_store import ModelStore
 from service.settings import Settings
 
@@ -40,9 +39,7 @@ def routes(settings: Settings, store: ModelStore) -> Blueprint:
     @blueprint.get(ROUTES[0])
     @blueprint.get(ROUTES[1])
     def report(name: str = "index.html") -> Response:
-        model = store.current
-        if model is None:
-            raise NotReady("no model is loaded yet")
+        model = store.in_use()
         sha256 = (model.manifest or {}).get("files", {}).get(f"report/{name}")
         if sha256 is None:
             abort(404)

@@ -19,12 +19,12 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-import orjson
 from flask import Flask
 from gunicorn.asgi.lifespan import LifespanManager
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers.gasgi import ASGIWorker
 
+from service import replies
 from service.asgi import Application
 
 HEARTBEAT_SECONDS = 1.0
@@ -61,7 +61,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         return await self._handle_http_request(request, sockname, peername)
 
     def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
-        body = orjson.dumps({"error": message})
+        body = replies.sentence(status, message).body
         head = (
             f"HTTP/1.1 {status} {self._get_reason_phrase(status)}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n"

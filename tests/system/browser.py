@@ -4,6 +4,7 @@ import shutil
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -86,13 +87,10 @@ def draw_by_finger(page: Page, points: Sequence[Point]) -> None:
         touches = [{"x": x, "y": y} for x, y in at]
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
 
-    first, *others = places(page, points)
+    first, *others = way(page, points)
     touch("touchStart", first)
-    before = first
     for place in others:
-        for step in range(1, 13):
-            touch("touchMove", between(before, place, step / 12))
-        before = place
+        touch("touchMove", place)
     touch("touchEnd")
 
 
@@ -104,14 +102,11 @@ def draw_by_pen(page: Page, points: Sequence[Point]) -> None:
         pen = {"pointerType": "pen", "button": "left", "buttons": 1, "force": 0.5, "clickCount": 1}
         session.send("Input.dispatchMouseEvent", {"type": kind, "x": at[0], "y": at[1]} | pen)
 
-    first, *others = places(page, points)
+    first, *others = way(page, points)
     event("mousePressed", first)
-    before = first
     for place in others:
-        for step in range(1, 13):
-            event("mouseMoved", between(before, place, step / 12))
-        before = place
-    event("mouseReleased", before)
+        event("mouseMoved", place)
+    event("mouseReleased", others[-1])
 
 
 def places(page: Page, points: Sequence[Point]) -> list[tuple[float, float]]:
@@ -119,6 +114,14 @@ def places(page: Page, points: Sequence[Point]) -> list[tuple[float, float]]:
     box = page.locator("#pad").bounding_box()
     assert box
     return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+
+
+def way(page: Page, points: Sequence[Point]) -> list[Point]:
+    """From place to place in twelve steps each."""
+    first, *others = places(page, points)
+    return [first] + [
+        between(before, place, step / 12) for before, place in pairwise([first, *others]) for step in range(1, 13)
+    ]
 
 
 def between(start: Point, end: Point, part: float) -> Point:
