@@ -1,7 +1,7 @@
 """Parameters in, a SavedModel and its plan out, held against each other.
 
 The SavedModel's `serving_default` takes `images` uint8 [N, 28, 28] and gives `probabilities`
-float32 [N, 10]; the plan is the same graph for LiteRT.
+float32 [N, 10]; the plan is the same network for LiteRT.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,9 @@ import numpy.typing as npt
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from training import network
+from training import plan
 from training.errors import TrainingError
-from training.network import Layer, Parameters, Tensor
+from training.network import Layer, Parameters
 
 PLAN = "model.tflite"
 TOLERANCE = 1e-5
@@ -38,18 +38,6 @@ class ExportFailed(TrainingError):
     """TensorFlow could not write the files, or what was written cannot be read."""
 
 
-class _Network(tf.Module):  # type: ignore[misc]
-    def __init__(self, parameters: Parameters, activation: str) -> None:
-        super().__init__()
-        self.layers = [Layer(tf.Variable(weights), tf.Variable(biases)) for weights, biases in parameters]
-        self._activation = activation
-
-    @tf.function(input_signature=[tf.TensorSpec([None, 28, 28], tf.uint8, name="images")])
-    def serve(self, images: Tensor) -> dict[str, Tensor]:
-        logits = network.logits(tuple(self.layers), network.as_pixels(images), self._activation)
-        return {"probabilities": tf.nn.softmax(logits)}
-
-
 def export(parameters: Parameters, activation: str, temperature: float, directory: Path) -> None:
     """Write the SavedModel and the plan into `directory`, the temperature folded into the last layer.
 
@@ -59,13 +47,12 @@ def export(parameters: Parameters, activation: str, temperature: float, director
     """
     *hidden, last = parameters
     cooled = Layer(last.weights / temperature, last.biases / temperature)
-    module = _Network((*hidden, cooled), activation)
+    parameters = (*hidden, cooled)
     try:
-        tf.saved_model.save(module, str(directory), signatures={"serving_default": module.serve})
+        plan.Network(parameters, activation).save(directory)
     except tf.errors.OpError as error:
         raise ExportFailed(f"the SavedModel could not be written: {error.message}") from error
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(directory))
-    (directory / PLAN).write_bytes(converter.convert())
+    (directory / PLAN).write_bytes(plan.compiled(parameters, activation))
 
 
 def loaded(directory: Path) -> Callable[[Images], Probabilities]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from training import network
+from training import network, whole
 from training.network import Layer, Parameters, Tensor
 from training.recipe import Recipe
 
@@ -40,7 +40,11 @@ def start(recipe: Recipe) -> State:
 
 def published(recipe: Recipe, state: State) -> Parameters:
     """The weights that a version would have if the run ended here."""
-    return state.average if recipe.averaging else state.parameters
+    parameters = state.average if recipe.averaging else state.parameters
+    if recipe.first_layer == "float32":
+        return parameters
+    first, *others = parameters
+    return (Layer(whole.rounded(first.weights), first.biases), *others)
 
 
 def rate(recipe: Recipe, iteration: Tensor) -> Tensor:

@@ -24,7 +24,14 @@ def test_rate_follows_warm_up_constant_and_cosine(schedule: str, warm_up: int, r
 
 
 def test_gradient_descent_takes_the_steps_that_numpy_takes() -> None:
-    words = ["layers=12,8", "batch_size=6", "iterations=3", "learning_rate=0.02", "optimiser=gradient_descent"]
+    words = [
+        "first_layer=float32",
+        "layers=12,8",
+        "batch_size=6",
+        "iterations=3",
+        "learning_rate=0.02",
+        "optimiser=gradient_descent",
+    ]
     words += ["activation=sigmoid", "loss_reduction=sum", "schedule=constant", "warm_up=2"]
     recipe = Recipe.load("quick", words)
     steps = Steps(recipe)
@@ -45,7 +52,15 @@ def test_gradient_descent_takes_the_steps_that_numpy_takes() -> None:
 
 @pytest.mark.parametrize(("activation", "averaging"), [("relu", 0.9), ("gelu", 0.15)])
 def test_adamw_and_averaging_take_the_steps_that_numpy_takes(activation: str, averaging: float) -> None:
-    words = ["layers=12,8", "batch_size=6", "iterations=4", "learning_rate=0.01", "weight_decay=0.3", "warm_up=0"]
+    words = [
+        "first_layer=float32",
+        "layers=12,8",
+        "batch_size=6",
+        "iterations=4",
+        "learning_rate=0.01",
+        "weight_decay=0.3",
+        "warm_up=0",
+    ]
     recipe = Recipe.load("quick", [*words, f"activation={activation}", f"averaging={averaging}"])
     steps = Steps(recipe)
     arrays, average = steps.initial, steps.initial
@@ -115,3 +130,15 @@ def test_orthogonal_evens_the_singular_values_and_keeps_the_vectors(shape: tuple
     np.testing.assert_allclose(turned - np.diag(np.diag(turned)), 0, atol=1e-3)
     assert np.diag(turned).min() > 0.5
     assert np.diag(turned).max() < 1.3
+
+
+def test_a_first_layer_in_int8_is_rounded_when_it_is_published_and_only_then() -> None:
+    words = ["layers=12,8", "batch_size=6", "iterations=2", "averaging=0.5"]
+    whole, plain = (Steps(Recipe.load("quick", [*words, f"first_layer={kind}"])) for kind in ("int8", "float32"))
+    for given, expected in zip(flat(whole.end.average), flat(plain.end.average), strict=True):
+        np.testing.assert_array_equal(given, expected)
+    steps = np.abs(plain.published[0]).max(axis=0) / 127
+    assert 0 < np.abs(whole.published[0] - plain.published[0]).max() <= steps.max() / 2
+    np.testing.assert_allclose(whole.published[0] / steps, np.rint(plain.published[0] / steps), atol=1e-4)
+    for given, expected in zip(whole.published[1:], plain.published[1:], strict=True):
+        np.testing.assert_array_equal(given, expected)

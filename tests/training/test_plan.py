@@ -1,0 +1,82 @@
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+from scipy import special
+
+from training import network, plan, whole
+from training.dataset import Dataset
+from training.network import Layer, Parameters
+from training.recipe import Recipe
+
+Images = npt.NDArray[np.uint8]
+
+
+def parameters(first_layer: str, *overrides: str) -> Parameters:
+    """A network with random biases, whose first layer's weights are whole or not."""
+    random = np.random.default_rng(0)
+    layers = network.initial(Recipe.load("best", overrides))
+    first, *others = (Layer(w, tf.constant(random.normal(0, 0.5, b.shape), tf.float32)) for w, b in layers)
+    return (Layer(whole.rounded(first.weights), first.biases) if first_layer == "int8" else first, *others)
+
+
+def expected(parameters: Parameters, images: Images) -> npt.NDArray[np.float64]:
+    """What a network with SiLU answers, in float64."""
+    pixels = images.reshape(len(images), 784) / 255
+    *hidden, last = ([np.asarray(array, np.float64) for array in layer] for layer in parameters)
+    for weights, biases in hidden:
+        sums = pixels @ weights + biases
+        pixels = sums * special.expit(sums)
+    return np.asarray(special.softmax(pixels @ last[0] + last[1], axis=1))
+
+
+def kinds(mnist: Dataset) -> Mapping[str, Images]:
+    """Images whose largest pixel is 255, or is not, or that have none."""
+    random = np.random.default_rng(0)
+    digits = mnist.test.images[:300]
+    return {
+        "digits": digits,
+        "one digit": digits[:1],
+        "faint digits": digits // 7,
+        "hardly there": digits // 200,
+        "blank": np.zeros((3, 28, 28), np.uint8),
+        "white": np.full((3, 28, 28), 255, np.uint8),
+        "noise": random.integers(0, 256, (300, 28, 28), np.uint8),
+    }
+
+
+@pytest.mark.parametrize("first_layer", ["int8", "float32"])
+@pytest.mark.parametrize("layers", ["200,100,60,30", ""])
+def test_the_plan_answers_what_float64_answers(first_layer: str, layers: str, mnist: Dataset) -> None:
+    given = parameters(first_layer, f"layers={layers}")
+    serve = Interpreter(model_content=plan.compiled(given, "silu"), num_threads=1).get_signature_runner(
+        "serving_default"
+    )
+    for kind, images in kinds(mnist).items():
+        np.testing.assert_allclose(
+            serve(images=images)["probabilities"], expected(given, images), atol=1e-5, err_msg=kind
+        )
+
+
+def test_only_a_first_layer_of_whole_weights_is_int8() -> None:
+    def matrices(first_layer: str) -> list[tuple[list[int], type]]:
+        details = Interpreter(model_content=plan.compiled(parameters(first_layer), "silu")).get_tensor_details()
+        named = [(list(tensor["shape"]), tensor["dtype"]) for tensor in details]
+        return [(shape, dtype) for shape, dtype in named if len(shape) == 2 and shape[0] > 10]
+
+    others = [([100, 200], np.float32), ([60, 100], np.float32), ([30, 60], np.float32)]
+    assert all(layer in matrices("int8") for layer in [([200, 785], np.int8), *others])
+    assert all(layer in matrices("float32") for layer in [([200, 784], np.float32), *others])
+
+
+def test_the_whole_numbers_are_those_of_the_weights() -> None:
+    given = parameters("int8")
+    interpreter = Interpreter(model_content=plan.compiled(given, "silu"))
+    (weights,) = (tensor for tensor in interpreter.get_tensor_details() if tensor["dtype"] == np.int8)
+    numbers = interpreter.get_tensor(weights["index"])
+    scales = weights["quantization_parameters"]["scales"]
+    np.testing.assert_allclose((numbers * np.float32(255) * scales[:, None])[:, :784].T, given[0].weights, rtol=1e-5)
+    assert not numbers[:, 784].any()
