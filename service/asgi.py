@@ -41,6 +41,7 @@ class Application:
         self.service: Service = flask.extensions["digits"]
         self._settings = self.service.settings
         self._predictor, self._metrics = self.service.predictor, self.service.metrics
+        self._places = self._predictor.places
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="long")
         self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")  # which wait for no photograph
         self._uploads = Uploads(self._settings)
@@ -110,11 +111,11 @@ class Application:
         self._predictor.check_key(authorization)
         bodies.check_length(length, self._settings)
         body = await upload.read()
-        self._predictor.take_place()
+        self._places.take()
         try:
             return Reply(200, await self._answer_body(body, content_type, scope["query_string"]))
         finally:
-            self._predictor.leave_place()
+            self._places.leave()
 
     async def _answer_body(self, body: bytes, content_type: bytes, query: bytes) -> bytes:
         asked = question(query)

@@ -123,7 +123,7 @@ def _answer(settings: Settings, predictor: Predictor) -> list[Mapping[str, Any]]
     except RequestEntityTooLarge:
         raise TooLarge(f"the body has more bytes; {settings.max_body_bytes} are allowed") from None
     predictor.check_key(f"Bearer {key}".encode())
-    with predictor.place():
+    with predictor.places.place():
         answer = predictor.answer(body, request.headers.get("Content-Type", ""), ASKED)
     return orjson.loads(answer)["predictions"]  # type: ignore[no-any-return]
 

@@ -7,10 +7,8 @@
 """
 
 import hmac
-import threading
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from io import BytesIO
 from itertools import groupby
@@ -25,10 +23,11 @@ from werkzeug.wrappers import Request
 
 from service import bodies, pictures
 from service.bodies import Body
-from service.errors import Malformed, TooBusy, Unauthorised
+from service.errors import Malformed, Unauthorised
 from service.metrics import Metrics
 from service.model_store import Model, ModelStore
 from service.pictures import AUTO, Reading
+from service.places import Places
 from service.replies import JSON
 from service.runtimes import Batch, Probabilities
 from service.settings import Settings
@@ -108,7 +107,7 @@ class Predictor:
 
     def __init__(self, settings: Settings, store: ModelStore, metrics: Metrics) -> None:
         self._settings, self._store, self._metrics = settings, store, metrics
-        self._free, self._lock = settings.max_in_flight, threading.Lock()
+        self.places = Places(settings.max_in_flight)
         self._key = f"Bearer {settings.api_key}".encode() if settings.api_key else None
 
     def check_key(self, authorization: bytes) -> None:
@@ -146,32 +145,6 @@ class Predictor:
     def count(self, answers: Answers) -> None:
         """Count answers that were given to one request."""
         self._metrics.predicted(answers.digits, answers.confidence, sum(answers.uncertain))
-
-    def take_place(self) -> None:
-        """Take one of the places for requests in flight.
-
-        Raises:
-            TooBusy: all of them are taken.
-        """
-        with self._lock:
-            if self._free > 0:
-                self._free -= 1
-                return
-        raise TooBusy(f"{self._settings.max_in_flight} requests are being answered, which is the limit")
-
-    def leave_place(self) -> None:
-        """Give it back."""
-        with self._lock:
-            self._free += 1
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place, while the context lasts."""
-        self.take_place()
-        try:
-            yield
-        finally:
-            self.leave_place()
 
 
 def encode(asked: Question, version: str, answers: Answers, read: Body | None = None) -> bytes:
@@ -231,7 +204,7 @@ def routes(predictor: Predictor, settings: Settings) -> Blueprint:
 
     @blueprint.post("/predict")
     def predict() -> Response:
-        with predictor.place():
+        with predictor.places.place():
             bodies.check_length(request.content_length or 0, settings)
             body = request.get_data(cache=False)
             bodies.check_length(len(body), settings, so_far=True)
