@@ -74,6 +74,7 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
     """Point the new process at its metrics files, before it makes the application."""
     share_between_workers(server.metrics_dir, worker.slot)
     os.environ["DIGITS_METRICS_DIR"] = str(server.metrics_dir)
+    worker.signals_of_arbiter = server.SIG_QUEUE  # as the fork copied it
     worker.make_flask = lambda: create_app(Settings.from_environment(), server.loaded)
 
 

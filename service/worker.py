@@ -2,7 +2,8 @@
 
 - A client has `receive_seconds` to send the head of its first request, and gunicorn's `keepalive` for each after it:
   gunicorn itself waits forever for the first.
-- A stop that is asked for while a worker starts is not lost: uvloop sees no signal that came before it ran.
+- A stop that is asked for while a worker starts is not lost. Until it has handlers of its own, the arbiter's take its
+  signals, and uvloop sees none that came before it ran.
 - At a stop, a kept-alive connection has a second for one more request, whose answer says `Connection: close`; if none
   comes it is closed. gunicorn would wait for the clients of such connections as for requests in flight.
 - Answers to what is no HTTP are JSON, as all errors are.
@@ -16,6 +17,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -27,6 +29,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 from service import replies
 from service.asgi import Application
 
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 HEARTBEAT_SECONDS = 1.0
 LAST_SECONDS = 1.0
 """How long an idle connection is kept at a stop: a request may be on its way."""
@@ -77,6 +80,7 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         super().__init__(*arguments, **more)
         self.connections: set[Connection] = set()
         self.make_flask: Callable[[], Flask]
+        self.signals_of_arbiter: SimpleQueue[int]
         self._end = asyncio.Event()
 
     def load_wsgi(self) -> None:
@@ -86,10 +90,15 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         ASGIProtocol._check_h1c_protocol_available()  # noqa: SLF001 - asked of a subclass, it forgets half of the answer
 
     def init_signals(self) -> None:
-        """Take signals, those to end by the loop only once it runs."""
+        """Take signals, those to end by the loop only once it runs; one that the arbiter's handler took is not lost."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         super().init_signals()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        for number in ENDING:
             signal.signal(number, self._end_before_the_start)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        while not self.signals_of_arbiter.empty():
+            if self.signals_of_arbiter.get() in ENDING:
+                self.alive = False
 
     def _end_before_the_start(self, _: int, __: FrameType | None) -> None:
         self.alive = False
