@@ -41,7 +41,7 @@ class Application:
         self.service: Service = flask.extensions["digits"]
         self._settings = self.service.settings
         self._predictor, self._metrics = self.service.predictor, self.service.metrics
-        self._places = self._predictor.places
+        self.places = self._predictor.places
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="long")
         self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")  # which wait for no photograph
         self._uploads = Uploads(self._settings)
@@ -67,6 +67,13 @@ class Application:
             if stage == "lifespan.shutdown":
                 return
 
+    def refuse(self, seconds: float) -> Reply:
+        """The answer to a prediction that came while all places were taken, `seconds` ago; it is counted."""
+        error = self.places.refusal()
+        self._metrics.rejected(type(error).__name__)
+        self._metrics.answered("/predict", "POST", error.status, seconds)
+        return replies.of_error(error)
+
     async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         self._metrics.begun()
@@ -82,9 +89,7 @@ class Application:
             except Exception:  # as Flask does: a fault of ours is logged, and answered
                 log.exception("Exception on /predict [POST]")
                 reply = replies.sentence(500, replies.FAULT)
-            headers = [(name.encode(), value.encode()) for name, value in reply.headers] if reply.headers else []
-            headers += ((b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(reply.body)))
-            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await send({"type": "http.response.start", "status": reply.status, "headers": replies.headers(reply)})
             await send({"type": "http.response.body", "body": reply.body})
             self._metrics.answered("/predict", "POST", reply.status, time.perf_counter() - began)
             self.turns.stay_awake()
@@ -111,11 +116,11 @@ class Application:
         self._predictor.check_key(authorization)
         bodies.check_length(length, self._settings)
         body = await upload.read()
-        self._places.take()
+        self.places.take()
         try:
             return Reply(200, await self._answer_body(body, content_type, scope["query_string"]))
         finally:
-            self._places.leave()
+            self.places.leave()
 
     async def _answer_body(self, body: bytes, content_type: bytes, query: bytes) -> bytes:
         asked = question(query)

@@ -19,6 +19,12 @@ class Reply(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
+def headers(reply: Reply) -> list[tuple[bytes, bytes]]:
+    """The headers of an answer, as ASGI has them."""
+    before = [(name.encode(), value.encode()) for name, value in reply.headers] if reply.headers else []
+    return [*before, (b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(reply.body))]
+
+
 def sentence(status: int, words: str, *headers: tuple[str, str]) -> Reply:
     """What every error looks like, on every route."""
     return Reply(status, orjson.dumps({"error": words}), headers)

@@ -8,17 +8,20 @@
   comes it is closed. gunicorn would wait for the clients of such connections as for requests in flight.
 - Answers to what is no HTTP are JSON, as all errors are.
 - A request is answered in the task of its connection: one task fewer than gunicorn's, and a sixth more requests.
+- A prediction that comes when all places are taken is refused before a request is built, as service/refusals.py says.
 
 It builds on what gunicorn does not promise to keep, so gunicorn's version is pinned, and tests/system/test_http.py
 holds all of this against real sockets.
 """
 
 import asyncio
+import math
 import os
 import signal
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 from flask import Flask
@@ -28,15 +31,24 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from service import replies
 from service.asgi import Application
+from service.refusals import Refusals
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 HEARTBEAT_SECONDS = 1.0
+HTTP_1_1 = SimpleNamespace(version=(1, 1))
+END_OF_HEAD = b"\r\n\r\n"
 LAST_SECONDS = 1.0
 """How long an idle connection is kept at a stop: a request may be on its way."""
 
 
 class Connection(ASGIProtocol):  # type: ignore[misc]
     """One client's connection."""
+
+    def __init__(self, worker: "Worker") -> None:
+        super().__init__(worker)
+        self._data = b""
+        self._refused: float | None = None
+        self._refused_last = -math.inf
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin, and wait for the first head only so long."""
@@ -45,20 +57,68 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         seconds = self.worker.asgi.service.settings.receive_seconds
         self._keepalive_handle = self.worker.loop.call_later(seconds, self._keepalive_timeout)
 
+    def data_received(self, data: bytes) -> None:
+        """Read on."""
+        self._data = data
+        super().data_received(data)
+        if self._refused and not self._closed:
+            self._callback_parser.reset()
+            self.worker.refusals.add(self)
+
     def _on_headers_complete(self) -> bool:
+        parser = self._callback_parser
+        predicts = parser.path.partition(b"?")[0] == b"/predict" and parser.method == b"POST"
+        if predicts and self._is_to_be_refused():
+            self._refused = time.perf_counter()
+            return False
         skip: bool = super()._on_headers_complete()
         self.worker.asgi.turns.coming += 1
+        if predicts:
+            self.worker.refusals.expect()
         return skip
+
+    def _is_to_be_refused(self) -> bool:
+        """Whether there is no place, and a request that is here whole, and alone, on a connection that is kept."""
+        if self.worker.asgi.places.free > self.worker.refusals.coming or not (
+            self._awaiting_request and self.worker.alive
+        ):
+            return False
+        parser = self._callback_parser
+        if parser.http_version != (1, 1) or not parser.should_keep_alive or parser.is_chunked:
+            return False
+        return bool(len(self._data) - self._data.find(END_OF_HEAD) - len(END_OF_HEAD) == parser.content_length)
+
+    def hold(self) -> None:
+        """Read no more until `refuse`."""
+        self._pause_reading()
+
+    def refuse(self) -> None:
+        """Send 429."""
+        if self._closed or self._refused is None:
+            return
+        reply = self.worker.asgi.refuse(time.perf_counter() - self._refused)
+        self._refused, self._refused_last = None, self.worker.loop.time()
+        self._send_response_start(reply.status, replies.headers(reply), HTTP_1_1)
+        self._safe_write(self._response_buffer + reply.body)
+        self._resume_reading()
+
+    def _keepalive_timeout(self) -> None:
+        idle = self.worker.loop.time() - self._refused_last
+        if idle < self._keepalive:
+            self._keepalive_handle = self.worker.loop.call_later(self._keepalive - idle, self._keepalive_timeout)
+        else:
+            super()._keepalive_timeout()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self.worker.connections.discard(self)
+        self._refused = None
         super().connection_lost(exc)
 
     def close_if_idle(self) -> None:
         """Close it, unless a request is being received or answered."""
         if self._awaiting_request:
-            self._keepalive_timeout()
+            super()._keepalive_timeout()
 
     async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> Any:
         return await self._handle_http_request(request, sockname, peername)
@@ -116,6 +176,7 @@ class Worker(ASGIWorker):  # type: ignore[misc]
 
     async def _serve(self) -> None:
         super().init_signals()
+        self.refusals = Refusals(self.loop)
         self.lifespan = LifespanManager(self.asgi, self.log, self.state)
         await self.lifespan.startup()
         for listener in self.sockets:
@@ -132,6 +193,7 @@ class Worker(ASGIWorker):  # type: ignore[misc]
     async def _drain(self) -> None:
         for server in self.servers:
             server.close()
+        self.refusals.end()
         if self.connections and not self._quick_shutdown:
             await asyncio.sleep(LAST_SECONDS)
         for connection in tuple(self.connections):

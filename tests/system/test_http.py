@@ -5,16 +5,18 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from http.client import HTTPResponse
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
 from tests.service.samples import encode, stroke
 from tests.system.server import Server, serving
-from tests.system.test_lifecycle import place, worker_of
+from tests.system.test_lifecycle import LARGE, place, worker_of
 
 ONE = encode(stroke())
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
@@ -176,6 +178,61 @@ def test_slow_clients_take_nobodys_place(one_version: Path) -> None:
         finally:
             for connection in slow:
                 connection.close()
+
+
+@contextmanager
+def full(one_version: Path) -> Iterator[Server]:
+    """A worker whose only place is taken, until the end of the context."""
+    photographs = {f"p{number}": LARGE for number in range(50)}
+    with (
+        serving(models=one_version, workers=1, max_in_flight=1, threads=1) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        long = pool.submit(httpx.post, f"{server.address}/predict", files=photographs, timeout=60)
+        while server.client.post("/predict", content=ONE, headers={"Content-Type": "image/png"}).status_code == 200:
+            assert not long.done()  # it is still arriving
+        yield server
+        assert not long.done()
+        assert long.result().status_code == 200
+
+
+def refused(connection: socket.socket) -> tuple[dict[str, str], bytes]:
+    """The next answer on a connection, which is 429: headers and body."""
+    response = HTTPResponse(connection, method="POST")
+    response.begin()
+    assert response.status == 429
+    return {name: value for name, value in response.headers.items() if name != "Date"}, response.read()
+
+
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(ONE), ONE)
+IN_ONE = b'{"error":"1 requests are being answered, which is the limit"}'
+
+
+def test_a_refusal_is_the_same_whether_the_request_was_built_or_not(one_version: Path) -> None:
+    with full(one_version) as server, closing(socket.create_connection(place(server), timeout=20)) as connection:
+        answers = []
+        for request in (WHOLE, CHUNKED, WHOLE, WHOLE):
+            connection.sendall(request)
+            answers.append(refused(connection))
+        connection.sendall(WHOLE + WHOLE)
+        answers += [refused(connection) for _ in range(2)]
+        connection.sendall(WHOLE.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+        closing_headers, body = refused(connection)
+        assert closing_headers.pop("Connection") == "close"
+        assert closed(connection)
+        assert [*answers, (closing_headers, body)] == [answers[0]] * 7
+        assert (answers[0][0]["Retry-After"], body) == ("1", IN_ONE)
+
+
+def test_a_connection_that_was_refused_is_kept_and_answered_once_there_is_a_place(one_version: Path) -> None:
+    with full(one_version) as server:
+        connections = [socket.create_connection(place(server), timeout=60) for _ in range(100)]
+        for connection in connections:
+            connection.sendall(WHOLE)
+        assert {refused(connection)[1] for connection in connections} == {IN_ONE}
+        assert server.client.get("/healthz").status_code == 200
+    for connection in connections:
+        connection.close()
 
 
 def test_bulk_holds_nobody_up(one_version: Path) -> None:

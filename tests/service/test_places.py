@@ -1,0 +1,38 @@
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from service.errors import TooBusy
+from service.places import Places
+
+
+def test_as_many_as_there_are_places_and_no_more() -> None:
+    places = Places(2)
+    places.take()
+    with places.place():
+        assert places.free == 0
+        with pytest.raises(TooBusy, match=r"^2 requests are being answered, which is the limit$"):
+            places.take()
+    assert places.free == 1
+    with pytest.raises(ZeroDivisionError), places.place():
+        raise ZeroDivisionError
+    places.leave()
+    assert places.free == 2
+
+
+def test_threads_share_them() -> None:
+    places, start = Places(100), Barrier(16)
+
+    def take() -> int:
+        start.wait()
+        taken = 0
+        while True:
+            try:
+                places.take()
+            except TooBusy:
+                return taken
+            taken += 1
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(future.result() for future in [pool.submit(take) for _ in range(16)]) == 100
