@@ -19,6 +19,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from service import model_store
 from service.app import create_app
+from service.doors import Counts
 from service.metrics import share_between_workers
 from service.settings import SettingError, Settings
 
@@ -52,6 +53,7 @@ def on_starting(server: Arbiter) -> None:
         server.metrics_dir.mkdir(parents=True, exist_ok=True)
         for old in server.metrics_dir.glob("*.db"):
             old.unlink()
+    server.counts = Counts()
     server.loaded = model_store.preload(settings.models, settings.runtime)
     gc.freeze()  # what is there now is never garbage: a collection in a worker must not touch, and so copy, its pages
 
@@ -68,6 +70,7 @@ def pre_fork(server: Arbiter, worker: Worker) -> None:
     """Give the worker the lowest free slot."""
     taken = {other.slot for other in server.WORKERS.values()}
     worker.slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
+    worker.counts = server.counts
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
@@ -79,7 +82,8 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
 
 
 def child_exit(server: Arbiter, worker: Worker) -> None:
-    """Forget the gauges of a worker that is gone; its counters stay, for the next one in its slot."""
+    """Forget the gauges and connections of a worker that is gone; its counters stay, for the next one in its slot."""
+    server.counts.leave(worker.slot)
     mark_process_dead(worker.slot, str(server.metrics_dir))
 
 

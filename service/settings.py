@@ -60,7 +60,7 @@ class Settings:
     max_pictures: int = _setting(10_000, "the most pictures in one request", Between(1, 1_000_000))
     max_pixels: int = _setting(25_000_000, "the most pixels in one picture", Between(784, 1 << 30))
     max_side: int = _setting(16_384, "the most pixels along a side of one picture", Between(28, 1 << 16))
-    max_in_flight: int = _setting(64, "requests that one worker answers at once; more get 429", Between(1, 65536))
+    max_in_flight: int = _setting(40, "requests that one worker answers at once; more get 429", Between(1, 65536))
     api_key: str = _setting(
         "", "the key that `/predict`, `/feedback`, `/model` and `/report/` ask for; empty asks for none", repr=False
     )

@@ -8,6 +8,7 @@
   comes it is closed. gunicorn would wait for the clients of such connections as for requests in flight.
 - Answers to what is no HTTP are JSON, as all errors are.
 - A request is answered in the task of its connection: one task fewer than gunicorn's, and a sixth more requests.
+- Workers share connections out evenly, as service/doors.py says.
 - A prediction that comes when all places are taken is refused before a request is built, as service/refusals.py says.
 
 It builds on what gunicorn does not promise to keep, so gunicorn's version is pinned, and tests/system/test_http.py
@@ -31,6 +32,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 from service import replies
 from service.asgi import Application
+from service.doors import Counts, Door
 from service.refusals import Refusals
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -111,7 +113,9 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
-        self.worker.connections.discard(self)
+        if not self._conn_lost_handled:
+            self.worker.connections.discard(self)
+            self.worker.counts.add(self.worker.slot, -1)
         self._refused = None
         super().connection_lost(exc)
 
@@ -141,6 +145,8 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         self.connections: set[Connection] = set()
         self.make_flask: Callable[[], Flask]
         self.signals_of_arbiter: SimpleQueue[int]
+        self.slot: int
+        self.counts: Counts
         self._end = asyncio.Event()
 
     def load_wsgi(self) -> None:
@@ -179,8 +185,10 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         self.refusals = Refusals(self.loop)
         self.lifespan = LifespanManager(self.asgi, self.log, self.state)
         await self.lifespan.startup()
-        for listener in self.sockets:
-            self.servers.append(await self.loop.create_server(lambda: Connection(self), sock=listener.sock))
+        self.counts.enter(self.slot)
+        self.doors = [
+            Door(listener.sock, self.counts, self.slot, lambda: Connection(self)) for listener in self.sockets
+        ]
         while self.alive and self.ppid == os.getppid():
             self.notify()
             try:
@@ -191,8 +199,9 @@ class Worker(ASGIWorker):  # type: ignore[misc]
         await self._shutdown()
 
     async def _drain(self) -> None:
-        for server in self.servers:
-            server.close()
+        for door in self.doors:
+            door.close()
+        self.counts.leave(self.slot)
         self.refusals.end()
         if self.connections and not self._quick_shutdown:
             await asyncio.sleep(LAST_SECONDS)

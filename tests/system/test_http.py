@@ -5,15 +5,17 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from http.client import HTTPResponse
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http.client import HTTPResponse, parse_headers
+from io import BufferedIOBase
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 
+from service.refusals import RATE
 from tests.service.samples import encode, stroke
 from tests.system.server import Server, serving
 from tests.system.test_lifecycle import LARGE, place, worker_of
@@ -181,8 +183,8 @@ def test_slow_clients_take_nobodys_place(one_version: Path) -> None:
 
 
 @contextmanager
-def full(one_version: Path) -> Iterator[Server]:
-    """A worker whose only place is taken, until the end of the context."""
+def full(one_version: Path) -> Iterator[tuple[Server, Future[httpx.Response]]]:
+    """A worker whose only place is taken, and the answer to who took it, which is still to come."""
     photographs = {f"p{number}": LARGE for number in range(50)}
     with (
         serving(models=one_version, workers=1, max_in_flight=1, threads=1) as server,
@@ -191,17 +193,14 @@ def full(one_version: Path) -> Iterator[Server]:
         long = pool.submit(httpx.post, f"{server.address}/predict", files=photographs, timeout=60)
         while server.client.post("/predict", content=ONE, headers={"Content-Type": "image/png"}).status_code == 200:
             assert not long.done()  # it is still arriving
-        yield server
-        assert not long.done()
-        assert long.result().status_code == 200
+        yield server, long
 
 
-def refused(connection: socket.socket) -> tuple[dict[str, str], bytes]:
-    """The next answer on a connection, which is 429: headers and body."""
-    response = HTTPResponse(connection, method="POST")
-    response.begin()
-    assert response.status == 429
-    return {name: value for name, value in response.headers.items() if name != "Date"}, response.read()
+def refused(answers: BufferedIOBase) -> tuple[dict[str, str], bytes]:
+    """The next of a connection's answers, which is 429: headers and body."""
+    assert answers.readline() == b"HTTP/1.1 429 Too Many Requests\r\n"
+    headers = {name: value for name, value in parse_headers(answers).items() if name != "Date"}
+    return headers, answers.read(int(headers["Content-Length"]))
 
 
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(ONE), ONE)
@@ -209,30 +208,40 @@ IN_ONE = b'{"error":"1 requests are being answered, which is the limit"}'
 
 
 def test_a_refusal_is_the_same_whether_the_request_was_built_or_not(one_version: Path) -> None:
-    with full(one_version) as server, closing(socket.create_connection(place(server), timeout=20)) as connection:
+    with (
+        full(one_version) as (server, long),
+        closing(socket.create_connection(place(server), timeout=20)) as connection,
+        connection.makefile("rb") as reader,
+    ):
         answers = []
         for request in (WHOLE, CHUNKED, WHOLE, WHOLE):
             connection.sendall(request)
-            answers.append(refused(connection))
+            answers.append(refused(reader))
         connection.sendall(WHOLE + WHOLE)
-        answers += [refused(connection) for _ in range(2)]
+        answers += [refused(reader), refused(reader)]
         connection.sendall(WHOLE.replace(b"Host: x", b"Host: x\r\nConnection: close"))
-        closing_headers, body = refused(connection)
+        closing_headers, body = refused(reader)
         assert closing_headers.pop("Connection") == "close"
         assert closed(connection)
         assert [*answers, (closing_headers, body)] == [answers[0]] * 7
         assert (answers[0][0]["Retry-After"], body) == ("1", IN_ONE)
+        assert not long.done()
 
 
 def test_a_connection_that_was_refused_is_kept_and_answered_once_there_is_a_place(one_version: Path) -> None:
-    with full(one_version) as server:
-        connections = [socket.create_connection(place(server), timeout=60) for _ in range(100)]
+    with full(one_version) as (server, long), ExitStack() as kept:
+        connections = [kept.enter_context(socket.create_connection(place(server), timeout=60)) for _ in range(100)]
+        for _ in range(RATE // 100 + 1):  # so the last have to wait for it
+            for connection in connections:
+                connection.sendall(WHOLE)
+            for connection in connections:
+                assert answer(connection)[:2] == (429, IN_ONE)
+        assert server.client.get("/healthz").status_code == 200
+        assert not long.done()
+        assert long.result().status_code == 200
         for connection in connections:
             connection.sendall(WHOLE)
-        assert {refused(connection)[1] for connection in connections} == {IN_ONE}
-        assert server.client.get("/healthz").status_code == 200
-    for connection in connections:
-        connection.close()
+            assert answer(connection)[0] == 200
 
 
 def test_bulk_holds_nobody_up(one_version: Path) -> None:
@@ -279,6 +288,39 @@ def test_a_stop_at_the_very_start_is_not_lost(one_version: Path) -> None:
             pid = server.wait_for(line)[1]
             os.kill(int(pid), signal.SIGTERM)
             server.wait_for(rf"Worker exiting \(pid: {pid}\)")
+
+
+def sockets(pid: int) -> int:
+    """How many sockets a process has."""
+    found = 0
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it may close one meanwhile
+            found += str(file.readlink()).startswith("socket:")
+    return found
+
+
+def test_workers_share_connections_out_evenly(one_version: Path) -> None:
+    with serving(models=one_version, workers=2) as server:
+
+        def connections() -> list[int]:
+            return [sockets(worker_of(server, kill=worker)) for worker in (0, 1)]
+
+        for _ in range(2):
+            server.wait_for("version 1 is in use")
+        before: list[int] = []  # known after the first round, when each worker has opened what it needs for itself
+        for _ in range(4):
+            with ExitStack() as kept:
+                for _ in range(30):
+                    connection = kept.enter_context(socket.create_connection(place(server), timeout=20))
+                    connection.sendall(WHOLE)
+                    assert answer(connection)[0] == 200
+                all_of_them = connections()
+            while sum(all_of_them) - sum(alone := connections()) < 30:
+                assert server.process.poll() is None
+            if before:
+                assert alone == before
+                assert abs((all_of_them[0] - alone[0]) - (all_of_them[1] - alone[1])) <= 4
+            before = alone
 
 
 def test_a_killed_worker_is_replaced_and_nothing_else_ends(one_version: Path) -> None:
