@@ -26,14 +26,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.load import Load, Post, closed
+from bench.load import Load, Post, by_client, closed
 
 GUNICORN = (sys.executable, "-m", "gunicorn")
 CONNECTIONS = (1, 16, 64)
 ROUNDS = 3
 SEVEN = Path(__file__).parent.parent / "tests" / "pictures" / "seven.png"
-CROWDS = (256, 512, 1024)
-"""Connections beyond the peak; a worker has 256 places."""
+CROWDS = (160, 256, 512, 1024)
+"""Connections beyond the peak; two workers have 80 places, so the first is twice as many."""
+PROBES = 4
+"""Connections among them whose answers are timed."""
 
 
 @dataclass
@@ -139,10 +141,28 @@ def many_pictures(ours: Server, seconds: float) -> None:
 
 
 def too_much(ours: Server, seconds: float) -> None:
-    """More connections, each with a request, than all workers have places; /healthz and /metrics meanwhile."""
+    """More connections, each with a request, than all workers have places; then once more, timing what is answered."""
     post = ours.post("image/png", SEVEN.read_bytes())
-    quiet, peak = (closed(post, connections, seconds) for connections in (16, 64))
+    closed(post, 16, 1)
+    loads = {connections: closed(post, connections, seconds) for connections in (16, 64, *CROWDS)}
+    print("\n| more than it has places for, connections | answered/s | of the peak | refused/s | p50 ms | p99 ms |")
+    print("|---|---:|---:|---:|---:|---:|")
     waited: list[float] = []
+    for connections, load in loads.items():
+        with ThreadPoolExecutor(1) as pool, looking(ours, waited if connections in CROWDS else []):
+            beside = pool.submit(closed, post, connections - PROBES, seconds)
+            time.sleep(0.5)  # until all of them are there
+            timed = by_client(post, PROBES, seconds - 1)
+            beside.result()
+        rates = f"{load.rate:,.0f} | {load.rate / loads[64].rate:.2f} | {load.failed / load.seconds:,.0f}"
+        print(f"| {connections} | {rates} | {timed.p50:.1f} | {timed.p99:.1f} |")
+    middle = f"{statistics.median(waited):.0f} ms in the median, {max(waited):.0f} ms at most"
+    print(f"\n/healthz, /readyz and /metrics meanwhile, {len(waited)} times: {middle}.")
+
+
+@contextmanager
+def looking(ours: Server, waited: list[float]) -> Iterator[None]:
+    """Ask for /healthz, /readyz and /metrics all the while, and add the milliseconds that it took."""
     over = threading.Event()
 
     def look() -> None:
@@ -157,16 +177,11 @@ def too_much(ours: Server, seconds: float) -> None:
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    loads = {connections: closed(post, connections, seconds) for connections in CROWDS}
-    over.set()
-    watcher.join()
-    print("\n| more than it has places for, connections | answered/s | of the peak | refused/s | p50 ms | p99 ms |")
-    print("|---|---:|---:|---:|---:|---:|")
-    for connections, load in ({16: quiet, 64: peak} | loads).items():
-        rates = f"{load.rate:,.0f} | {load.rate / peak.rate:.2f} | {load.failed / load.seconds:,.0f}"
-        print(f"| {connections} | {rates} | {load.p50:.1f} | {load.p99:.1f} |")
-    middle = f"{statistics.median(waited):.0f} ms in the median, {max(waited):.0f} ms at most"
-    print(f"\n/healthz, /readyz and /metrics meanwhile, {len(waited)} times: {middle}.")
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 def machine() -> str:

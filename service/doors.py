@@ -1,8 +1,8 @@
 """Connections, shared out evenly among the workers.
 
 A new connection wakes all workers, and who comes first takes it, and more that wait behind it: of 16 connections one
-worker may get 13, and the others' cores have nothing to do. So workers show each other how many they have. One that has
-more than another leaves a new connection to it for a moment, and takes it after all if it is still there then.
+worker may get 12, and the others' cores have less to do. So workers show each other how many they have. One that has
+a sixteenth more than another leaves a new connection to it for a moment, and takes it after all if it is still there.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 SLOTS = 1024
 ABSENT = 2**31 - 1
-PATIENCE_SECONDS = 0.002
-AFTER_ALL = 4
-"""Connections that a worker with more than others takes at once after its patience."""
+PATIENCE_SECONDS = 0.001
+AFTER_ALL = 8
+"""Connections that a worker takes after its patience, and a sixteenth of those that it has: a crowd is let in soon."""
 REST_SECONDS = 0.1
 """How long no connection is taken after one could not be: there are no more file descriptors, or no memory."""
 
@@ -78,15 +78,15 @@ class Door:
         self._listener.close()
 
     def _take_share(self) -> None:
-        """Take those that wait, unless another worker has fewer."""
-        while self._counts.of(self._slot) <= self._counts.fewest():
+        """Take those that wait, unless another worker has clearly fewer."""
+        while (mine := self._counts.of(self._slot)) - mine // 16 <= self._counts.fewest():
             if not self._take():
                 return
         self._pause(PATIENCE_SECONDS, self._take_after_all)
 
     def _take_after_all(self) -> None:
         self._open()
-        for _ in range(AFTER_ALL):
+        for _ in range(AFTER_ALL + self._counts.of(self._slot) // 16):
             if not self._take():
                 return
 
