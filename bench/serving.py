@@ -102,7 +102,7 @@ def form(file: bytes) -> tuple[str, bytes]:
 
 
 def one_picture(servers: dict[str, Server], seconds: float) -> None:
-    """Throughput and latency of one picture, as PNG at all connections, as form and as JSON at 16."""
+    """Throughput and latency of one picture, as PNG at all connections, as form and as JSON at 16; medians of ROUNDS."""
     png = SEVEN.read_bytes()
     pixels = np.asarray(Image.open(BytesIO(png))).tolist()
     bodies = {
@@ -209,7 +209,7 @@ def main() -> None:
         running((*nothing, "-k", "asgi", "bench.nothing:asgi_app"), answers) as asgi,
         running((*nothing, "-k", "gthread", "--threads", "8", "bench.nothing:flask_app"), answers) as flask,
     ):
-        one_picture({"ours": server, "asgi": asgi, "flask": flask}, seconds)
+        one_picture({"ours": server, "asgi": asgi, "flask": flask}, seconds - 1)
         warm = server.memory()
         many_pictures(server, seconds)
         after = server.memory()

@@ -17,8 +17,10 @@ log = logging.getLogger(__name__)
 
 SLOTS = 1024
 ABSENT = 2**31 - 1
-PATIENCE_SECONDS = 0.001
-AFTER_ALL = 8
+PATIENCE_SECONDS = 0.002
+WAITS = 20
+"""Times in a second that a worker waits at most: where each request has a new connection, balance is not worth more."""
+AFTER_ALL = 4
 """Connections that a worker takes after its patience, and a sixteenth of those that it has: a crowd is let in soon."""
 REST_SECONDS = 0.1
 """How long no connection is taken after one could not be: there are no more file descriptors, or no memory."""
@@ -62,6 +64,7 @@ class Door:
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[object]] = set()
         self._rest: asyncio.TimerHandle | None = None
+        self._waits, self._waited = float(WAITS), self._loop.time()
         listener.settimeout(0)
         self._open()
 
@@ -78,11 +81,24 @@ class Door:
         self._listener.close()
 
     def _take_share(self) -> None:
-        """Take those that wait, unless another worker has clearly fewer."""
-        while (mine := self._counts.of(self._slot)) - mine // 16 <= self._counts.fewest():
+        """Take those that wait, or leave them if another worker has fewer."""
+        while not (self._leads() and self._may_wait()):
             if not self._take():
                 return
         self._pause(PATIENCE_SECONDS, self._take_after_all)
+
+    def _leads(self) -> bool:
+        mine = self._counts.of(self._slot)
+        return mine - mine // 16 > self._counts.fewest()
+
+    def _may_wait(self) -> bool:
+        now = self._loop.time()
+        self._waits = min(self._waits + WAITS * (now - self._waited), WAITS)
+        self._waited = now
+        if self._waits < 1:
+            return False
+        self._waits -= 1
+        return True
 
     def _take_after_all(self) -> None:
         self._open()

@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from service.doors import ABSENT, Counts, Door
+from service.doors import ABSENT, WAITS, Counts, Door
 
 
 class Listener(socket.socket):
@@ -118,6 +118,29 @@ def test_what_another_worker_does_not_take_is_taken_after_all(listener: Listener
         house.counts.add(0, 50)
         await house.come(count)
         assert (house.counts.of(0), house.counts.of(1)) == (50 + count, 0)
+        door.close()
+
+    live(listener, Counts(), story)
+
+
+def test_a_worker_waits_only_so_often(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+
+    class Watched(Door):
+        def _pause(self, seconds: float, then: Callable[[], None]) -> None:
+            waits.append(seconds)
+            super()._pause(seconds, then)
+
+    async def story(house: House) -> None:
+        monkeypatch.setattr("tests.service.test_doors.Door", Watched)
+        house.counts.enter(1)  # and does nothing
+        door = house.door(0)
+        house.counts.add(0, 1)
+        began = asyncio.get_running_loop().time()
+        for _ in range(10 * WAITS):
+            await house.come(1)
+        spent = asyncio.get_running_loop().time() - began
+        assert WAITS <= len(waits) <= WAITS * (1 + spent) + 1
         door.close()
 
     live(listener, Counts(), story)
