@@ -102,7 +102,7 @@ def form(file: bytes) -> tuple[str, bytes]:
 
 
 def one_picture(servers: dict[str, Server], seconds: float) -> None:
-    """Throughput and latency of one picture, as PNG at all connections, as form and as JSON at 16; medians of ROUNDS."""
+    """Throughput and latency of one picture, as PNG at all connections, as form and JSON at 16: medians of ROUNDS."""
     png = SEVEN.read_bytes()
     pixels = np.asarray(Image.open(BytesIO(png))).tolist()
     bodies = {

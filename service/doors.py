@@ -19,7 +19,7 @@ SLOTS = 1024
 ABSENT = 2**31 - 1
 PATIENCE_SECONDS = 0.002
 WAITS = 20
-"""Times in a second that a worker waits at most: where each request has a new connection, balance is not worth more."""
+"""Times in a second that a worker may wait in vain: where each request has a new connection, that is not worth more."""
 AFTER_ALL = 4
 """Connections that a worker takes after its patience, and a sixteenth of those that it has: a crowd is let in soon."""
 REST_SECONDS = 0.1
@@ -102,7 +102,10 @@ class Door:
 
     def _take_after_all(self) -> None:
         self._open()
-        for _ in range(AFTER_ALL + self._counts.of(self._slot) // 16):
+        if not self._take():
+            self._waits += 1  # it was worth it: another worker took them
+            return
+        for _ in range(AFTER_ALL - 1 + self._counts.of(self._slot) // 16):
             if not self._take():
                 return
 
