@@ -127,6 +127,11 @@ class Door:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opening = self._loop.create_task(self._loop.connect_accepted_socket(self._make, connection))
         self._opening.add(opening)
-        opening.add_done_callback(self._opening.discard)
+        opening.add_done_callback(self._opened)
         self._counts.add(self._slot, 1)
         return True
+
+    def _opened(self, opening: asyncio.Task[object]) -> None:
+        self._opening.discard(opening)
+        if opening.cancelled() or opening.exception():
+            self._counts.add(self._slot, -1)

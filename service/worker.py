@@ -63,9 +63,16 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         """Read on."""
         self._data = data
         super().data_received(data)
-        if self._refused and not self._closed:
-            self._callback_parser.reset()
+        parser = self._callback_parser
+        if self._refused is None or self._closed:
+            return
+        if parser.is_complete and not parser.remaining():
+            parser.reset()
             self.worker.refusals.add(self)
+        else:  # its head came in pieces, and more than it looked like: nothing may be taken for the next request
+            reply = self.worker.asgi.refuse(time.perf_counter() - self._refused)
+            self._send_error_response(reply.status, str(self.worker.asgi.places.refusal()), reply.headers)
+            self._close_transport()
 
     def _on_headers_complete(self) -> bool:
         parser = self._callback_parser
@@ -88,7 +95,8 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         parser = self._callback_parser
         if parser.http_version != (1, 1) or not parser.should_keep_alive or parser.is_chunked:
             return False
-        return bool(len(self._data) - self._data.find(END_OF_HEAD) - len(END_OF_HEAD) == parser.content_length)
+        _, end, body = self._data.partition(END_OF_HEAD)
+        return bool(end and len(body) == parser.content_length)
 
     def hold(self) -> None:
         """Read no more until `refuse`."""
@@ -105,7 +113,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         self._resume_reading()
 
     def _keepalive_timeout(self) -> None:
-        idle = self.worker.loop.time() - self._refused_last
+        idle = 0 if self._refused else self.worker.loop.time() - self._refused_last
         if idle < self._keepalive:
             self._keepalive_handle = self.worker.loop.call_later(self._keepalive - idle, self._keepalive_timeout)
         else:

@@ -228,6 +228,28 @@ def test_a_refusal_is_the_same_whether_the_request_was_built_or_not(one_version:
         assert not long.done()
 
 
+def test_nothing_that_follows_a_refused_head_in_pieces_is_taken_for_a_request(one_version: Path) -> None:
+    """The head's end comes with a body that looks like one, and with the beginning of another request."""
+    hidden = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+    body = b"x" * 40 + b"\r\n\r\n" + b"y" * 60
+    head = HEAD + b"Content-Length: %d\r\n\r\n" % len(body)
+    follows = hidden + b"z" * (len(b"\n") + 40 + len(b"\r\n\r\n") - len(hidden) - 1)
+    rest = b"\n" + body + follows
+    with (
+        full(one_version) as (server, long),
+        closing(socket.create_connection(place(server), timeout=20)) as connection,
+    ):
+        connection.sendall(WHOLE)
+        assert answer(connection)[:2] == (429, IN_ONE)
+        connection.sendall(head[:-1])
+        assert server.client.get("/healthz").status_code == 200  # so the pieces are read one by one
+        connection.sendall(rest)
+        assert answer(connection) == (429, IN_ONE, "close")
+        assert closed(connection)
+        assert not long.done()
+        assert long.result().status_code == 200
+
+
 def test_a_connection_that_was_refused_is_kept_and_answered_once_there_is_a_place(one_version: Path) -> None:
     with full(one_version) as (server, long), ExitStack() as kept:
         connections = [kept.enter_context(socket.create_connection(place(server), timeout=60)) for _ in range(100)]
