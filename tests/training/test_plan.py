@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from scipy import special
 
 from training import network, plan, whole
@@ -48,13 +48,14 @@ def kinds(mnist: Dataset) -> Mapping[str, Images]:
     }
 
 
+@pytest.mark.parametrize("kernels", ["AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES"])  # XNNPACK's, and those in plain C++
 @pytest.mark.parametrize("first_layer", ["int8", "float32"])
 @pytest.mark.parametrize("layers", ["200,100,60,30", ""])
-def test_the_plan_answers_what_float64_answers(first_layer: str, layers: str, mnist: Dataset) -> None:
+def test_the_plan_answers_what_float64_answers(first_layer: str, layers: str, kernels: str, mnist: Dataset) -> None:
     given = parameters(first_layer, f"layers={layers}")
-    serve = Interpreter(model_content=plan.compiled(given, "silu"), num_threads=1).get_signature_runner(
-        "serving_default"
-    )
+    compiled, resolver = plan.compiled(given, "silu"), OpResolverType[kernels]
+    interpreter = Interpreter(model_content=compiled, num_threads=1, experimental_op_resolver_type=resolver)
+    serve = interpreter.get_signature_runner("serving_default")
     for kind, images in kinds(mnist).items():
         np.testing.assert_allclose(
             serve(images=images)["probabilities"], expected(given, images), atol=1e-5, err_msg=kind
