@@ -13,8 +13,8 @@ import time
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from service import docs, feedback, health, home, model_store, predict, replies, reports
-from service.errors import RequestError, TooLarge
+from service import bodies, docs, feedback, health, home, model_store, predict, replies, reports
+from service.errors import RequestError
 from service.metrics import CONFIDENCES, Metrics
 from service.model_store import Loaded, Model, ModelStore
 from service.predict import Predictor
@@ -136,7 +136,7 @@ def _answer_errors(app: Flask, service: Service) -> None:
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:
-        return refused(TooLarge(f"the body has more bytes; {service.settings.max_body_bytes} are allowed"))
+        return refused(bodies.cut_off(service.settings))
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:

@@ -60,6 +60,11 @@ def check_length(length: int, settings: Settings, *, so_far: bool = False) -> No
         raise TooLarge(f"the body has {found} bytes; {settings.max_body_bytes} are allowed")
 
 
+def cut_off(settings: Settings) -> TooLarge:
+    """What is wrong with a body that werkzeug stopped reading, so nobody knows how long it is."""
+    return TooLarge(f"the body has more bytes; {settings.max_body_bytes} are allowed")
+
+
 def read(body: bytes, content_type: str, settings: Settings, reading: Reading = AUTO) -> Body:
     """The images in a request body, N from 1 to `settings.max_pictures`.
 

@@ -17,7 +17,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from service import bodies, replies
 from service.browsers import HTML, guarded, kept
-from service.errors import RequestError, TooLarge
+from service.errors import RequestError
 from service.metrics import Metrics
 from service.model_store import ModelStore
 from service.predict import Predictor
@@ -121,7 +121,7 @@ def _answer(settings: Settings, predictor: Predictor) -> list[Mapping[str, Any]]
         body = request.get_data()
         key = request.form.get("key", "") if settings.api_key else ""
     except RequestEntityTooLarge:
-        raise TooLarge(f"the body has more bytes; {settings.max_body_bytes} are allowed") from None
+        raise bodies.cut_off(settings) from None
     predictor.check_key(f"Bearer {key}".encode())
     with predictor.places.place():
         answer = predictor.answer(body, request.headers.get("Content-Type", ""), ASKED)

@@ -63,6 +63,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         """Read on."""
         self._data = data
         super().data_received(data)
+        self._data = b""  # so that a connection does not hold it until the next
         parser = self._callback_parser
         if self._refused is None or self._closed:
             return
@@ -70,8 +71,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
             parser.reset()
             self.worker.refusals.add(self)
         else:  # its head came in pieces, and more than it looked like: nothing may be taken for the next request
-            reply = self.worker.asgi.refuse(time.perf_counter() - self._refused)
-            self._send_error_response(reply.status, str(self.worker.asgi.places.refusal()), reply.headers)
+            self.refuse(close=True)
             self._close_transport()
 
     def _on_headers_complete(self) -> bool:
@@ -102,13 +102,13 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         """Read no more until `refuse`."""
         self._pause_reading()
 
-    def refuse(self) -> None:
-        """Send 429."""
+    def refuse(self, *, close: bool = False) -> None:
+        """Send 429; `close`: as the last of this connection."""
         if self._closed or self._refused is None:
             return
         reply = self.worker.asgi.refuse(time.perf_counter() - self._refused)
         self._refused, self._refused_last = None, self.worker.loop.time()
-        self._send_response_start(reply.status, replies.headers(reply), HTTP_1_1)
+        self._send_response_start(reply.status, replies.headers(reply), HTTP_1_1, close)
         self._safe_write(self._response_buffer + reply.body)
         self._resume_reading()
 

@@ -26,16 +26,22 @@ class Whole(NamedTuple):
 
 def rounded(weights: Tensor) -> Tensor:
     """The weights [inputs, units] nearest to these that are whole, where each unit's largest keeps its value."""
-    steps = tf.reduce_max(tf.abs(weights), axis=0) / MOST
-    return tf.round(tf.math.divide_no_nan(weights, steps)) * steps
+    weights = np.asarray(weights, np.float32)
+    steps = _steps(weights)
+    return tf.constant(np.rint(weights / steps) * steps)
 
 
 def read(weights: npt.ArrayLike) -> Whole | None:
     """Weights [inputs, units] as the whole numbers that `rounded` made of them; None: it did not make them."""
     weights = np.asarray(weights, np.float32)
-    largest = np.abs(weights).max(axis=0)
-    steps = (np.where(largest > 0, largest, 1) / MOST).astype(np.float32)
+    steps = _steps(weights)
     numbers = np.rint(weights / steps)
-    if (np.abs(numbers * steps - weights) > EXACT * largest).any():
+    if (np.abs(numbers * steps - weights) > EXACT * np.abs(weights).max(axis=0)).any():
         return None
     return Whole(numbers.astype(np.int8), steps)
+
+
+def _steps(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The step of each unit: its largest weight is MOST of them; of one whose weights are all 0, any."""
+    largest = np.abs(weights).max(axis=0)
+    return (np.where(largest > 0, largest, 1) / MOST).astype(np.float32)

@@ -5,20 +5,18 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPResponse, parse_headers
 from io import BufferedIOBase
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
 from service.refusals import RATE
 from tests.service.samples import encode, stroke
 from tests.system.server import Server, serving
-from tests.system.test_lifecycle import LARGE, place, worker_of
+from tests.system.test_lifecycle import full, place, worker_of
 
 ONE = encode(stroke())
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
@@ -180,20 +178,6 @@ def test_slow_clients_take_nobodys_place(one_version: Path) -> None:
         finally:
             for connection in slow:
                 connection.close()
-
-
-@contextmanager
-def full(one_version: Path) -> Iterator[tuple[Server, Future[httpx.Response]]]:
-    """A worker whose only place is taken, and the answer to who took it, which is still to come."""
-    photographs = {f"p{number}": LARGE for number in range(50)}
-    with (
-        serving(models=one_version, workers=1, max_in_flight=1, threads=1) as server,
-        ThreadPoolExecutor(1) as pool,
-    ):
-        long = pool.submit(httpx.post, f"{server.address}/predict", files=photographs, timeout=60)
-        while server.client.post("/predict", content=ONE, headers={"Content-Type": "image/png"}).status_code == 200:
-            assert not long.done()  # it is still arriving
-        yield server, long
 
 
 def refused(answers: BufferedIOBase) -> tuple[dict[str, str], bytes]:

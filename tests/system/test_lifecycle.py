@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -137,13 +137,21 @@ def test_a_version_without_plan_or_manifest_is_served_by_tensorflow(models: Path
         assert [(p["digit"], p["uncertain"]) for p in answer.json()["predictions"]] == [(4, False)]
 
 
-def test_one_too_many_gets_429_at_once(one_version: Path) -> None:
+@contextmanager
+def full(one_version: Path) -> Iterator[tuple[Server, Future[httpx.Response]]]:
+    """A worker whose only place is taken, and the answer to who took it, which is still to come."""
     photographs = {f"p{number}": LARGE for number in range(50)}
     with serving(models=one_version, workers=1, max_in_flight=1, threads=1) as server, ThreadPoolExecutor(1) as pool:
         long = pool.submit(httpx.post, f"{server.address}/predict", files=photographs, timeout=60)
         until(server, "digits_in_flight_requests 2.0")
-        while (answer := server.client.post("/predict", content=SEVEN, headers=PNG)).status_code == 200:
+        while server.client.post("/predict", content=SEVEN, headers=PNG).status_code == 200:
             assert not long.done()  # it is still arriving, and has no place yet
+        yield server, long
+
+
+def test_one_too_many_gets_429_at_once(one_version: Path) -> None:
+    with full(one_version) as (server, long):
+        answer = server.client.post("/predict", content=SEVEN, headers=PNG)
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
         assert answer.json() == {"error": "1 requests are being answered, which is the limit"}
         for path in ("/healthz", "/readyz", "/metrics"):
