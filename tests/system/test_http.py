@@ -5,9 +5,10 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPResponse, parse_headers
 from io import BufferedIOBase
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -305,28 +306,55 @@ def sockets(pid: int) -> int:
     return found
 
 
-def test_workers_share_connections_out_evenly(one_version: Path) -> None:
-    with serving(models=one_version, workers=2) as server:
+@contextmanager
+def frozen(pid: int) -> Iterator[None]:
+    """A process that does nothing for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        pass
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
-        def connections() -> list[int]:
-            return [sockets(worker_of(server, kill=worker)) for worker in (0, 1)]
 
+def ask(connection: socket.socket) -> socket.socket:
+    """Have one picture classified."""
+    connection.sendall(WHOLE)
+    assert answer(connection)[0] == 200
+    return connection
+
+
+def come(server: Server, guests: ExitStack, count: int = 1) -> list[socket.socket]:
+    """So many clients connect, one after the other, and are answered."""
+    return [ask(guests.enter_context(socket.create_connection(place(server), timeout=20))) for _ in range(count)]
+
+
+def test_who_has_fewer_connections_is_left_the_new_ones(one_version: Path) -> None:
+    """Before each of those both workers answer: one that the machine keeps from running would rightly lose them."""
+    with serving(models=one_version, workers=2) as server, ExitStack() as kept:
         for _ in range(2):
             server.wait_for("version 1 is in use")
-        before: list[int] = []  # known after the first round, when each worker has opened what it needs for itself
-        for _ in range(4):
-            with ExitStack() as kept:
-                for _ in range(30):
-                    connection = kept.enter_context(socket.create_connection(place(server), timeout=20))
-                    connection.sendall(WHOLE)
-                    assert answer(connection)[0] == 200
-                all_of_them = connections()
-            while sum(all_of_them) - sum(alone := connections()) < 30:
+        workers = worker_of(server, kill=0), worker_of(server, kill=1)
+        witnesses = []
+        for worker in workers:
+            with frozen(worker):
+                witnesses += come(server, kept)
+        alone = {worker: sockets(worker) for worker in workers}
+
+        for many, few in permutations(workers):
+            with frozen(many), ExitStack() as guests:
+                come(server, guests, 8)
+            while {worker: sockets(worker) for worker in workers} != alone:
                 assert server.process.poll() is None
-            if before:
-                assert alone == before
-                assert abs((all_of_them[0] - alone[0]) - (all_of_them[1] - alone[1])) <= 4
-            before = alone
+            with ExitStack() as guests:
+                with frozen(few):
+                    come(server, guests, 8)
+                for _ in range(8):
+                    for witness in witnesses:
+                        ask(witness)
+                    come(server, guests)
+                assert sockets(few) - alone[few] >= 6
 
 
 def test_a_killed_worker_is_replaced_and_nothing_else_ends(one_version: Path) -> None:
