@@ -344,13 +344,13 @@ def test_who_has_fewer_connections_is_left_the_new_ones(one_version: Path) -> No
 
         for many, few in permutations(workers):
             with frozen(many), ExitStack() as guests:
-                come(server, guests, 8)
+                come(server, guests, 6)
             while {worker: sockets(worker) for worker in workers} != alone:
                 assert server.process.poll() is None
             with ExitStack() as guests:
                 with frozen(few):
-                    come(server, guests, 8)
-                for _ in range(8):
+                    come(server, guests, 6)
+                for _ in range(10):
                     for witness in witnesses:
                         ask(witness)
                     come(server, guests)
