@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO, RawIOBase
 from typing import Any
 
@@ -25,12 +26,13 @@ from service.errors import RequestError
 from service.predict import encode, question
 from service.replies import Reply
 from service.turns import Turns
-from service.uploads import Gone, Message, Receive, Upload, Uploads
+from service.uploads import Gone, Message, Receive, Upload, Uploads, Whole
 
 log = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Message], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Application:
@@ -54,7 +56,8 @@ class Application:
             return
         self.turns.begun()
         if scope["path"] == "/predict" and scope["method"] == "POST":
-            await self._predict(scope, receive, send)
+            upload = Upload(receive, self._uploads)
+            await self.predict(scope["headers"], scope["query_string"], upload, partial(_send, send))
         else:
             await self._other(scope, receive, send)
 
@@ -74,13 +77,22 @@ class Application:
         self._metrics.answered("/predict", "POST", error.status, seconds)
         return replies.of_error(error)
 
-    async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def predict(
+        self, headers: Headers, query: bytes, upload: Upload | Whole, send: Callable[[Reply], Awaitable[None]]
+    ) -> None:
+        """Answer POST /predict, whoever reads the request and sends the answer, and count it.
+
+        Args:
+            headers: names in small letters.
+            query: the query string.
+            upload: the body.
+            send: called once, unless there is nobody to answer.
+        """
         began = time.perf_counter()
         self._metrics.begun()
-        upload = Upload(receive, self._uploads)
         try:
             try:
-                reply = await self._answer(scope, upload)
+                reply = await self._answer(headers, query, upload)
             except RequestError as error:
                 self._metrics.rejected(type(error).__name__)
                 reply = replies.of_error(error)
@@ -89,15 +101,14 @@ class Application:
             except Exception:  # as Flask does: a fault of ours is logged, and answered
                 log.exception("Exception on /predict [POST]")
                 reply = replies.sentence(500, replies.FAULT)
-            await send({"type": "http.response.start", "status": reply.status, "headers": replies.headers(reply)})
-            await send({"type": "http.response.body", "body": reply.body})
+            await send(reply)
             self._metrics.answered("/predict", "POST", reply.status, time.perf_counter() - began)
             self.turns.stay_awake()
         finally:
             self._metrics.ended()
         await upload.throw_away()
 
-    async def _answer(self, scope: Scope, upload: Upload) -> Reply:
+    async def _answer(self, headers: Headers, query: bytes, upload: Upload | Whole) -> Reply:
         """The answer to POST /predict.
 
         Raises:
@@ -106,7 +117,7 @@ class Application:
         """
         content_type = authorization = b""
         length = 0
-        for name, value in scope["headers"]:
+        for name, value in headers:
             if name == b"content-type":
                 content_type = value
             elif name == b"content-length":
@@ -118,7 +129,7 @@ class Application:
         body = await upload.read()
         self.places.take()
         try:
-            return Reply(200, await self._answer_body(body, content_type, scope["query_string"]))
+            return Reply(200, await self._answer_body(body, content_type, query))
         finally:
             self.places.leave()
 
@@ -177,6 +188,11 @@ class Refused(RawIOBase):
     def readinto(self, _: object) -> int:
         """Raise the reason."""
         raise self._reason
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    await send({"type": "http.response.start", "status": reply.status, "headers": replies.headers(reply)})
+    await send({"type": "http.response.body", "body": reply.body})
 
 
 def _call(flask: Flask, environ: dict[str, Any]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

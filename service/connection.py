@@ -1,10 +1,13 @@
 """One client's connection, as gunicorn's asgi worker has it, with what a server in the open needs besides.
 
+- A prediction that is here whole when its head is read, as almost all are, is answered at once: gunicorn would build
+  a request and a scope and wake a task for it, which takes as long as everything else. Whatever is unusual about it
+  takes gunicorn's way; both end in Application.predict.
+- If all places are taken then, it is refused as service/refusals.py says.
 - A client has `receive_seconds` to send the head of its first request, and gunicorn's `keepalive` for each after it:
   gunicorn itself waits forever for the first.
+- Other requests are answered in the task of their connection: one task fewer than gunicorn's.
 - Answers to what is no HTTP are JSON, as all errors are.
-- A request is answered in the task of its connection: one task fewer than gunicorn's, and a sixth more requests.
-- A prediction that comes when all places are taken is refused before a request is built, as service/refusals.py says.
 
 It builds on what gunicorn does not promise to keep, so gunicorn's version is pinned, and tests/system/test_http.py
 holds all of this against real sockets.
@@ -12,19 +15,28 @@ holds all of this against real sockets.
 
 import asyncio
 import math
+import re
 import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.asgi.protocol import ASGIProtocol
 
-from service import replies
+from service import eager, replies
+from service.replies import Reply
+from service.uploads import Whole
 
 if TYPE_CHECKING:
     from service.worker import Worker
 
 HTTP_1_1 = SimpleNamespace(version=(1, 1))
 END_OF_HEAD = b"\r\n\r\n"
+PREDICT = re.compile(rb"/predict(?:\?([\w=,&.~%+-]*))?", re.ASCII)
+USUAL = frozenset(
+    b"host user-agent accept accept-encoding accept-language connection content-type content-length authorization "
+    b"cache-control traceparent tracestate x-request-id x-real-ip x-forwarded-for x-forwarded-proto".split()
+)
+"""Headers that, if none comes twice, change nothing about how a request is read."""
 
 
 class Connection(ASGIProtocol):  # type: ignore[misc]
@@ -33,8 +45,12 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
     def __init__(self, worker: "Worker") -> None:
         super().__init__(worker)
         self._data = b""
-        self._refused: float | None = None
-        self._refused_last = -math.inf
+        self._held = b""
+        self._began: float | None = None
+        """When the prediction came that is answered without a request; None: there is none."""
+        self._answered = -math.inf
+        """When the last one was, in the loop's time."""
+        self._hooked = bool(self.log.access_log_enabled or self._pre_request or self._post_request)
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin, and wait for the first head only so long."""
@@ -45,59 +61,95 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
+        if self._began is not None:  # answers go out in the order of their requests
+            self._held += data
+            self._pause_reading()
+            return
         self._data = data
         super().data_received(data)
         self._data = b""  # so that a connection does not hold it until the next
-        parser = self._callback_parser
-        if self._refused is None or self._closed:
-            return
-        if parser.is_complete and not parser.remaining():
-            parser.reset()
-            self.worker.refusals.add(self)
-        else:  # its head came in pieces, and more than it looked like: nothing may be taken for the next request
-            self.refuse(close=True)
-            self._close_transport()
+        if self._began is not None:
+            self._predict(data.partition(END_OF_HEAD)[2])
 
     def _on_headers_complete(self) -> bool:
         parser = self._callback_parser
-        predicts = parser.path.partition(b"?")[0] == b"/predict" and parser.method == b"POST"
-        if predicts and self._is_to_be_refused():
-            self._refused = time.perf_counter()
+        if parser.method == b"POST" and PREDICT.fullmatch(parser.path) and self._is_whole() and self._is_usual():
+            self._began = time.perf_counter()
             return False
         skip: bool = super()._on_headers_complete()
         self.worker.asgi.turns.coming += 1
-        if predicts:
-            self.worker.refusals.expect()
         return skip
 
-    def _is_to_be_refused(self) -> bool:
-        """Whether there is no place, and a request that is here whole, and alone, on a connection that is kept."""
-        if self.worker.asgi.places.free > self.worker.refusals.coming or not (
-            self._awaiting_request and self.worker.alive
-        ):
-            return False
+    def _is_whole(self) -> bool:
+        """Whether all of the request is here, and nothing else."""
+        # The first empty line in what came ends the head, unless it began in what came before.
+        _, end, body = self._data.partition(END_OF_HEAD) if self._data[:1] not in b"\r\n" else (b"", b"", b"")
         parser = self._callback_parser
-        if parser.http_version != (1, 1) or not parser.should_keep_alive or parser.is_chunked:
+        return bool(end and not parser.is_chunked and len(body) == parser.content_length)
+
+    def _is_usual(self) -> bool:
+        """Whether gunicorn has nothing to do for this request but to hand it on and keep the connection."""
+        parser, worker = self._callback_parser, self.worker
+        if self._hooked or not (worker.alive and self._keepalive):
             return False
-        _, end, body = self._data.partition(END_OF_HEAD)
-        return bool(end and len(body) == parser.content_length)
+        if parser.http_version != (1, 1) or not parser.should_keep_alive or worker.nr + 1 >= worker.max_requests:
+            return False
+        names = [name for name, _ in _headers(parser)]
+        return USUAL.issuperset(names) and len(set(names)) == len(names)
+
+    def _predict(self, body: bytes) -> None:
+        parser = self._callback_parser
+        headers, path = _headers(parser), parser.path
+        parser.reset()
+        self.worker.nr += 1
+        if self.worker.asgi.places.free:
+            eager.start(self._answer(headers, path.partition(b"?")[2], body))
+        else:
+            self.worker.refusals.add(self)
+
+    async def _answer(self, headers: list[tuple[bytes, bytes]], query: bytes, body: bytes) -> None:
+        await self.worker.asgi.predict(headers, query, Whole(body), self._send)
+        self._go_on()
+
+    async def _send(self, reply: Reply) -> None:
+        self._write(reply)
+        if self._flow_control.write_paused:
+            await self._flow_control.drain()
+
+    def _write(self, reply: Reply) -> None:
+        if self._closed:
+            return
+        last = not self.worker.alive
+        self._send_response_start(reply.status, replies.headers(reply), HTTP_1_1, last)
+        self._send_body(reply.body)
+        if last:
+            self._close_transport()
+
+    def _go_on(self) -> None:
+        """Wait for the next request, or read it if it came meanwhile."""
+        if self._closed:
+            return
+        if self._answered < 0:
+            self._arm_keepalive_timer()
+        self._began, self._answered = None, self.worker.loop.time()
+        self._resume_reading()
+        held, self._held = self._held, b""
+        if held:
+            self.data_received(held)
 
     def hold(self) -> None:
         """Read no more until `refuse`."""
         self._pause_reading()
 
-    def refuse(self, *, close: bool = False) -> None:
-        """Send 429; `close`: as the last of this connection."""
-        if self._closed or self._refused is None:
+    def refuse(self) -> None:
+        """Send 429."""
+        if self._closed or self._began is None:
             return
-        reply = self.worker.asgi.refuse(time.perf_counter() - self._refused)
-        self._refused, self._refused_last = None, self.worker.loop.time()
-        self._send_response_start(reply.status, replies.headers(reply), HTTP_1_1, close)
-        self._safe_write(self._response_buffer + reply.body)
-        self._resume_reading()
+        self._write(self.worker.asgi.refuse(time.perf_counter() - self._began))
+        self._go_on()
 
     def _keepalive_timeout(self) -> None:
-        idle = 0 if self._refused else self.worker.loop.time() - self._refused_last
+        idle = 0 if self._began is not None else self.worker.loop.time() - self._answered
         if idle < self._keepalive:
             self._keepalive_handle = self.worker.loop.call_later(self._keepalive - idle, self._keepalive_timeout)
         else:
@@ -108,12 +160,12 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         if not self._conn_lost_handled:
             self.worker.connections.discard(self)
             self.worker.counts.add(self.worker.slot, -1)
-        self._refused = None
         super().connection_lost(exc)
+        self.resume_writing()  # who waits to send more need not
 
     def close_if_idle(self) -> None:
         """Close it, unless a request is being received or answered."""
-        if self._awaiting_request:
+        if self._awaiting_request and self._began is None:
             super()._keepalive_timeout()
 
     async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> Any:
@@ -127,3 +179,9 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         )
         head += "".join(f"{name}: {value}\r\n" for name, value in extra_headers)
         self._safe_write(head.encode("latin-1") + b"\r\n" + body)
+
+
+def _headers(parser: Any) -> list[tuple[bytes, bytes]]:
+    """What the C parser or gunicorn's own has read, names in small letters."""
+    headers: list[tuple[bytes, bytes]] = getattr(parser, "asgi_headers", None) or parser.headers
+    return headers

@@ -30,23 +30,13 @@ class Refused(Protocol):
 
 
 class Refusals:
-    """The refusals of one event loop. `coming`: predictions whose heads are read, and that have no place yet."""
+    """The refusals of one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._left, self._pace = RATE, A_TICK
         self._waiting: deque[Refused] = deque()
         self._ticking = False
-        self.coming = 0
-
-    def expect(self) -> None:
-        """A prediction is coming: it takes a place before anything more is read."""
-        if not self.coming:
-            self._loop.call_soon(self._come)
-        self.coming += 1
-
-    def _come(self) -> None:
-        self.coming = 0
 
     def add(self, refused: Refused) -> None:
         """Refuse this one, at once if possible."""

@@ -23,6 +23,8 @@ class Turns:
         """`staged` is told the seconds of each call of the model, as "infer"."""
         self._staged = staged
         self._open: Turn | None = None
+        self._asked = False
+        """Whether somebody was answered alone in this turn: the next in it is not, and tells of more to come."""
         self._company = False
         self._awake_until: float | None = None
         self.coming: int | None = None
@@ -30,7 +32,17 @@ class Turns:
 
     async def ask(self, model: Model, images: bytes) -> Answers:
         """The answers to N images, N x 784 bytes."""
-        return self._call(model, images) if self._alone else await self._join(model, images)
+        if not self._alone:
+            return await self._join(model, images)
+        if self._asked:
+            self._company = True
+        else:
+            self._asked = True
+            asyncio.get_running_loop().call_soon(self._pass)
+        return self._call(model, images)
+
+    def _pass(self) -> None:
+        self._asked = False
 
     def begun(self) -> None:
         """A request that was coming has begun."""

@@ -31,8 +31,25 @@ class Uploads:
         self.arriving = 0
 
 
+class Whole:
+    """A body that is here, with a length that its head told. `whole`: no more of it is to come."""
+
+    __slots__ = ("_body",)
+    whole = True
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def read(self) -> bytes:
+        """All of it."""
+        return self._body
+
+    async def throw_away(self) -> None:
+        """Read what is left of it: nothing."""
+
+
 class Upload:
-    """One body. `whole`: no more of it is to come."""
+    """One body that arrives. `whole`: no more of it is to come."""
 
     __slots__ = ("_receive", "_uploads", "whole")
 

@@ -13,15 +13,10 @@ class Loop:
 
     def __init__(self) -> None:
         self.later: list[tuple[float, Callable[[], None]]] = []
-        self.soon: list[Callable[[], None]] = []
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         """Remember it."""
         self.later.append((seconds, callback))
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        """Remember it."""
-        self.soon.append(callback)
 
     def tick(self) -> None:
         """Do the only thing that is to be done later."""
@@ -113,12 +108,3 @@ def test_at_the_end_nobody_is_left_waiting(refusals: Refusals) -> None:
     clients = refuse(refusals, 2 * RATE)
     refusals.end()
     assert Client.sent == clients
-
-
-def test_those_who_are_coming_are_counted_until_they_come(refusals: Refusals, loop: Loop) -> None:
-    for _ in range(3):
-        refusals.expect()
-    assert refusals.coming == 3
-    (come,) = loop.soon
-    come()
-    assert refusals.coming == 0

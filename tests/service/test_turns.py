@@ -64,12 +64,40 @@ def test_who_comes_together_is_answered_together_and_in_order(coming: int | None
     assert runtime.calls == [6]
 
 
+def at_once(shared: Turns, which: Model, digit: int) -> bool:
+    """Whether somebody who asks now is answered without waiting. Takes a running loop."""
+    asked = shared.ask(which, images(digit))
+    try:
+        asked.send(None)
+    except StopIteration as ended:  # a coroutine that ends at its first step has waited for nothing
+        return digits(ended.value) == [digit]
+    asked.close()
+    return False
+
+
 def test_who_is_alone_does_not_wait() -> None:
-    which, runtime = model()
-    with pytest.raises(StopIteration) as ended:  # a coroutine that ends at its first step has waited for nothing
-        turns(coming=0).ask(which, images(7)).send(None)
-    assert digits(ended.value.value) == [7]
-    assert runtime.calls == [1]
+    async def one_after_the_other() -> None:
+        for digit in range(5):
+            assert at_once(shared, which, digit)
+            await asyncio.sleep(0)
+
+    (which, runtime), shared = model(), turns(coming=0)
+    asyncio.run(one_after_the_other())
+    assert runtime.calls == [1] * 5
+
+
+def test_a_second_in_one_turn_tells_of_more_to_come() -> None:
+    async def three_and_then_one() -> None:
+        assert at_once(shared, which, 1)
+        assert at_once(shared, which, 2)
+        assert not at_once(shared, which, 3)
+        await asyncio.sleep(0)
+        assert not shared.coming
+        assert at_once(shared, which, 4)
+
+    (which, runtime), shared = model(), turns(coming=0)
+    asyncio.run(three_and_then_one())
+    assert runtime.calls == [1, 1, 1, 1]
 
 
 def test_after_company_the_loop_decides_and_alone_again_nobody_waits() -> None:
@@ -78,8 +106,11 @@ def test_after_company_the_loop_decides_and_alone_again_nobody_waits() -> None:
     together(shared.ask(which, images(1)), shared.ask(which, images(2)))
     assert shared.coming == 0
     together(shared.ask(which, images(3)))
-    with pytest.raises(StopIteration):
-        shared.ask(which, images(4)).send(None)
+
+    async def alone() -> None:
+        assert at_once(shared, which, 4)
+
+    asyncio.run(alone())
     assert runtime.calls == [2, 1, 1]
 
 
