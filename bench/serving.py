@@ -149,10 +149,11 @@ def too_much(ours: Server, seconds: float) -> None:
     print("|---|---:|---:|---:|---:|---:|")
     waited: list[float] = []
     for connections, load in loads.items():
+        probes = max(PROBES, connections // 64)
         with ThreadPoolExecutor(1) as pool, looking(ours, waited if connections in CROWDS else []):
-            beside = pool.submit(closed, post, connections - PROBES, seconds)
+            beside = pool.submit(closed, post, connections - probes, seconds)
             time.sleep(0.5)  # until all of them are there
-            timed = by_client(post, PROBES, seconds - 1)
+            timed = by_client(post, probes, seconds - 1)
             beside.result()
         rates = f"{load.rate:,.0f} | {load.rate / loads[64].rate:.2f} | {load.failed / load.seconds:,.0f}"
         print(f"| {connections} | {rates} | {timed.p50:.1f} | {timed.p99:.1f} |")
