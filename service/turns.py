@@ -24,7 +24,7 @@ class Turns:
         self._staged = staged
         self._open: Turn | None = None
         self._asked = False
-        """Whether somebody was answered alone in this turn: the next in it is not, and tells of more to come."""
+        """Whether somebody was answered alone in this turn: another who comes in it tells of more to come."""
         self._company = False
         self._awake_until: float | None = None
         self.coming: int | None = None

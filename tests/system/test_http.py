@@ -49,10 +49,12 @@ def answer(connection: socket.socket, method: str = "POST") -> tuple[int, bytes,
     return response.status, response.read(), response.headers.get("Connection", "")
 
 
-def next_answer(reader: BufferedIOBase) -> tuple[int, bytes]:
-    """The next of several answers on a connection: status and body."""
-    status = int(reader.readline().split()[1])
-    return status, reader.read(int(parse_headers(reader)["Content-Length"]))
+def next_answer(reader: BufferedIOBase) -> tuple[int, dict[str, str], bytes]:
+    """The next of several answers on a connection: status, headers but for the date, and body."""
+    version, status, reason = reader.readline().split(b" ", 2)
+    assert (version, reason[-2:]) == (b"HTTP/1.1", b"\r\n")
+    headers = {name: value for name, value in parse_headers(reader).items() if name != "Date"}
+    return int(status), headers, reader.read(int(headers["Content-Length"]))
 
 
 def closed(connection: socket.socket) -> bool:
@@ -74,16 +76,11 @@ def test_pipelined_requests_are_answered_in_order(connection: socket.socket) -> 
     connection.sendall(
         WHOLE + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + WHOLE.replace(b"/predict", b"/predict?fields=digit")
     )
-    reader = connection.makefile("rb")
-    lengths = []
-    for _ in range(3):
-        assert reader.readline() == b"HTTP/1.1 200 OK\r\n"
-        head = b"".join(iter(reader.readline, b"\r\n"))
-        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        lengths.append(length)
-        reader.read(length)
-    assert lengths[1] == len('{"status":"alive"}')
-    assert lengths[0] > lengths[2]
+    with connection.makefile("rb") as reader:
+        answers = [next_answer(reader) for _ in range(3)]
+    assert [status for status, _, _ in answers] == [200] * 3
+    assert answers[1][2] == b'{"status":"alive"}'
+    assert len(answers[0][2]) > len(answers[2][2])
 
 
 def test_answers_are_in_order_whatever_takes_long(server: Server, connection: socket.socket) -> None:
@@ -99,7 +96,7 @@ def test_answers_are_in_order_whatever_takes_long(server: Server, connection: so
         connection.sendall(request)
         assert server.client.get("/healthz").status_code == 200  # so it is read before the next
     with connection.makefile("rb") as reader:
-        assert [next_answer(reader) for _ in requests] == [(status, body) for status, body, _ in alone]
+        assert [next_answer(reader)[::2] for _ in requests] == [(status, body) for status, body, _ in alone]
 
 
 def test_at_a_stop_everyone_is_answered(one_version: Path) -> None:
@@ -189,9 +186,7 @@ def test_both_ways_through_the_connection_answer_alike(connection: socket.socket
     with connection.makefile("rb") as reader:
         for header in (b"X-Request-Id: 1", b"X-Unusual: 1", b"X-Request-Id: 2"):
             connection.sendall(PREDICTIONS[kind].replace(b"Host: x", b"Host: x\r\n" + header))
-            status = reader.readline()
-            headers = {name: value for name, value in parse_headers(reader).items() if name != "Date"}
-            heard.append((status, headers, reader.read(int(headers["Content-Length"]))))
+            heard.append(next_answer(reader))
     assert heard == [heard[0]] * 3
 
 
@@ -300,11 +295,11 @@ def test_slow_clients_take_nobodys_place(one_version: Path) -> None:
                 connection.close()
 
 
-def refused(answers: BufferedIOBase) -> tuple[dict[str, str], bytes]:
+def refused(reader: BufferedIOBase) -> tuple[dict[str, str], bytes]:
     """The next of a connection's answers, which is 429: headers and body."""
-    assert answers.readline() == b"HTTP/1.1 429 Too Many Requests\r\n"
-    headers = {name: value for name, value in parse_headers(answers).items() if name != "Date"}
-    return headers, answers.read(int(headers["Content-Length"]))
+    status, headers, body = next_answer(reader)
+    assert status == 429
+    return headers, body
 
 
 IN_ONE = b'{"error":"1 requests are being answered, which is the limit"}'
