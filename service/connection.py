@@ -69,7 +69,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         super().data_received(data)
         self._data = b""  # so that a connection does not hold it until the next
         if self._began is not None:
-            self._predict(data.partition(END_OF_HEAD)[2])
+            self._predict(data)
 
     def _on_headers_complete(self) -> bool:
         parser = self._callback_parser
@@ -83,9 +83,10 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
     def _is_whole(self) -> bool:
         """Whether all of the request is here, and nothing else."""
         # The first empty line in what came ends the head, unless it began in what came before.
-        _, end, body = self._data.partition(END_OF_HEAD) if self._data[:1] not in b"\r\n" else (b"", b"", b"")
+        end = -1 if self._data[:1] in {b"\r", b"\n"} else self._data.find(END_OF_HEAD)
+        follows = len(self._data) - end - len(END_OF_HEAD)
         parser = self._callback_parser
-        return bool(end and not parser.is_chunked and len(body) == parser.content_length)
+        return end >= 0 and not parser.is_chunked and bool(follows == parser.content_length)
 
     def _is_usual(self) -> bool:
         """Whether gunicorn has nothing to do for this request but to hand it on and keep the connection."""
@@ -97,9 +98,9 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         names = [name for name, _ in _headers(parser)]
         return USUAL.issuperset(names) and len(set(names)) == len(names)
 
-    def _predict(self, body: bytes) -> None:
+    def _predict(self, data: bytes) -> None:
         parser = self._callback_parser
-        headers, path = _headers(parser), parser.path
+        headers, path, body = _headers(parser), parser.path, data[len(data) - parser.content_length :]
         parser.reset()
         self.worker.nr += 1
         if self.worker.asgi.places.free:

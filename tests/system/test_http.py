@@ -49,12 +49,12 @@ def answer(connection: socket.socket, method: str = "POST") -> tuple[int, bytes,
     return response.status, response.read(), response.headers.get("Connection", "")
 
 
-def next_answer(reader: BufferedIOBase) -> tuple[int, dict[str, str], bytes]:
-    """The next of several answers on a connection: status, headers but for the date, and body."""
-    version, status, reason = reader.readline().split(b" ", 2)
-    assert (version, reason[-2:]) == (b"HTTP/1.1", b"\r\n")
+def next_answer(reader: BufferedIOBase) -> tuple[str, dict[str, str], bytes]:
+    """The next of several answers on a connection: status with its phrase, headers but for the date, and body."""
+    version, _, status = reader.readline().decode().partition(" ")
+    assert version == "HTTP/1.1"
     headers = {name: value for name, value in parse_headers(reader).items() if name != "Date"}
-    return int(status), headers, reader.read(int(headers["Content-Length"]))
+    return status.removesuffix("\r\n"), headers, reader.read(int(headers["Content-Length"]))
 
 
 def closed(connection: socket.socket) -> bool:
@@ -78,7 +78,7 @@ def test_pipelined_requests_are_answered_in_order(connection: socket.socket) -> 
     )
     with connection.makefile("rb") as reader:
         answers = [next_answer(reader) for _ in range(3)]
-    assert [status for status, _, _ in answers] == [200] * 3
+    assert [status for status, _, _ in answers] == ["200 OK"] * 3
     assert answers[1][2] == b'{"status":"alive"}'
     assert len(answers[0][2]) > len(answers[2][2])
 
@@ -87,16 +87,19 @@ def test_answers_are_in_order_whatever_takes_long(server: Server, connection: so
     """Each request is on its way before the one before it is answered; both ways of a prediction, and another route."""
     other = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     requests = [LONG, WHOLE, other, LONG, WHOLE.replace(b"Host", b"X-Unusual: 1\r\nHost"), WHOLE, LONG, other, LONG]
-    with closing(socket.create_connection(place(server), timeout=20)) as another:
-        alone = []
+    alone = []
+    with (
+        closing(socket.create_connection(place(server), timeout=20)) as another,
+        another.makefile("rb") as reader,
+    ):
         for request in requests:
             another.sendall(request)
-            alone.append(answer(another))
+            alone.append(next_answer(reader))
     for request in requests:
         connection.sendall(request)
         assert server.client.get("/healthz").status_code == 200  # so it is read before the next
     with connection.makefile("rb") as reader:
-        assert [next_answer(reader)[::2] for _ in requests] == [(status, body) for status, body, _ in alone]
+        assert [next_answer(reader) for _ in requests] == alone
 
 
 def test_at_a_stop_everyone_is_answered(one_version: Path) -> None:
@@ -153,7 +156,7 @@ def test_requests_in_any_pieces_are_the_same_requests(server: Server) -> None:
     ]
     stream = b"".join(request for request, _ in answered)
     chance = np.random.default_rng(0)
-    ends = [found.end() - back for found in re.finditer(rb"\r\n\r\n", stream) for back in range(5)]
+    ends = [end.end() - back for end in re.finditer(rb"\r\n\r\n", stream) for back in range(5)]
     for _ in range(60):
         cuts = sorted({*chance.choice(ends, 6).tolist(), *chance.integers(1, len(stream), 2).tolist()})
         with (
@@ -163,7 +166,8 @@ def test_requests_in_any_pieces_are_the_same_requests(server: Server) -> None:
             for start, end in pairwise([0, *cuts, len(stream)]):
                 connection.sendall(stream[start:end])
                 assert server.client.get("/healthz").status_code == 200  # so it is read before the next
-            assert [next_answer(reader)[0] for _ in answered] == [status for _, status in answered], cuts
+            found = [int(next_answer(reader)[0][:3]) for _ in answered]
+            assert found == [status for _, status in answered], cuts
 
 
 LARGER = encode(np.pad(stroke(), 100))
@@ -298,7 +302,7 @@ def test_slow_clients_take_nobodys_place(one_version: Path) -> None:
 def refused(reader: BufferedIOBase) -> tuple[dict[str, str], bytes]:
     """The next of a connection's answers, which is 429: headers and body."""
     status, headers, body = next_answer(reader)
-    assert status == 429
+    assert status == "429 Too Many Requests"
     return headers, body
 
 
@@ -324,6 +328,28 @@ def test_a_refusal_is_the_same_whether_the_request_was_built_or_not(one_version:
         assert [*answers, (closing_headers, body)] == [answers[0]] * 7
         assert (answers[0][0]["Retry-After"], body) == ("1", IN_ONE)
         assert not long.done()
+
+
+def test_nothing_that_follows_a_refused_head_in_pieces_is_taken_for_its_body(one_version: Path) -> None:
+    """The head's end comes with a body that looks like one, and with the beginning of another request."""
+    other = b"GET /other HTTP/1.1\r\nHost: x\r\n\r\n"
+    body = b"x" * 40 + b"\r\n\r\n" + b"y" * 60
+    head = HEAD + b"Content-Length: %d\r\n\r\n" % len(body)
+    follows = other + b"z" * (len(b"\n") + 40 + len(b"\r\n\r\n") - len(other) - 1)
+    with (
+        full(one_version) as (server, long),
+        closing(socket.create_connection(place(server), timeout=20)) as connection,
+        connection.makefile("rb") as reader,
+    ):
+        connection.sendall(WHOLE)
+        assert refused(reader)[1] == IN_ONE
+        connection.sendall(head[:-1])
+        assert server.client.get("/healthz").status_code == 200  # so the pieces are read one by one
+        connection.sendall(b"\n" + body + follows)
+        assert refused(reader)[1] == IN_ONE
+        assert next_answer(reader)[0] == "404 Not Found"
+        assert not long.done()
+        assert long.result().status_code == 200
 
 
 def test_a_connection_that_was_refused_is_kept_and_answered_once_there_is_a_place(one_version: Path) -> None:
