@@ -3,7 +3,7 @@
     python -m bench.pictures --images 2000
     python -m bench.pictures --images 2000 --strokes-as-they-are
 
-Every picture goes the way of an upload: bytes -> service.pictures.read -> the newest version's plan. The
+Every picture goes the way of an upload: bytes -> service.imaging.reader.read -> the newest version's plan. The
 first column is the share of digits read right, the second that of the same test images as they are.
 """
 
@@ -22,10 +22,11 @@ from tqdm import tqdm
 
 from bench import scenes
 from bench.scenes import Pixels, Random
-from service import model_store, normal_form, pictures
+from service import model_store
 from service.errors import NoDigit
+from service.imaging import mnist_format, reader
+from service.imaging.reader import AUTO, Reading
 from service.model_store import Model
-from service.pictures import AUTO, Reading
 from service.settings import Settings
 from training import dataset, probes
 
@@ -68,7 +69,7 @@ def ask(files: Sequence[bytes], labels: Pixels, images: Pixels | None, reading: 
     seen = np.zeros((len(files), 28, 28), np.uint8)
     for index, file in enumerate(files):
         try:
-            seen[index] = pictures.read(file, LIMITS, reading)[0].image
+            seen[index] = reader.read(file, LIMITS, reading)[0].image
         except NoDigit:
             unread += 1
     seconds = (time.perf_counter() - began) / len(files)
@@ -139,7 +140,7 @@ def main() -> None:
 
 
 def _keep_strokes() -> None:
-    normal_form.THINNEST, normal_form.THICKEST = 0, float("inf")
+    mnist_format.THINNEST, mnist_format.THICKEST = 0, float("inf")
 
 
 def _row(name: str, result: Result, plain: str) -> str:

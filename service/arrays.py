@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import Malformed, TooLarge
-from service.normal_form import SIDE
+from service.imaging.mnist_format import SIDE
 
 Batch = npt.NDArray[np.uint8]
 

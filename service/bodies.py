@@ -24,10 +24,11 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
 from werkzeug.http import parse_options_header
 
-from service import arrays, pictures
+from service import arrays
 from service.errors import Malformed, RequestError, TooLarge, UnknownType
-from service.normal_form import SIDE, Pixels
-from service.pictures import AUTO, Found, Reading
+from service.imaging import reader
+from service.imaging.mnist_format import SIDE, Pixels
+from service.imaging.reader import AUTO, Found, Reading
 from service.settings import Settings
 
 Batch = npt.NDArray[np.uint8]
@@ -76,15 +77,15 @@ def read(body: bytes, content_type: str, settings: Settings, reading: Reading = 
     if not body:
         raise Malformed("the body has 0 bytes")
     if kind.startswith("image/"):
-        return _body([(1, found) for found in pictures.read(body, settings, reading)], settings)
+        return _body([(1, found) for found in reader.read(body, settings, reading)], settings)
     if kind in _BULK:
         batch = _BULK[kind](body, settings.max_pictures)
         if reading.normalise != "always" and not reading.split:
             return Body(batch)
-        return _each(list(batch), lambda image: pictures.of_image(image, reading), settings)
+        return _each(list(batch), lambda image: reader.of_image(image, reading), settings)
     if kind == "multipart/form-data":
         uploads = _uploads(body, options, settings)
-        return _each(uploads, lambda upload: pictures.read(upload, settings, reading), settings)
+        return _each(uploads, lambda upload: reader.read(upload, settings, reading), settings)
     if kind == "application/json":
         images, booleans = json_images(body, settings), b"true" in body or b"false" in body
         return _each(images, lambda image: _json_image(image, settings, reading, booleans=booleans), settings)
@@ -137,8 +138,8 @@ def _json_image(image: object, settings: Settings, reading: Reading, *, booleans
             data = b64decode(image, validate=True)
         except (binascii.Error, ValueError) as error:
             raise Malformed(f"the base64 cannot be read: {error}") from None
-        return pictures.read(data, settings, reading)
-    return pictures.of_image(pixels(image, booleans=booleans), reading)
+        return reader.read(data, settings, reading)
+    return reader.of_image(pixels(image, booleans=booleans), reading)
 
 
 def pixels(image: object, *, booleans: bool) -> Pixels:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from service import replies, schemas
-from service.pictures import WAYS
+from service.imaging.reader import WAYS
 from service.predict import FIELDS
 from service.settings import Settings
 

@@ -1,7 +1,7 @@
 """POST /predict: one or many pictures in, one prediction for each digit out, in order.
 
 ?fields=digit,confidence       only these of FIELDS
-?normalise=auto|always|never   as service.pictures says
+?normalise=auto|always|never   as service.imaging.reader says
 ?split=digits                  every digit of a row on its own, with its picture's number and its box
 ?show=image                    the image that the network saw, as a PNG in base64
 """
@@ -21,12 +21,13 @@ from flask import Blueprint, Response, request
 from PIL import Image
 from werkzeug.wrappers import Request
 
-from service import bodies, pictures
+from service import bodies
 from service.bodies import Body
 from service.errors import Malformed, Unauthorised
+from service.imaging import reader
+from service.imaging.reader import AUTO, Reading
 from service.metrics import Metrics
 from service.model_store import Model, ModelStore
-from service.pictures import AUTO, Reading
 from service.places import Places
 from service.replies import JSON
 from service.runtimes import Batch, Probabilities
@@ -58,7 +59,7 @@ class Question(NamedTuple):
         """
         if not arguments:
             return cls()
-        normalise = _one_of("normalise", arguments.get("normalise", "auto"), pictures.WAYS)
+        normalise = _one_of("normalise", arguments.get("normalise", "auto"), reader.WAYS)
         split = _one_of("split", arguments["split"], ("digits",)) == "digits" if "split" in arguments else False
         if split and normalise == "never":
             raise Malformed("split=digits normalises every digit; it does not go with normalise=never")

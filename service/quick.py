@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from service import arrays, bodies, pictures, plain_png
+from service import arrays, bodies
 from service.errors import RequestError
-from service.normal_form import SIDE
+from service.imaging import minimal_png, reader
+from service.imaging.mnist_format import SIDE
 from service.settings import Settings
 
 MOST = 16
@@ -22,7 +23,7 @@ LONGEST = 1 << 16
 """Bytes of a body that is read here."""
 
 _BLANK_BORDER = bytes(4 * SIDE)
-_FAINT = bytes(range(pictures.LEAST_CONTRAST))
+_FAINT = bytes(range(reader.LEAST_CONTRAST))
 _FORM = re.compile(rb"multipart/form-data; ?boundary=([A-Za-z0-9'()+_,./:=?-]{1,70})")
 _NAME = rb'"[^"\\%\x00-\x1f\x7f-\xff]*"'  # of other bytes, some are no UTF-8, which the long way refuses
 _PART = re.compile(
@@ -50,7 +51,7 @@ def read(body: bytes, content_type: bytes, settings: Settings) -> bytes | None:
 
 
 def _image(file: bytes) -> bytes | None:
-    pixels = plain_png.decode(file)
+    pixels = minimal_png.decode(file)
     return pixels if pixels is not None and _stays(pixels) else None
 
 
@@ -60,7 +61,7 @@ def _stays(pixels: bytes) -> bool:
     if border == _BLANK_BORDER and pixels.translate(None, _FAINT):
         return True
     try:
-        return pictures.stays(np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE))
+        return reader.stays(np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE))
     except RequestError:
         return False
 

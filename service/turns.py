@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from service.imaging.mnist_format import SIDE
 from service.model_store import Model
-from service.normal_form import SIDE
 from service.predict import Answers
 
 VIGIL_SECONDS = 0.0002

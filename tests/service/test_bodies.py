@@ -7,9 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service import bodies, pictures
+from service import bodies
 from service.errors import Malformed, NoDigit, RequestError, TooLarge, UnknownType
-from service.pictures import Reading
+from service.imaging import reader
+from service.imaging.reader import Reading
 from service.settings import Settings
 from tests.service.samples import FORM, encode, form, idx3, json_of, npy, npy_of, stroke
 from training.dataset import Dataset
@@ -99,7 +100,7 @@ def test_octets_are_images_as_they_are() -> None:
 @pytest.mark.parametrize("name", WHOLE)
 def test_every_form_is_normalised_where_that_is_asked_for(name: str) -> None:
     kind, body = WHOLE[name]
-    (expected,) = pictures.of_image(stroke(), Reading("always"))
+    (expected,) = reader.of_image(stroke(), Reading("always"))
     read = bodies.read(body, kind, LIMITS, Reading("always"))
     assert np.array_equal(read.images, [expected.image] * 3)
     assert not np.array_equal(expected.image, stroke())

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.plain_png import decode
+from service.imaging.minimal_png import decode
 from tests.service.samples import encode, stroke
 from training.dataset import Dataset
 

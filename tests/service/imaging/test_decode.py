@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.decode import decode
 from service.errors import Malformed, RequestError, TooLarge, UnknownType
+from service.imaging.decode import decode
 from service.settings import Settings
 from tests.service.samples import Pixels, encode, png_saying, stroke
 

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from service.ink import Floats
-from service.normal_form import BOX, THICKEST, THINNEST, image, stroke_width
+from service.imaging.ink import Floats
+from service.imaging.mnist_format import BOX, THICKEST, THINNEST, image, stroke_width
 from training.dataset import Dataset
 
 Scalar = TypeVar("Scalar", np.uint8, np.float32)

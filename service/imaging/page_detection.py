@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from service import ink
 from service.errors import NoDigit
-from service.marks import Box
+from service.imaging import ink
+from service.imaging.segmentation import Box
 
 SMALL = 256
 """Pixels a side of what the page is looked for on."""

@@ -2,10 +2,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from service import marks
 from service.errors import NoDigit
-from service.ink import Ink
-from service.marks import Box, Marks, each_digit, one_digit
+from service.imaging import segmentation
+from service.imaging.ink import Ink
+from service.imaging.segmentation import Box, Marks, each_digit, one_digit
 
 Part = tuple[int, int, int, int]
 """Top, bottom, left, right of a rectangle of ink."""
@@ -16,10 +16,10 @@ def found(*parts: Part, height: int = 200, width: int = 300) -> Marks:
     depth: npt.NDArray[np.float32] = np.zeros((height, width), np.float32)
     for top, bottom, left, right in parts:
         depth[top:bottom, left:right] = 0.8
-    return marks.find(Ink(depth, depth > 0.1, depth > 0.4))
+    return segmentation.find(Ink(depth, depth > 0.1, depth > 0.4))
 
 
-def boxes(digits: list[marks.Digit]) -> list[Box]:
+def boxes(digits: list[segmentation.Digit]) -> list[Box]:
     return [digit.box for digit in digits]
 
 
@@ -142,7 +142,7 @@ def test_a_broad_digit_is_not_cut() -> None:
 def test_thousands_of_marks_are_looked_at_in_bounds() -> None:
     depth = np.zeros((1024, 1024), np.float32)
     depth[4:-4:4, 4:-4:4] = 1
-    stippled = marks.find(Ink(depth, depth > 0.1, depth > 0.4))
+    stippled = segmentation.find(Ink(depth, depth > 0.1, depth > 0.4))
     assert len(stippled.boxes) > 60_000
-    assert len(each_digit(stippled)) <= marks.MOST
+    assert len(each_digit(stippled)) <= segmentation.MOST
     assert one_digit(stippled).ink.size

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from service.ink import Floats
-from service.marks import Box
+from service.imaging.ink import Floats
+from service.imaging.segmentation import Box
 
 Pixels = npt.NDArray[np.uint8]
 

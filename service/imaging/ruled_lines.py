@@ -6,7 +6,7 @@ ink is thicker than the line, and stays.
 
 import numpy as np
 
-from service.ink import Mask
+from service.imaging.ink import Mask
 
 THICKEST = 0.03
 """Of the longer side: a line may be that thick."""

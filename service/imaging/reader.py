@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from service import ink, marks, normal_form, page
-from service.decode import decode
 from service.errors import NoDigit
-from service.marks import Box, Digit
-from service.normal_form import SIDE, Pixels
+from service.imaging import ink, mnist_format, page_detection, segmentation
+from service.imaging.decode import decode
+from service.imaging.mnist_format import SIDE, Pixels
+from service.imaging.segmentation import Box, Digit
 from service.settings import Settings
 
 WAYS = ("auto", "always", "never")
@@ -107,12 +107,12 @@ def _read(picture: Image.Image, factor: float, reading: Reading) -> list[Found]:
         width, height = (round(side * factor) for side in picture.size)
         raise NoDigit(f"the picture has {width}x{height} pixels; {SIDE}x{SIDE} is read without normalising")
     digits = _on_page(picture, split=reading.split)
-    return [Found(normal_form.image(digit.ink), _edges(digit.box, factor)) for digit in digits]
+    return [Found(mnist_format.image(digit.ink), _edges(digit.box, factor)) for digit in digits]
 
 
 def _on_page(picture: Image.Image, *, split: bool) -> Sequence[Digit]:
     """The digits on the page that the picture shows; on all of the picture if there are none."""
-    area = page.find(picture)
+    area = page_detection.find(picture)
     if area != (0, picture.height, 0, picture.width):
         with suppress(NoDigit):
             return _digits_in(picture, area, split=split)
@@ -121,8 +121,8 @@ def _on_page(picture: Image.Image, *, split: bool) -> Sequence[Digit]:
 
 def _digits(picture: Image.Image, *, split: bool) -> Sequence[Digit]:
     overview, factor = ink.reduced(picture, OVERVIEW)
-    found = marks.find(ink.of(overview))
-    digits = marks.each_digit(found) if split else [marks.one_digit(found)]
+    found = segmentation.find(ink.of(overview))
+    digits = segmentation.each_digit(found) if split else [segmentation.one_digit(found)]
     largest = max(max(digit.ink.shape) for digit in digits)
     digits = [Digit(digit.ink, _around([digit.box.scaled(factor)], 0, picture)) for digit in digits]
     closer = _around([digit.box for digit in digits], factor * largest, picture)

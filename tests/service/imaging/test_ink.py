@@ -3,9 +3,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from service import ink
 from service.errors import NoDigit
-from service.ink import Mask
+from service.imaging import ink
+from service.imaging.ink import Mask
 from tests.service.samples import Pixels
 
 SIDE = 160

@@ -14,9 +14,9 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
-from service import rules
 from service.errors import NoDigit
-from service.ink import Floats, Ink, Mask
+from service.imaging import ruled_lines
+from service.imaging.ink import Floats, Ink, Mask
 
 LEAST_MASS = 0.015
 """Of the heaviest mark's ink: less is a speck."""
@@ -129,7 +129,7 @@ def find(ink: Ink) -> Marks:
     Raises:
         NoDigit: there is none.
     """
-    weak = rules.without_lines(ink.weak)
+    weak = ruled_lines.without_lines(ink.weak)
     labels = cc3d.connected_components(weak, connectivity=8)
     count = int(labels.max()) + 1
     strong = np.bincount(labels[ink.strong], minlength=count) > 0

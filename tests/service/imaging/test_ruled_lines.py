@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from service.ink import Mask
-from service.rules import without_lines
+from service.imaging.ink import Mask
+from service.imaging.ruled_lines import without_lines
 
 
 def page(height: int = 200, width: int = 300) -> Mask:

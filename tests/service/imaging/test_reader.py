@@ -8,10 +8,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service import normal_form, pictures
 from service.errors import NoDigit
-from service.normal_form import stroke_width
-from service.pictures import AUTO, Reading, of_image, read
+from service.imaging import mnist_format, reader
+from service.imaging.mnist_format import stroke_width
+from service.imaging.reader import AUTO, Reading, of_image, read
 from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.service.samples import Pixels, encode, stroke
@@ -82,7 +82,7 @@ def test_a_lossy_picture_stays_close(mnist: Dataset, kind: str, options: dict[st
 def _framed(light: int, value: int = 128) -> Pixels:
     """An image with this many of its 108 border pixels at `value`; 128 is the least that counts as light."""
     image = stroke()
-    image.reshape(-1)[pictures._BORDER[:light]] = value
+    image.reshape(-1)[reader._BORDER[:light]] = value
     return image
 
 
@@ -119,7 +119,7 @@ def test_never_refuses_what_is_no_image_and_names_its_size() -> None:
         only(encode(stroke()[:27]), NEVER)
 
 
-USUAL = (1.1 * normal_form.THINNEST, 0.9 * normal_form.THICKEST)
+USUAL = (1.1 * mnist_format.THINNEST, 0.9 * mnist_format.THICKEST)
 Change = Callable[[Pixels, st.DataObject], Pixels]
 
 

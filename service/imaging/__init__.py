@@ -1,0 +1,1 @@
+"""Picture bytes -> 28x28 images. Imports neither HTTP code nor a model."""
