@@ -22,11 +22,11 @@ from tqdm import tqdm
 
 from bench import scenes
 from bench.scenes import Pixels, Random
-from service import model_store
 from service.errors import NoDigit
 from service.imaging import mnist_format, reader
 from service.imaging.reader import AUTO, Reading
-from service.model_store import Model
+from service.inference import model_store
+from service.inference.model_store import Model
 from service.settings import Settings
 from training import dataset, probes
 

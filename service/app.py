@@ -13,10 +13,11 @@ import time
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from service import bodies, docs, feedback, health, home, model_store, predict, replies, reports
+from service import bodies, docs, feedback, health, home, predict, replies, reports
 from service.errors import RequestError
+from service.inference import model_store
+from service.inference.model_store import Loaded, Model, ModelStore
 from service.metrics import CONFIDENCES, Metrics
-from service.model_store import Loaded, Model, ModelStore
 from service.predict import Predictor
 from service.reference import Reference
 from service.replies import Reply

@@ -24,9 +24,9 @@ from flask import Flask
 from service import bodies, quick, replies
 from service.app import Service
 from service.errors import RequestError
+from service.inference.batching import Turns
 from service.predict import encode, question
 from service.replies import Reply
-from service.turns import Turns
 from service.uploads import Gone, Message, Receive, Upload, Uploads, Whole
 
 log = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 from prometheus_client.multiprocess import mark_process_dead
 
-from service import model_store
 from service.app import create_app
 from service.doors import Counts
+from service.inference import model_store
 from service.metrics import share_between_workers
 from service.settings import SettingError, Settings
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from flask import Blueprint, Response
 
 from service.errors import NotReady
+from service.inference.model_store import ModelStore
 from service.metrics import CONTENT_TYPE, Metrics
-from service.model_store import ModelStore
 
 
 def routes(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool]) -> Blueprint:

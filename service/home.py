@@ -18,8 +18,8 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from service import bodies, replies
 from service.browsers import HTML, guarded, kept
 from service.errors import RequestError
+from service.inference.model_store import ModelStore
 from service.metrics import Metrics
-from service.model_store import ModelStore
 from service.predict import Predictor
 from service.settings import Settings
 

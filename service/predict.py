@@ -26,11 +26,11 @@ from service.bodies import Body
 from service.errors import Malformed, Unauthorised
 from service.imaging import reader
 from service.imaging.reader import AUTO, Reading
+from service.inference.model_store import Model, ModelStore
+from service.inference.runtimes import Batch, Probabilities
 from service.metrics import Metrics
-from service.model_store import Model, ModelStore
 from service.places import Places
 from service.replies import JSON
-from service.runtimes import Batch, Probabilities
 from service.settings import Settings
 
 NAME = "digits"

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from flask import Blueprint, Response, abort
 
 from service.browsers import REPORT_POLICY, guarded, kept
-from service.model_store import ModelStore
+from service.inference.model_store import ModelStore
 from service.settings import Settings
 
 ROUTES = ("/report/", "/report/<path:name>")

@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.app import create_app
-from service.runtimes import Batch, Probabilities
+from service.inference.runtimes import Batch, Probabilities
 from service.settings import SettingError
 from tests.conftest import Serve, Versions, service_of
 from tests.service.samples import encode, form, stroke

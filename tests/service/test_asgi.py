@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.asgi import Application
-from service.runtimes import Batch, LiteRT, Probabilities
+from service.inference.runtimes import Batch, LiteRT, Probabilities
 from service.uploads import LARGEST_AT_ONCE
 from tests.conftest import Serve, service_of
 from tests.service.samples import FORM, encode, form, idx3, json_of, stroke

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
-from service.runtimes import Batch, LiteRT, Probabilities
+from service.inference.runtimes import Batch, LiteRT, Probabilities
 from tests.conftest import Serve, Versions, service_of
 from tests.service.samples import FORM, encode, form, idx3, json_of, npy, npy_of, png_saying, stroke
 from training.dataset import Dataset

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from service.imaging.mnist_format import SIDE
-from service.model_store import Model
+from service.inference.model_store import Model
 from service.predict import Answers
 
 VIGIL_SECONDS = 0.0002

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service import model_store
-from service.model_store import Model, ModelStore, load
-from service.runtimes import Batch, Probabilities
+from service.inference import model_store
+from service.inference.model_store import Model, ModelStore, load
+from service.inference.runtimes import Batch, Probabilities
 from tests.conftest import Versions
 from training import publish
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from service.errors import NotReady
-from service.runtimes import Batch, LiteRT, Probabilities, Runtime, TensorFlow, Unfit
+from service.inference.runtimes import Batch, LiteRT, Probabilities, Runtime, TensorFlow, Unfit
 
 log = logging.getLogger(__name__)
 

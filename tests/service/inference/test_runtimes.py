@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from service.runtimes import PIECE, LiteRT, Runtime, TensorFlow, Unfit
+from service.inference.runtimes import PIECE, LiteRT, Runtime, TensorFlow, Unfit
 from training.dataset import Dataset
 
 Floats = npt.NDArray[np.float64]

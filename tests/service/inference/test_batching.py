@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.model_store import Model
+from service.inference.batching import Turns
+from service.inference.model_store import Model
+from service.inference.runtimes import Batch, Probabilities
 from service.predict import Answers
-from service.runtimes import Batch, Probabilities
-from service.turns import Turns
 
 
 class Brightest:

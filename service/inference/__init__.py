@@ -1,0 +1,1 @@
+"""Model files -> predictions: loading, runtimes, batching. Imports neither HTTP code nor imaging."""
