@@ -17,9 +17,9 @@ from service import bodies, docs, feedback, health, home, predict, replies, repo
 from service.errors import RequestError
 from service.inference import model_store
 from service.inference.model_store import Loaded, Model, ModelStore
-from service.metrics import CONFIDENCES, Metrics
+from service.monitoring.drift_reference import Reference
+from service.monitoring.metrics import CONFIDENCES, Metrics
 from service.predict import Predictor
-from service.reference import Reference
 from service.replies import Reply
 from service.settings import Settings
 

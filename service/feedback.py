@@ -16,7 +16,7 @@ from flask import Blueprint, Response, request
 
 from service import bodies
 from service.errors import Malformed, NoRoom, TooLarge
-from service.metrics import Metrics
+from service.monitoring.metrics import Metrics
 from service.replies import JSON
 from service.settings import SettingError, Settings
 

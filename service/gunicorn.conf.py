@@ -20,7 +20,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from service.app import create_app
 from service.doors import Counts
 from service.inference import model_store
-from service.metrics import share_between_workers
+from service.monitoring.metrics import share_between_workers
 from service.settings import SettingError, Settings
 
 EXAMPLE = Path(__file__).parent.parent / "tests" / "pictures" / "seven.png"

@@ -7,7 +7,7 @@ from flask import Blueprint, Response
 
 from service.errors import NotReady
 from service.inference.model_store import ModelStore
-from service.metrics import CONTENT_TYPE, Metrics
+from service.monitoring.metrics import CONTENT_TYPE, Metrics
 
 
 def routes(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool]) -> Blueprint:

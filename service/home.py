@@ -19,7 +19,7 @@ from service import bodies, replies
 from service.browsers import HTML, guarded, kept
 from service.errors import RequestError
 from service.inference.model_store import ModelStore
-from service.metrics import Metrics
+from service.monitoring.metrics import Metrics
 from service.predict import Predictor
 from service.settings import Settings
 

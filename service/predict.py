@@ -28,7 +28,7 @@ from service.imaging import reader
 from service.imaging.reader import AUTO, Reading
 from service.inference.model_store import Model, ModelStore
 from service.inference.runtimes import Batch, Probabilities
-from service.metrics import Metrics
+from service.monitoring.metrics import Metrics
 from service.places import Places
 from service.replies import JSON
 from service.settings import Settings

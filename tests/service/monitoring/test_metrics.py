@@ -13,14 +13,14 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.multiprocess import mark_process_dead
 
-from service.metrics import CONFIDENCES, BatchHistogram, Metrics
+from service.monitoring.metrics import CONFIDENCES, BatchHistogram, Metrics
 from tests.conftest import REPOSITORY
 
 WORKER = """
 import sys
 from pathlib import Path
 import numpy as np
-from service.metrics import Metrics, share_between_workers
+from service.monitoring.metrics import Metrics, share_between_workers
 directory, slot, requests, version = Path(sys.argv[1]), *map(int, sys.argv[2:])
 share_between_workers(directory, slot)
 metrics = Metrics(directory)

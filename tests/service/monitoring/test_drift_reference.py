@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.metrics import CONFIDENCES, Metrics
-from service.reference import Reference
+from service.monitoring.drift_reference import Reference
+from service.monitoring.metrics import CONFIDENCES, Metrics
 from tests.conftest import REPOSITORY, Serve, Versions, service_of
 
 WHOLE: dict[str, Any] = {

@@ -1,0 +1,1 @@
+"""Prometheus metrics, and the reference distribution that drift is measured against."""
