@@ -13,13 +13,14 @@ import time
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from service import bodies, docs, feedback, health, home, predict, replies, reports
+from service import docs, feedback, health, home, replies, reports
 from service.errors import RequestError
 from service.inference import model_store
 from service.inference.model_store import Loaded, Model, ModelStore
 from service.monitoring.drift_reference import Reference
 from service.monitoring.metrics import CONFIDENCES, Metrics
-from service.predict import Predictor
+from service.prediction import body_parser, predictor
+from service.prediction.predictor import Predictor
 from service.replies import Reply
 from service.settings import Settings
 
@@ -84,7 +85,7 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
     _count_requests(app, service.metrics)
     _ask_for_key(app, service.predictor)
     _answer_errors(app, service)
-    app.register_blueprint(predict.routes(service.predictor, service.settings))
+    app.register_blueprint(predictor.routes(service.predictor, service.settings))
     app.register_blueprint(health.routes(service.store, service.metrics, lambda: service.stopping))
     app.register_blueprint(home.routes(service.settings, service.store, service.predictor, service.metrics))
     app.register_blueprint(reports.routes(service.settings, service.store))
@@ -137,7 +138,7 @@ def _answer_errors(app: Flask, service: Service) -> None:
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:
-        return refused(bodies.cut_off(service.settings))
+        return refused(body_parser.cut_off(service.settings))
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:

@@ -21,11 +21,12 @@ from typing import Any
 
 from flask import Flask
 
-from service import bodies, quick, replies
+from service import replies
 from service.app import Service
 from service.errors import RequestError
 from service.inference.batching import Turns
-from service.predict import encode, question
+from service.prediction import body_parser, fast_path
+from service.prediction.predictor import encode, question
 from service.replies import Reply
 from service.uploads import Gone, Message, Receive, Upload, Uploads, Whole
 
@@ -126,7 +127,7 @@ class Application:
             elif name == b"authorization":
                 authorization = value
         self._predictor.check_key(authorization)
-        bodies.check_length(length, self._settings)
+        body_parser.check_length(length, self._settings)
         body = await upload.read()
         self.places.take()
         try:
@@ -139,7 +140,7 @@ class Application:
         model = self.service.store.in_use()
         if asked.plain:
             began = time.perf_counter()
-            images = quick.read(body, content_type, self._settings)
+            images = fast_path.read(body, content_type, self._settings)
             if images is not None:
                 self._metrics.staged("decode", time.perf_counter() - began)
                 answers = await self.turns.ask(model, images)

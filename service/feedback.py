@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
-from service import bodies
 from service.errors import Malformed, NoRoom, TooLarge
 from service.monitoring.metrics import Metrics
+from service.prediction import body_parser
 from service.replies import JSON
 from service.settings import SettingError, Settings
 
@@ -99,7 +99,7 @@ def parse(body: bytes, settings: Settings) -> dict[str, Any]:
         picture = orjson.dumps({"images": [document["image"]]})
     except orjson.JSONEncodeError:
         raise Malformed("the image is nested too deep; 28x28 or 784 numbers, or base64, are read") from None
-    bodies.read(picture, JSON, settings)
+    body_parser.read(picture, JSON, settings)
     return document
 
 

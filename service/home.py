@@ -15,12 +15,13 @@ import orjson
 from flask import Blueprint, Response, abort, render_template, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from service import bodies, replies
+from service import replies
 from service.browsers import HTML, guarded, kept
 from service.errors import RequestError
 from service.inference.model_store import ModelStore
 from service.monitoring.metrics import Metrics
-from service.predict import Predictor
+from service.prediction import body_parser
+from service.prediction.predictor import Predictor
 from service.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
@@ -116,12 +117,12 @@ def _answer(settings: Settings, predictor: Predictor) -> list[Mapping[str, Any]]
     Raises:
         RequestError: as POST /predict answers it.
     """
-    bodies.check_length(request.content_length or 0, settings)
+    body_parser.check_length(request.content_length or 0, settings)
     try:
         body = request.get_data()
         key = request.form.get("key", "") if settings.api_key else ""
     except RequestEntityTooLarge:
-        raise bodies.cut_off(settings) from None
+        raise body_parser.cut_off(settings) from None
     predictor.check_key(f"Bearer {key}".encode())
     with predictor.places.place():
         answer = predictor.answer(body, request.headers.get("Content-Type", ""), ASKED)

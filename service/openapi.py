@@ -4,7 +4,7 @@ from typing import Any
 
 from service import replies, schemas
 from service.imaging.reader import WAYS
-from service.predict import FIELDS
+from service.prediction.predictor import FIELDS
 from service.settings import Settings
 
 Json = dict[str, Any]

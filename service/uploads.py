@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
-from service import bodies
 from service.errors import TooBusy, TooSlow
+from service.prediction import body_parser
 from service.settings import Settings
 
 Message = MutableMapping[str, Any]
@@ -70,7 +70,7 @@ class Upload:
         if not message.get("more_body") and "body" in message:
             self.whole = True
             body = message["body"]
-            bodies.check_length(len(body), self._uploads.settings, so_far=True)
+            body_parser.check_length(len(body), self._uploads.settings, so_far=True)
             return bytes(body)
         seconds = self._uploads.settings.receive_seconds
         try:
@@ -98,7 +98,7 @@ class Upload:
                 chunks.append(chunk)
                 length += len(chunk)
                 uploads.arriving += len(chunk)
-                bodies.check_length(length, uploads.settings, so_far=True)
+                body_parser.check_length(length, uploads.settings, so_far=True)
                 if uploads.arriving > uploads.most:
                     raise TooBusy(f"more than {uploads.most} bytes of bodies are arriving, which is the limit")
                 if self.whole:

@@ -11,7 +11,7 @@ import numpy as np
 
 from service.imaging.mnist_format import SIDE
 from service.inference.model_store import Model
-from service.predict import Answers
+from service.prediction.predictor import Answers
 
 VIGIL_SECONDS = 0.0002
 

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator, ValidationError
 from openapi_spec_validator import validate
 
-from service import bodies
+from service.prediction import body_parser
 from tests.conftest import Serve
 from tests.service.samples import FORM, encode, form, idx3, json_of, npy, stroke
 from tests.service.test_feedback import GOOD
@@ -122,7 +122,7 @@ def test_refusals_are_as_it_says(
 
 def test_the_types_and_choices_of_predict_are_those_of_the_code(contract: dict[str, Any]) -> None:
     predict = contract["paths"]["/predict"]["post"]
-    assert ", ".join(predict["requestBody"]["content"]) == bodies.TYPES
+    assert ", ".join(predict["requestBody"]["content"]) == body_parser.TYPES
     with pytest.raises(ValidationError):
         check(contract, {"$ref": "#/components/schemas/Images"}, {"images": [[0] * 783]})
 

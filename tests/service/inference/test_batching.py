@@ -10,7 +10,7 @@ import pytest
 from service.inference.batching import Turns
 from service.inference.model_store import Model
 from service.inference.runtimes import Batch, Probabilities
-from service.predict import Answers
+from service.prediction.predictor import Answers
 
 
 class Brightest:

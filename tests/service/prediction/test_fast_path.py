@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import bodies, quick
 from service.errors import RequestError
+from service.prediction import body_parser, fast_path
 from service.settings import Settings
 from tests.service.samples import FORM, encode, form, idx3, json_of, npy, stroke
 from training.dataset import Dataset
@@ -21,11 +21,11 @@ JSON, OCTETS = "application/json", "application/octet-stream"
 
 
 def read(body: bytes, content_type: str, settings: Settings = SETTINGS) -> bytes | None:
-    return quick.read(body, content_type.encode(), settings)
+    return fast_path.read(body, content_type.encode(), settings)
 
 
 def long_way(body: bytes, content_type: str) -> bytes:
-    return bodies.read(body, content_type, SETTINGS).images.tobytes()
+    return body_parser.read(body, content_type, SETTINGS).images.tobytes()
 
 
 def curl_form(*files: bytes) -> bytes:
@@ -133,6 +133,6 @@ def test_mnist_as_png_is_quick(mnist: Dataset) -> None:
 def test_no_error_leaves_it() -> None:
     for body, content_type in LONG.values():
         try:
-            bodies.read(body, content_type, SETTINGS)
+            body_parser.read(body, content_type, SETTINGS)
         except RequestError:
             assert read(body, content_type) is None

@@ -24,11 +24,11 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
 from werkzeug.http import parse_options_header
 
-from service import arrays
 from service.errors import Malformed, RequestError, TooLarge, UnknownType
 from service.imaging import reader
 from service.imaging.mnist_format import SIDE, Pixels
 from service.imaging.reader import AUTO, Found, Reading
+from service.prediction import array_formats
 from service.settings import Settings
 
 Batch = npt.NDArray[np.uint8]
@@ -152,7 +152,7 @@ def pixels(image: object, *, booleans: bool) -> Pixels:
         raise Malformed(f"it is {_name(image)}; 28x28 or 784 numbers, or base64, are read")
     rows = image if image and isinstance(image[0], list) else [image]
     sides = sorted({len(row) if isinstance(row, list) else 0 for row in rows})
-    if (len(rows), sides) not in ((SIDE, [SIDE]), (1, [arrays.PIXELS])):
+    if (len(rows), sides) not in ((SIDE, [SIDE]), (1, [array_formats.PIXELS])):
         widths = " or ".join(map(str, sides[:3])) + (" or more" if len(sides) > 3 else "")
         raise Malformed(f"it has {len(rows)} rows of {widths} numbers, not 28 of 28 or 784")
     flat = None if booleans else _as_bytes(rows)
@@ -221,6 +221,6 @@ def _name(value: object) -> str:
 
 
 _BULK: dict[str, Callable[[bytes, int], Batch]] = {
-    "application/octet-stream": arrays.read,
-    "application/x-npy": arrays.read_npy,
+    "application/octet-stream": array_formats.read,
+    "application/x-npy": array_formats.read_npy,
 }

@@ -21,15 +21,15 @@ from flask import Blueprint, Response, request
 from PIL import Image
 from werkzeug.wrappers import Request
 
-from service import bodies
-from service.bodies import Body
 from service.errors import Malformed, Unauthorised
 from service.imaging import reader
 from service.imaging.reader import AUTO, Reading
 from service.inference.model_store import Model, ModelStore
 from service.inference.runtimes import Batch, Probabilities
 from service.monitoring.metrics import Metrics
-from service.places import Places
+from service.prediction import body_parser
+from service.prediction.body_parser import Body
+from service.prediction.concurrency import Places
 from service.replies import JSON
 from service.settings import Settings
 
@@ -134,7 +134,7 @@ class Predictor:
         asked = question(query)
         model = self._store.in_use()
         with self._metrics.stage("decode"):
-            read = bodies.read(body, content_type, self._settings, asked.reading)
+            read = body_parser.read(body, content_type, self._settings, asked.reading)
         with self._metrics.stage("infer"):
             probabilities = model(read.images)
         with self._metrics.stage("encode"):
@@ -206,9 +206,9 @@ def routes(predictor: Predictor, settings: Settings) -> Blueprint:
     @blueprint.post("/predict")
     def predict() -> Response:
         with predictor.places.place():
-            bodies.check_length(request.content_length or 0, settings)
+            body_parser.check_length(request.content_length or 0, settings)
             body = request.get_data(cache=False)
-            bodies.check_length(len(body), settings, so_far=True)
+            body_parser.check_length(len(body), settings, so_far=True)
             answer = predictor.answer(body, request.headers.get("Content-Type", ""), request.query_string)
         return Response(answer, mimetype=JSON)
 

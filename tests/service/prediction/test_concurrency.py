@@ -4,7 +4,7 @@ from threading import Barrier
 import pytest
 
 from service.errors import TooBusy
-from service.places import Places
+from service.prediction.concurrency import Places
 
 
 def test_as_many_as_there_are_places_and_no_more() -> None:

@@ -1,7 +1,7 @@
 """Bodies that are cheap to read: plain images, a few of them, that need not be normalised.
 
-They are answered at once, in the event loop; everything else, errors too, goes the long way of service.bodies in a
-thread. What is read here is what would be read there, bit for bit.
+They are answered at once, in the event loop; everything else, errors too, goes the long way of
+service.prediction.body_parser in a thread. What is read here is what would be read there, bit for bit.
 """
 
 import binascii
@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from service import arrays, bodies
 from service.errors import RequestError
 from service.imaging import minimal_png, reader
 from service.imaging.mnist_format import SIDE
+from service.prediction import array_formats, body_parser
 from service.settings import Settings
 
 MOST = 16
@@ -82,7 +82,7 @@ def _file(head: bytes, _: bytes, file: bytes) -> bytes | None:
 
 
 def _json(body: bytes, settings: Settings) -> bytes | None:
-    images = bodies.json_images(body, settings)
+    images = body_parser.json_images(body, settings)
     if len(images) > MOST:
         return None
     booleans = b"true" in body or b"false" in body
@@ -91,7 +91,7 @@ def _json(body: bytes, settings: Settings) -> bytes | None:
 
 def _json_image(image: object, *, booleans: bool) -> bytes | None:
     if not isinstance(image, str):
-        pixels = bodies.pixels(image, booleans=booleans).tobytes()
+        pixels = body_parser.pixels(image, booleans=booleans).tobytes()
         return pixels if _stays(pixels) else None
     try:
         return _image(b64decode(image, validate=True))
@@ -100,7 +100,7 @@ def _json_image(image: object, *, booleans: bool) -> bytes | None:
 
 
 def _bulk(body: bytes, settings: Settings) -> bytes | None:
-    batch = arrays.read(body, settings.max_pictures)
+    batch = array_formats.read(body, settings.max_pictures)
     return batch.tobytes() if len(batch) <= MOST else None
 
 

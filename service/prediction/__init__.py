@@ -1,0 +1,1 @@
+"""One predict request without a server: request body -> batch -> result -> JSON."""
