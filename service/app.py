@@ -13,7 +13,7 @@ import time
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from service import docs, feedback, health, home, replies, reports
+from service import replies
 from service.errors import RequestError
 from service.inference import model_store
 from service.inference.model_store import Loaded, Model, ModelStore
@@ -23,8 +23,9 @@ from service.prediction import body_parser, predictor
 from service.prediction.predictor import Predictor
 from service.replies import Reply
 from service.settings import Settings
+from service.web import api_docs, feedback, health, report, ui
 
-KEYED_ROUTES = frozenset({"/predict", "/model", "/feedback", *reports.ROUTES})
+KEYED_ROUTES = frozenset({"/predict", "/model", "/feedback", *report.ROUTES})
 """POST / asks for the key too, in a field of its form."""
 
 
@@ -77,7 +78,7 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
         SettingError: no settings were given, and the environment's are wrong.
     """
     service = Service(settings or Settings.from_environment(), loaded)
-    app = Flask("service", static_folder=None)
+    app = Flask("service", static_folder=None, template_folder="web/templates")
     # Werkzeug cuts a chunked body off at its limit without a word: one byte more, and bodies.read can tell.
     app.config["MAX_CONTENT_LENGTH"] = service.settings.max_body_bytes + 1
     app.config["MAX_FORM_PARTS"] = None  # bodies.read counts them
@@ -87,10 +88,10 @@ def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -
     _answer_errors(app, service)
     app.register_blueprint(predictor.routes(service.predictor, service.settings))
     app.register_blueprint(health.routes(service.store, service.metrics, lambda: service.stopping))
-    app.register_blueprint(home.routes(service.settings, service.store, service.predictor, service.metrics))
-    app.register_blueprint(reports.routes(service.settings, service.store))
+    app.register_blueprint(ui.routes(service.settings, service.store, service.predictor, service.metrics))
+    app.register_blueprint(report.routes(service.settings, service.store))
     app.register_blueprint(feedback.routes(service.settings, service.metrics))
-    app.register_blueprint(docs.routes(service.settings))
+    app.register_blueprint(api_docs.routes(service.settings))
     service.start()
     return app
 
@@ -121,7 +122,7 @@ def _ask_for_key(app: Flask, predictor: Predictor) -> None:
     def check() -> None:
         if _route() in KEYED_ROUTES:
             authorization = request.headers.get("Authorization", "").encode("latin-1")  # as WSGI decoded it
-            predictor.check_key(reports.as_bearer(authorization) if _route() in reports.ROUTES else authorization)
+            predictor.check_key(report.as_bearer(authorization) if _route() in report.ROUTES else authorization)
 
 
 def _answer_errors(app: Flask, service: Service) -> None:
@@ -132,8 +133,8 @@ def _answer_errors(app: Flask, service: Service) -> None:
         if _route() == "/predict":
             service.metrics.rejected(type(error).__name__)
         response = _response(replies.of_error(error))
-        if response.status_code == 401 and _route() in reports.ROUTES:
-            response.headers.add("WWW-Authenticate", reports.CHALLENGE)
+        if response.status_code == 401 and _route() in report.ROUTES:
+            response.headers.add("WWW-Authenticate", report.CHALLENGE)
         return response
 
     @app.errorhandler(RequestEntityTooLarge)

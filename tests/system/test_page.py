@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
-from service.home import percent, words
+from service.web.ui import percent, words
 from tests.conftest import REPOSITORY
 from tests.system.browser import (
     ONE_THEN_SEVEN,

@@ -3,7 +3,7 @@
 const SURE = [[0.999, "Certain"], [0.99, "Very sure"], [0.95, "Sure"], [0, "Fairly sure"]];
 const THIRD = 0.05; // a second choice that is less likely is not named
 
-/** A confidence in words; service/home.py says the same. */
+/** A confidence in words; service/web/ui.py says the same. */
 export function words(confidence, uncertain) {
   return uncertain ? "Not sure" : SURE.find(([least]) => confidence >= least)[1];
 }

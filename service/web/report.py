@@ -11,9 +11,9 @@ from pathlib import PurePosixPath
 
 from flask import Blueprint, Response, abort
 
-from service.browsers import REPORT_POLICY, guarded, kept
 from service.inference.model_store import ModelStore
 from service.settings import Settings
+from service.web.headers import REPORT_POLICY, guarded, kept
 
 ROUTES = ("/report/", "/report/<path:name>")
 CHALLENGE = 'Basic realm="Digits: the password is the key", charset="UTF-8"'

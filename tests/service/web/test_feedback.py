@@ -6,8 +6,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.app import create_app
-from service.feedback import MOST_BYTES
 from service.settings import SettingError, Settings
+from service.web.feedback import MOST_BYTES
 from tests.conftest import Serve
 from tests.service.samples import encode, stroke
 from tests.service.test_app import samples

@@ -6,8 +6,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from service.browsers import PAGE_POLICY
-from service.home import Assets, percent, words
+from service.web.headers import PAGE_POLICY
+from service.web.ui import Assets, percent, words
 from tests.conftest import Serve, Versions, service_of
 from tests.service.samples import encode, form, stroke
 from tests.service.test_app import samples

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from service import replies, schemas
+from service import replies
 from service.imaging.reader import WAYS
 from service.prediction.predictor import FIELDS
 from service.settings import Settings
+from service.web import schemas
 
 Json = dict[str, Any]
 

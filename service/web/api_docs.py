@@ -3,10 +3,10 @@
 import orjson
 from flask import Blueprint, Response, render_template
 
-from service.browsers import HTML, guarded, kept
-from service.openapi import document
 from service.replies import JSON
 from service.settings import Settings
+from service.web.headers import HTML, guarded, kept
+from service.web.openapi import document
 
 
 def routes(settings: Settings) -> Blueprint:

@@ -1,7 +1,7 @@
 """GET /, the page: draw or drop a picture, see the answer. POST / is the same page as a plain form, without scripts.
 
-Its files, in service/static, are found under the digest of all of them together: /static/DIGEST/page.css may be kept
-for ever, and the JavaScript modules find each other beside themselves.
+Its files, in service/web/static, are found under the digest of all of them together: /static/DIGEST/page.css may be
+kept for ever, and the JavaScript modules find each other beside themselves.
 """
 
 import hashlib
@@ -16,13 +16,13 @@ from flask import Blueprint, Response, abort, render_template, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from service import replies
-from service.browsers import HTML, guarded, kept
 from service.errors import RequestError
 from service.inference.model_store import ModelStore
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
 from service.prediction.predictor import Predictor
 from service.settings import Settings
+from service.web.headers import HTML, guarded, kept
 
 STATIC = Path(__file__).parent / "static"
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}

@@ -1,0 +1,1 @@
+"""Flask blueprints: one module for each group of routes."""
