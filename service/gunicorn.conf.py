@@ -18,9 +18,9 @@ from gunicorn.workers.base import Worker
 from prometheus_client.multiprocess import mark_process_dead
 
 from service.app import create_app
-from service.doors import Counts
 from service.inference import model_store
 from service.monitoring.metrics import share_between_workers
+from service.server.acceptor import Counts
 from service.settings import SettingError, Settings
 
 EXAMPLE = Path(__file__).parent.parent / "tests" / "pictures" / "seven.png"
@@ -35,7 +35,7 @@ except SettingError as error:
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 workers = settings.workers
 wsgi_app = "service.app:create_app()"
-worker_class = "service.worker.Worker"
+worker_class = "service.server.worker.Worker"
 graceful_timeout = settings.graceful_seconds
 keepalive = 5
 control_socket_disable = True

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.refusals import RATE
+from service.server.load_shedding import RATE
 from tests.service.samples import encode, stroke
 from tests.system.server import Server, serving
 from tests.system.test_lifecycle import full, place, until, worker_of

@@ -3,7 +3,7 @@
 - A prediction that is here whole when its head is read, as almost all are, is answered at once: gunicorn would build
   a request and a scope and wake a task for it, which takes as long as everything else. Whatever is unusual about it
   takes gunicorn's way; both end in Application.predict.
-- If all places are taken then, it is refused as service/refusals.py says.
+- If all places are taken then, it is refused as service/server/load_shedding.py says.
 - A client has `receive_seconds` to send the head of its first request, and gunicorn's `keepalive` for each after it:
   gunicorn itself waits forever for the first.
 - Other requests are answered in the task of their connection: one task fewer than gunicorn's.
@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.asgi.protocol import ASGIProtocol
 
-from service import eager, replies
+from service import replies
 from service.replies import Reply
-from service.uploads import Whole
+from service.server import eager_task
+from service.server.request_body import Whole
 
 if TYPE_CHECKING:
-    from service.worker import Worker
+    from service.server.worker import Worker
 
 HTTP_1_1 = SimpleNamespace(version=(1, 1))
 END_OF_HEAD = b"\r\n\r\n"
@@ -104,7 +105,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         parser.reset()
         self.worker.nr += 1
         if self.worker.asgi.places.free:
-            eager.start(self._answer(headers, path.partition(b"?")[2], body))
+            eager_task.start(self._answer(headers, path.partition(b"?")[2], body))
         else:
             self.worker.refusals.add(self)
 

@@ -4,8 +4,8 @@ from typing import cast
 
 import pytest
 
-from service.refusals import A_TICK, RATE, TICK_SECONDS, Refusals
 from service.replies import RETRY_AFTER_SECONDS
+from service.server.load_shedding import A_TICK, RATE, TICK_SECONDS, Refusals
 
 
 class Loop:

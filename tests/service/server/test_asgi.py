@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from service.asgi import Application
 from service.inference.runtimes import Batch, LiteRT, Probabilities
-from service.uploads import LARGEST_AT_ONCE
+from service.server.asgi import Application
+from service.server.request_body import LARGEST_AT_ONCE
 from tests.conftest import Serve, service_of
 from tests.service.samples import FORM, encode, form, idx3, json_of, stroke
 

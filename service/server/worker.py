@@ -1,10 +1,10 @@
-"""gunicorn's asgi worker, with what a server in the open needs besides; service/connection.py is the other half.
+"""gunicorn's asgi worker, with what a server in the open needs besides; service/server/connection.py is the other half.
 
 - A stop that is asked for while a worker starts is not lost. Until it has handlers of its own, the arbiter's take its
   signals, and uvloop sees none that came before it ran.
 - At a stop, a kept-alive connection has a second for one more request, whose answer says `Connection: close`; if none
   comes it is closed. gunicorn would wait for the clients of such connections as for requests in flight.
-- Workers share connections out evenly, as service/doors.py says.
+- Workers share connections out evenly, as service/server/acceptor.py says.
 
 It builds on what gunicorn does not promise to keep, so gunicorn's version is pinned, and tests/system/test_http.py
 holds all of this against real sockets.
@@ -23,10 +23,10 @@ from gunicorn.asgi.lifespan import LifespanManager
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers.gasgi import ASGIWorker
 
-from service.asgi import Application
-from service.connection import Connection
-from service.doors import Counts, Door
-from service.refusals import Refusals
+from service.server.acceptor import Counts, Door
+from service.server.asgi import Application
+from service.server.connection import Connection
+from service.server.load_shedding import Refusals
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 HEARTBEAT_SECONDS = 1.0

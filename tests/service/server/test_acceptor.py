@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from service.doors import ABSENT, WAITS, Counts, Door
+from service.server.acceptor import ABSENT, WAITS, Counts, Door
 
 
 class Listener(socket.socket):
@@ -132,7 +132,7 @@ def test_a_worker_waits_only_so_often(listener: Listener, monkeypatch: pytest.Mo
             super()._pause(seconds, then)
 
     async def story(house: House) -> None:
-        monkeypatch.setattr("tests.service.test_doors.Door", Watched)
+        monkeypatch.setattr("tests.service.server.test_acceptor.Door", Watched)
         house.counts.enter(1)  # and does nothing
         door = house.door(0)
         house.counts.add(0, 1)
@@ -167,7 +167,7 @@ def test_a_connection_that_cannot_be_taken_now_is_taken_later(
         house.door(0, listener)
         await house.come(1)
 
-    with caplog.at_level(logging.WARNING, "service.doors"):
+    with caplog.at_level(logging.WARNING, "service.server.acceptor"):
         live(listener, Counts(), story)
     assert caplog.messages == ["no connection can be taken: [Errno 24] Too many open files"] * 2
 

@@ -4,7 +4,7 @@
     POST /predict, all else       -> a thread: Predictor.answer, as Flask's view calls it
     every other route             -> Flask; what has a body in a thread, /metrics in one of its own
 
-What service/connection.py has whole comes to `predict` without a scope; all else comes by `__call__`, as ASGI has it.
+What service/server/connection.py has whole comes to `predict` without a scope; all else comes by `__call__`, as ASGI has it.
 A body is read before anything else happens, within its limit, so a client that sends slowly costs nothing but its
 bytes. An answer is Flask's answer, byte for byte, errors and metrics included.
 """
@@ -28,7 +28,7 @@ from service.inference.batching import Turns
 from service.prediction import body_parser, fast_path
 from service.prediction.predictor import encode, question
 from service.replies import Reply
-from service.uploads import Gone, Message, Receive, Upload, Uploads, Whole
+from service.server.request_body import Gone, Message, Receive, Upload, Uploads, Whole
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""gunicorn and asyncio: the only package that touches the server's internals."""
