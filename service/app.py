@@ -13,7 +13,7 @@ import time
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from service import replies
+from service import responses
 from service.errors import RequestError
 from service.inference import model_store
 from service.inference.model_store import Loaded, Model, ModelStore
@@ -21,7 +21,7 @@ from service.monitoring.drift_reference import Reference
 from service.monitoring.metrics import CONFIDENCES, Metrics
 from service.prediction import body_parser, predictor
 from service.prediction.predictor import Predictor
-from service.replies import Reply
+from service.responses import Reply
 from service.settings import Settings
 from service.web import api_docs, feedback, health, report, ui
 
@@ -132,7 +132,7 @@ def _answer_errors(app: Flask, service: Service) -> None:
     def refused(error: RequestError) -> Response:
         if _route() == "/predict":
             service.metrics.rejected(type(error).__name__)
-        response = _response(replies.of_error(error))
+        response = _response(responses.of_error(error))
         if response.status_code == 401 and _route() in report.ROUTES:
             response.headers.add("WWW-Authenticate", report.CHALLENGE)
         return response
@@ -146,12 +146,12 @@ def _answer_errors(app: Flask, service: Service) -> None:
         sentences = {
             404: f"there is no route {request.path[:100]}",
             405: f"{request.path[:100]} does not take {request.method[:20]}",
-            500: replies.FAULT,
+            500: responses.FAULT,
         }
         status = error.code or 500
         allow = (header for header in error.get_headers() if header[0] == "Allow")
-        return _response(replies.sentence(status, sentences.get(status, str(error.description)), *allow))
+        return _response(responses.sentence(status, sentences.get(status, str(error.description)), *allow))
 
 
 def _response(reply: Reply) -> Response:
-    return Response(reply.body, reply.status, reply.headers, mimetype=replies.JSON)
+    return Response(reply.body, reply.status, reply.headers, mimetype=responses.JSON)

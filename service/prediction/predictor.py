@@ -30,7 +30,7 @@ from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
 from service.prediction.body_parser import Body
 from service.prediction.concurrency import Places
-from service.replies import JSON
+from service.responses import JSON
 from service.settings import Settings
 
 NAME = "digits"

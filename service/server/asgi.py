@@ -21,13 +21,13 @@ from typing import Any
 
 from flask import Flask
 
-from service import replies
+from service import responses
 from service.app import Service
 from service.errors import RequestError
 from service.inference.batching import Turns
 from service.prediction import body_parser, fast_path
 from service.prediction.predictor import encode, question
-from service.replies import Reply
+from service.responses import Reply
 from service.server.request_body import Gone, Message, Receive, Upload, Uploads, Whole
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Application:
         error = self.places.refusal()
         self._metrics.rejected(type(error).__name__)
         self._metrics.answered("/predict", "POST", error.status, seconds)
-        return replies.of_error(error)
+        return responses.of_error(error)
 
     async def predict(
         self, headers: Headers, query: bytes, upload: Upload | Whole, send: Callable[[Reply], Awaitable[None]]
@@ -97,12 +97,12 @@ class Application:
                 reply = await self._answer(headers, query, upload)
             except RequestError as error:
                 self._metrics.rejected(type(error).__name__)
-                reply = replies.of_error(error)
+                reply = responses.of_error(error)
             except Gone:
                 return
             except Exception:  # as Flask does: a fault of ours is logged, and answered
                 log.exception("Exception on /predict [POST]")
-                reply = replies.sentence(500, replies.FAULT)
+                reply = responses.sentence(500, responses.FAULT)
             await send(reply)
             self._metrics.answered("/predict", "POST", reply.status, time.perf_counter() - began)
             self.turns.stay_awake()
@@ -193,7 +193,7 @@ class Refused(RawIOBase):
 
 
 async def _send(send: Send, reply: Reply) -> None:
-    await send({"type": "http.response.start", "status": reply.status, "headers": replies.headers(reply)})
+    await send({"type": "http.response.start", "status": reply.status, "headers": responses.headers(reply)})
     await send({"type": "http.response.body", "body": reply.body})
 
 

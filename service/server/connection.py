@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.asgi.protocol import ASGIProtocol
 
-from service import replies
-from service.replies import Reply
+from service import responses
+from service.responses import Reply
 from service.server import eager_task
 from service.server.request_body import Whole
 
@@ -122,7 +122,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         if self._closed:
             return
         last = not self.worker.alive
-        self._send_response_start(reply.status, replies.headers(reply), HTTP_1_1, last)
+        self._send_response_start(reply.status, responses.headers(reply), HTTP_1_1, last)
         self._send_body(reply.body)
         if last:
             self._close_transport()
@@ -174,7 +174,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         return await self._handle_http_request(request, sockname, peername)
 
     def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
-        body = replies.sentence(status, message).body
+        body = responses.sentence(status, message).body
         head = (
             f"HTTP/1.1 {status} {self._get_reason_phrase(status)}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n"

@@ -11,7 +11,7 @@ from collections import deque
 from math import ceil
 from typing import Protocol
 
-from service.replies import RETRY_AFTER_SECONDS
+from service.responses import RETRY_AFTER_SECONDS
 
 RATE = 500
 """A second, of a worker: about a hundredth of its time."""

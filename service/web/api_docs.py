@@ -3,7 +3,7 @@
 import orjson
 from flask import Blueprint, Response, render_template
 
-from service.replies import JSON
+from service.responses import JSON
 from service.settings import Settings
 from service.web.headers import HTML, guarded, kept
 from service.web.openapi import document

@@ -17,7 +17,7 @@ from flask import Blueprint, Response, request
 from service.errors import Malformed, NoRoom, TooLarge
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
-from service.replies import JSON
+from service.responses import JSON
 from service.settings import SettingError, Settings
 
 MOST_BYTES = 1 << 16

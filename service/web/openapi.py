@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from service import replies
+from service import responses
 from service.imaging.reader import WAYS
 from service.prediction.predictor import FIELDS
 from service.settings import Settings
@@ -150,4 +150,4 @@ def _refused(statuses: tuple[str, ...] | list[str]) -> Json:
 
 
 def _json(schema: str) -> Json:
-    return {replies.JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {responses.JSON: {"schema": {"$ref": f"#/components/schemas/{schema}"}}}

@@ -15,7 +15,7 @@ import orjson
 from flask import Blueprint, Response, abort, render_template, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from service import replies
+from service import responses
 from service.errors import RequestError
 from service.inference.model_store import ModelStore
 from service.monitoring.metrics import Metrics
@@ -87,7 +87,7 @@ def routes(settings: Settings, store: ModelStore, predictor: Predictor, metrics:
             response = page(numbers=_numbers(_answer(settings, predictor)))
         except RequestError as error:
             metrics.rejected(type(error).__name__)
-            reply = replies.of_error(error)
+            reply = responses.of_error(error)
             response = page(problem=f"{error}")
             response.status_code = reply.status
             response.headers.extend(reply.headers)

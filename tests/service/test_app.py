@@ -10,7 +10,7 @@ from service.app import create_app
 from service.inference.runtimes import Batch, Probabilities
 from service.settings import SettingError
 from tests.conftest import Serve, Versions, service_of
-from tests.service.samples import encode, form, stroke
+from tests.service.payloads import encode, form, stroke
 
 PICTURE = encode(stroke())
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from service.server.load_shedding import RATE
-from tests.service.samples import encode, stroke
+from tests.service.payloads import encode, stroke
 from tests.system.server import Server, serving
 from tests.system.test_lifecycle import full, place, until, worker_of
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import REPOSITORY, Versions
-from tests.service.samples import encode, stroke
+from tests.service.payloads import encode, stroke
 from tests.system.server import GUNICORN, Server, serving
 
 SEVEN = (REPOSITORY / "tests" / "pictures" / "seven.png").read_bytes()

@@ -7,7 +7,7 @@ from PIL import Image
 from service.errors import Malformed, RequestError, TooLarge, UnknownType
 from service.imaging.decode import decode
 from service.settings import Settings
-from tests.service.samples import Pixels, encode, png_saying, stroke
+from tests.service.payloads import Pixels, encode, png_saying, stroke
 
 LIMITS = Settings()
 UPRIGHT = np.zeros((60, 40), np.uint8)

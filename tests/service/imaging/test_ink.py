@@ -6,7 +6,7 @@ from PIL import Image
 from service.errors import NoDigit
 from service.imaging import ink
 from service.imaging.ink import Mask
-from tests.service.samples import Pixels
+from tests.service.payloads import Pixels
 
 SIDE = 160
 Colour = int | tuple[int, int, int]

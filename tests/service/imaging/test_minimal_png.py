@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from service.imaging.minimal_png import decode
-from tests.service.samples import encode, stroke
+from tests.service.payloads import encode, stroke
 from training.dataset import Dataset
 
 ONE = encode(stroke())

@@ -4,7 +4,7 @@ from PIL import Image, ImageDraw
 
 from service.imaging import page_detection
 from service.imaging.segmentation import Box
-from tests.service.samples import Pixels
+from tests.service.payloads import Pixels
 
 SIDE = 300
 

@@ -14,7 +14,7 @@ from service.imaging.mnist_format import stroke_width
 from service.imaging.reader import AUTO, Reading, of_image, read
 from service.settings import Settings
 from tests.conftest import REPOSITORY
-from tests.service.samples import Pixels, encode, stroke
+from tests.service.payloads import Pixels, encode, stroke
 from training.dataset import Dataset
 
 LIMITS = Settings()

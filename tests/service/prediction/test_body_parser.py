@@ -12,7 +12,7 @@ from service.imaging import reader
 from service.imaging.reader import Reading
 from service.prediction import body_parser
 from service.settings import Settings
-from tests.service.samples import FORM, encode, form, idx3, json_of, npy, npy_of, stroke
+from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, npy_of, stroke
 from training.dataset import Dataset
 
 LIMITS = Settings(max_pictures=3)

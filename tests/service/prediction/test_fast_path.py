@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from service.errors import RequestError
 from service.prediction import body_parser, fast_path
 from service.settings import Settings
-from tests.service.samples import FORM, encode, form, idx3, json_of, npy, stroke
+from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, stroke
 from training.dataset import Dataset
 
 SETTINGS = Settings()

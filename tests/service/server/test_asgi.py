@@ -15,7 +15,7 @@ from service.inference.runtimes import Batch, LiteRT, Probabilities
 from service.server.asgi import Application
 from service.server.request_body import LARGEST_AT_ONCE
 from tests.conftest import Serve, service_of
-from tests.service.samples import FORM, encode, form, idx3, json_of, stroke
+from tests.service.payloads import FORM, encode, form, idx3, json_of, stroke
 
 Headers = dict[str, str]
 Answer = tuple[int, list[tuple[str, str]], bytes]

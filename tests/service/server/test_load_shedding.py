@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 
-from service.replies import RETRY_AFTER_SECONDS
+from service.responses import RETRY_AFTER_SECONDS
 from service.server.load_shedding import A_TICK, RATE, TICK_SECONDS, Refusals
 
 

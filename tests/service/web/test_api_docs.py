@@ -12,7 +12,7 @@ from openapi_spec_validator import validate
 
 from service.prediction import body_parser
 from tests.conftest import Serve
-from tests.service.samples import FORM, encode, form, idx3, json_of, npy, stroke
+from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, stroke
 from tests.service.web.test_feedback import GOOD
 
 PICTURE = encode(stroke())

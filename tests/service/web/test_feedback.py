@@ -9,7 +9,7 @@ from service.app import create_app
 from service.settings import SettingError, Settings
 from service.web.feedback import MOST_BYTES
 from tests.conftest import Serve
-from tests.service.samples import encode, stroke
+from tests.service.payloads import encode, stroke
 from tests.service.test_app import samples
 
 BASE64 = b64encode(encode(stroke())).decode()

@@ -5,7 +5,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.conftest import Serve, Versions, service_of
-from tests.service.samples import encode, stroke
+from tests.service.payloads import encode, stroke
 
 
 def test_alive_and_ready(client: FlaskClient) -> None:

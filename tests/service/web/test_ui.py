@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 from service.web.headers import PAGE_POLICY
 from service.web.ui import Assets, percent, words
 from tests.conftest import Serve, Versions, service_of
-from tests.service.samples import encode, form, stroke
+from tests.service.payloads import encode, form, stroke
 from tests.service.test_app import samples
 
 PICTURE = encode(stroke())
