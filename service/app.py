@@ -4,8 +4,8 @@
     GET /, POST /, /report/, POST /feedback, /docs, /openapi.json   for people
     GET /healthz, /readyz, /model, /metrics   for those who run it
 
-It assumes nothing of the server that runs it: any WSGI server will do, with threads or without. service/server/asgi.py is the
-faster door to the same rooms.
+It assumes nothing of the server that runs it: any WSGI server will do, with threads or without. service/server/asgi.py
+serves the same application through ASGI, faster.
 """
 
 import time

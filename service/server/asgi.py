@@ -4,9 +4,9 @@
     POST /predict, all else       -> a thread: Predictor.answer, as Flask's view calls it
     every other route             -> Flask; what has a body in a thread, /metrics in one of its own
 
-What service/server/connection.py has whole comes to `predict` without a scope; all else comes by `__call__`, as ASGI has it.
-A body is read before anything else happens, within its limit, so a client that sends slowly costs nothing but its
-bytes. An answer is Flask's answer, byte for byte, errors and metrics included.
+A complete request that service/server/connection.py accepts comes to `predict` without a scope; all else comes by
+`__call__`, as ASGI has it. A body is read before anything else happens, within its limit, so a client that sends slowly
+costs nothing but its bytes. An answer is Flask's answer, byte for byte, errors and metrics included.
 """
 
 import asyncio
