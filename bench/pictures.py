@@ -28,7 +28,8 @@ from service.imaging.reader import AUTO, Reading
 from service.inference import model_store
 from service.inference.model_store import Model
 from service.settings import Settings
-from training import dataset, probes
+from training import probes
+from training.data import mnist
 
 FONTS = {
     "fonts-breip": "truetype/breip",
@@ -123,7 +124,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, help="test images a scene, evenly taken (%(default)s)")
     parser.add_argument("--strokes-as-they-are", action="store_true", help="bring no stroke to a pen's width")
     options = parser.parse_args()
-    test = dataset.load(DATA).test
+    test = mnist.load(DATA).test
     chosen = np.linspace(0, len(test) - 1, options.images).astype(int)
     images, labels = test.images[chosen], test.labels[chosen]
     plain = np.mean(_model()(images).argmax(axis=1) == labels)

@@ -16,9 +16,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
-from training import dataset, loop, optimise
-from training.dataset import Part
-from training.lessons import Lessons, stream
+from training import loop, optimise
+from training.data import mnist
+from training.data.batches import Lessons, stream
+from training.data.mnist import Part
 from training.recipe import Recipe
 
 ROUNDS = 15
@@ -28,7 +29,7 @@ tf1 = tf.compat.v1
 def main() -> None:
     """Print milliseconds a step of both loops, and their ratio."""
     recipe = Recipe.load("notebook", ["evaluate_every=500", "print_every=500"])
-    training = dataset.load(Path(os.environ.get("DIGITS_DATA", "data/mnist"))).training
+    training = mnist.load(Path(os.environ.get("DIGITS_DATA", "data/mnist"))).training
     loops = {"one graph call": graph_call(recipe, training), "session.run": session(recipe, training)}
     for name, run in loops.items():
         print(f"{name}: first {recipe.evaluate_every} steps, with what is done once, {timed(run, 1):.2f} s")

@@ -13,8 +13,9 @@ from flask.testing import FlaskClient
 
 from service.app import Service, create_app
 from service.settings import Settings
-from training import dataset, export, network, publish
-from training.dataset import Dataset
+from training import export, network, publish
+from training.data import mnist as dataset
+from training.data.mnist import Dataset
 from training.network import Layer, Parameters
 from training.recipe import Recipe
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from training import evaluate, loop, network, probes, robustness
-from training.dataset import Dataset, Part
-from training.drawing import Images
+from training.data.glyphs import Images
+from training.data.mnist import Dataset, Part
 from training.evaluate import Bin, Floats, Metrics
 from training.recipe import Recipe
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training import dataset, publish
+from training import publish
+from training.data import mnist
 from training.errors import TrainingError
 from training.recipe import Recipe
 
@@ -38,7 +39,7 @@ def train(options: argparse.Namespace) -> None:
         raise TrainingError("--seed and --seeds exclude each other")
     recipe = Recipe.load(options.recipe or "best", overrides)
     yardstick = _yardstick(options)
-    data = dataset.load(options.data, any_data=options.any_data)
+    data = mnist.load(options.data, any_data=options.any_data)
     from training.job import Job  # noqa: PLC0415
 
     job = Job(data, options.models, options.runs, _cache(options), yardstick, options.force)
@@ -124,7 +125,7 @@ def evaluate_version(options: argparse.Namespace) -> None:
     """Put all questions to a version as it is on disk, and print its manifest's figures beside those measured."""
     version = publish.get(options.models, options.number)
     yardstick = _yardstick(options)
-    data = dataset.load(options.data, any_data=options.any_data)
+    data = mnist.load(options.data, any_data=options.any_data)
     from training import assess, export  # noqa: PLC0415
 
     if (version.path / export.PLAN).exists():

@@ -30,7 +30,7 @@ from training import (
     teacher,
 )
 from training.assess import Assessment
-from training.dataset import Dataset, Part
+from training.data.mnist import Dataset, Part
 from training.history import Recorder, RunError
 from training.loop import Row
 from training.network import Parameters

@@ -14,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from training import checkpoint, network, optimise
-from training.dataset import Dataset, Part
-from training.lessons import Lesson, Lessons, Teacher
+from training.data.batches import Lesson, Lessons, Teacher
+from training.data.mnist import Dataset, Part
 from training.network import Parameters, Tensor
 from training.optimise import State
 from training.recipe import Recipe

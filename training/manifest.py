@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 from training.recipe import Recipe
 
 NAME = "digits"

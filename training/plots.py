@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from training import augment
-from training.dataset import Part
+from training.data import augment
+from training.data.mnist import Part
 from training.evaluate import Bin, interval
 from training.history import Run
 from training.loop import Row

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from training import drawing
-from training.drawing import Images
+from training.data import glyphs
+from training.data.glyphs import Images
 from training.errors import DataError
 
 TEXT_FONTS = {"fonts-liberation": "truetype/liberation", "fonts-freefont-ttf": "truetype/freefont"}
@@ -93,8 +93,8 @@ def _glyphs(packages: dict[str, str], ranges: tuple[tuple[int, int], ...], cache
     for package, place in packages.items():
         directory = unpacked(package, f"usr/share/fonts/{place}", cache)
         for font in sorted([*directory.glob("*.ttf"), *directory.glob("*.otf")]):
-            text = drawing.characters(font, ranges)
-            images += drawing.glyphs(font, text, [0] * len(text))
+            text = glyphs.characters(font, ranges)
+            images += glyphs.glyphs(font, text, [0] * len(text))
     return np.array(images)
 
 
@@ -113,7 +113,7 @@ def _drawn(strokes: list[list[int]]) -> Images:
     canvas = Image.new("L", (288, 288))
     for left, top, right, bottom in strokes:
         ImageDraw.Draw(canvas).line([left + PEN, top + PEN, right + PEN, bottom + PEN], fill=255, width=PEN)
-    return drawing.centred(np.asarray(canvas))
+    return glyphs.centred(np.asarray(canvas))
 
 
 def _fashion(cache: Path) -> Images:
@@ -127,7 +127,7 @@ def _fashion(cache: Path) -> Images:
 
 def _pairs(digits: Images, random: np.random.Generator) -> Images:
     left, right = np.array_split(random.permutation(len(digits)), 2)
-    return drawing.side_by_side(digits[left[: len(right)]], digits[right])
+    return glyphs.side_by_side(digits[left[: len(right)]], digits[right])
 
 
 def _halves(digits: Images) -> Images:

@@ -16,8 +16,9 @@ import tensorflow as tf
 from keras import layers
 from tqdm import tqdm
 
-from training import augment, checkpoint
-from training.dataset import Dataset, Part
+from training import checkpoint
+from training.data import augment
+from training.data.mnist import Dataset, Part
 from training.network import Tensor
 from training.recipe import Recipe
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.system.server import Server, serving
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 
 
 @pytest.fixture(scope="module")

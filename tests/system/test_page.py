@@ -26,7 +26,7 @@ from tests.system.browser import (
     paste,
 )
 from tests.system.server import Server, serving
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 
 PICTURES = REPOSITORY / "tests" / "pictures"
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}

@@ -9,7 +9,7 @@ from PIL import Image
 from bench import scenes
 from tests.conftest import REPOSITORY
 from tests.system.server import Server, serving
-from training.dataset import Dataset, Part
+from training.data.mnist import Dataset, Part
 
 EVERY = 100
 """One test image of so many is put into each scene."""

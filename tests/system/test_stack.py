@@ -18,7 +18,7 @@ from tests.conftest import REPOSITORY
 from tests.deploy.test_dashboard import queries
 from tests.system.caller import Caller
 from tests.system.stack import Stack, docker, skip_where_it_cannot_run, stacked
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 
 SEVEN = (REPOSITORY / "tests" / "pictures" / "seven.png").read_bytes()
 PNG = {"Content-Type": "image/png"}

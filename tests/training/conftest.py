@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from training.__main__ import main
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 
 DATA = Path(os.environ.get("DIGITS_DATA", REPOSITORY / "data" / "mnist"))
 SMALL: tuple[str, ...] = (

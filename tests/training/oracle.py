@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy import special
 
 from training import loop, optimise
-from training.lessons import Lesson
+from training.data.batches import Lesson
 from training.network import Parameters
 from training.recipe import Recipe
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from training import assess, probes
-from training.dataset import Dataset, Part
-from training.drawing import Images
+from training.data.glyphs import Images
+from training.data.mnist import Dataset, Part
 from training.evaluate import Floats
 from training.probes import Probe
 from training.recipe import Recipe

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.training.conftest import DATA, SMALL, Trained
 from training import commands
 from training.__main__ import main
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 from training.history import Recorder
 from training.loop import Row, Scores
 from training.recipe import Recipe

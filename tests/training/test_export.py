@@ -9,7 +9,7 @@ from scipy import special
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from training import export, network
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 from training.export import ExportFailed, PlanDisagrees
 from training.network import Layer, Parameters
 from training.recipe import Recipe

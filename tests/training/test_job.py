@@ -15,7 +15,7 @@ import tensorflow as tf
 from tests.training.conftest import DATA, Trained
 from training import export, loop, manifest, network, publish
 from training.__main__ import main
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 from training.job import Job
 from training.loop import Row
 from training.network import Parameters

@@ -6,8 +6,9 @@ import tensorflow as tf
 from scipy import special
 
 from tests.training.oracle import Steps, backward, flat, forward
-from training import checkpoint, loop, network, optimise, strangers
-from training.dataset import Dataset, Part
+from training import checkpoint, loop, network, optimise
+from training.data import outliers
+from training.data.mnist import Dataset, Part
 from training.loop import Row
 from training.network import Layer, Parameters
 from training.recipe import Recipe
@@ -108,9 +109,9 @@ class Broken(Exception):
 def test_a_run_that_is_broken_off_goes_on_as_if_it_had_not_been(
     mnist: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(strangers, "FONTS", ("cmtt10",))
+    monkeypatch.setattr(outliers, "FONTS", ("cmtt10",))
     for kind in ("PAIRS", "FIELDS"):
-        monkeypatch.setattr(strangers, kind, 100)
+        monkeypatch.setattr(outliers, kind, 100)
     words = ["layers=20", "iterations=50", "evaluate_every=10", "print_every=10", "batch_size=32", "optimiser=muon"]
     words += ["rotation=9", "copies=2", "averaging=0.9", "strangers=4"]
     recipe = Recipe.load("quick", words)

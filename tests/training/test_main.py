@@ -19,8 +19,9 @@ import training
 from tests.training.conftest import DATA, SMALL, Process, Start, Trained
 from tests.training.publisher import publish_small_files
 from tests.training.test_publish import assert_only_whole_versions
-from training import commands, download, publish
+from training import commands, publish
 from training.__main__ import main
+from training.data import download
 
 Capture = pytest.CaptureFixture[str]
 

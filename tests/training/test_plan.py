@@ -8,7 +8,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from scipy import special
 
 from training import network, plan, whole
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 from training.network import Layer, Parameters
 from training.recipe import Recipe
 

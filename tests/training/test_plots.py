@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from training import plots
-from training.dataset import Part
+from training.data.mnist import Part
 from training.evaluate import Bin
 from training.history import Run
 from training.loop import Row, Scores

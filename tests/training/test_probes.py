@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from training import probes
-from training.drawing import Images
+from training.data.glyphs import Images
 from training.probes import Probe, ProbeMissing
 
 FONT = Path(mpl.get_data_path()) / "fonts" / "ttf" / "cmtt10.ttf"

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from training import robustness
-from training.drawing import Images
+from training.data.glyphs import Images
 from training.robustness import DIRECTIONS
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training import checkpoint, teacher
-from training.dataset import Dataset, Part
+from training.data.mnist import Dataset, Part
 from training.recipe import Recipe
 from training.teacher import Committee
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from service.imaging.minimal_png import decode
 from tests.service.payloads import encode, stroke
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 
 ONE = encode(stroke())
 

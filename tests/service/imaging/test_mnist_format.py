@@ -6,7 +6,7 @@ import pytest
 
 from service.imaging.ink import Floats
 from service.imaging.mnist_format import BOX, THICKEST, THINNEST, image, stroke_width
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 
 Scalar = TypeVar("Scalar", np.uint8, np.float32)
 

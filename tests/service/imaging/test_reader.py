@@ -15,7 +15,7 @@ from service.imaging.reader import AUTO, Reading, of_image, read
 from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.service.payloads import Pixels, encode, stroke
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 
 LIMITS = Settings()
 ALWAYS, NEVER, ROW = Reading("always"), Reading("never"), Reading(split=True)

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from service.inference.runtimes import PIECE, LiteRT, Runtime, TensorFlow, Unfit
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,7 +13,7 @@ from service.imaging.reader import Reading
 from service.prediction import body_parser
 from service.settings import Settings
 from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, npy_of, stroke
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 
 LIMITS = Settings(max_pictures=3)
 ONES = np.stack([stroke()] * 3)

@@ -11,7 +11,7 @@ from service.errors import RequestError
 from service.prediction import body_parser, fast_path
 from service.settings import Settings
 from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, stroke
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 
 SETTINGS = Settings()
 ONE = stroke()

@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from service.inference.runtimes import Batch, LiteRT, Probabilities
 from tests.conftest import Serve, Versions, service_of
 from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, npy_of, png_saying, stroke
-from training.dataset import Dataset
+from training.data.mnist import Dataset
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from training import augment, strangers
-from training.dataset import Part
+from training.data import augment, outliers
+from training.data.mnist import Part
+from training.data.outliers import Bank
 from training.recipe import Recipe
-from training.strangers import Bank
 
 Images = npt.NDArray[np.uint8]
 Targets = npt.NDArray[np.float32]
@@ -55,7 +55,7 @@ class Lessons:
 
     @cached_property
     def _bank(self) -> Bank:
-        return strangers.bank(self._part.images, self._recipe.seed)
+        return outliers.bank(self._part.images, self._recipe.seed)
 
     def _copy(self, number: int) -> tuple[Images, Targets]:
         if number not in self._copies:
@@ -76,7 +76,7 @@ class Lessons:
     def _with_strangers(self, lesson: Lesson, iteration: int) -> Lesson:
         count = (len(lesson.images), self._recipe.strangers)
         key = (self._recipe.seed, iteration)
-        images = strangers.draw(self._bank, int(np.prod(count)), self._recipe, key).reshape(*count, 28, 28)
+        images = outliers.draw(self._bank, int(np.prod(count)), self._recipe, key).reshape(*count, 28, 28)
         return lesson._replace(images=np.concatenate([lesson.images, images], axis=1))
 
 

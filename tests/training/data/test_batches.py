@@ -3,9 +3,9 @@ import numpy.typing as npt
 import pytest
 from scipy import special
 
-from training import lessons, strangers
-from training.dataset import Part
-from training.lessons import Lesson, Lessons
+from training.data import batches, outliers
+from training.data.batches import Lesson, Lessons
+from training.data.mnist import Part
 from training.recipe import Recipe
 
 CUT = ["iterations=33", "batch_size=10"]
@@ -16,7 +16,7 @@ def cut(every: int, *words: str) -> Recipe:
 
 
 def order(recipe: Recipe, images: int, iteration: int) -> npt.NDArray[np.int64]:
-    return np.concatenate([indices for _, indices in lessons.stream(recipe, images, iteration)])
+    return np.concatenate([indices for _, indices in batches.stream(recipe, images, iteration)])
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_batches_run_through_one_permutation_after_another_however_they_are_cut(
     same, other = (order(cut(33, f"seed={seed}"), 55, 0) for seed in (0, 1))
     np.testing.assert_array_equal(epochs.ravel(), same)
     assert np.mean(epochs.ravel() == other) < 0.2
-    numbers = [np.full(len(indices), epoch) for epoch, indices in lessons.stream(cut(33), 55, 0)]
+    numbers = [np.full(len(indices), epoch) for epoch, indices in batches.stream(cut(33), 55, 0)]
     np.testing.assert_array_equal(np.concatenate(numbers), np.repeat(np.arange(6), 55))
 
 
@@ -81,7 +81,7 @@ def test_a_teacher_answers_for_the_very_images_that_are_taught_and_once_a_copy(p
     assert len(teacher.asked) == 2
     assert not np.array_equal(teacher.asked[0], teacher.asked[1])
     epochs = images.reshape(6, 55, 784)
-    order_of = np.concatenate([indices for _, indices in lessons.stream(cut(33), 55, 0)]).reshape(6, 55)
+    order_of = np.concatenate([indices for _, indices in batches.stream(cut(33), 55, 0)]).reshape(6, 55)
     for epoch, indices in zip(epochs, order_of, strict=True):
         copies = [np.array_equal(epoch, copy.reshape(55, 784)[indices]) for copy in teacher.asked]
         assert sum(copies) == 1
@@ -102,9 +102,9 @@ def test_new_distortions_have_no_end_without_copies(part: Part) -> None:
 
 
 def test_a_lesson_is_the_same_wherever_a_run_begins(part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strangers, "FONTS", ("cmtt10",))
+    monkeypatch.setattr(outliers, "FONTS", ("cmtt10",))
     for kind in ("PAIRS", "FIELDS"):
-        monkeypatch.setattr(strangers, kind, 100)
+        monkeypatch.setattr(outliers, kind, 100)
     recipe = cut(4, "rotation=20", "copies=3", "strangers=5")
     through = Lessons(recipe, part)
     lesson = [through.at(iteration) for iteration in range(0, 20, 4)][-1]

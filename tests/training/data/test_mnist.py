@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from tests.training.conftest import DATA
-from training import dataset, download
-from training.dataset import Dataset, WrongBytes
+from training.data import download
+from training.data import mnist as dataset
+from training.data.mnist import Dataset, WrongBytes
 from training.errors import DataError
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = (

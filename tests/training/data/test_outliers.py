@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from training import strangers
-from training.drawing import Images
+from training.data import outliers
+from training.data.glyphs import Images
+from training.data.outliers import Bank
 from training.recipe import Recipe
-from training.strangers import Bank
 
 RECIPE = Recipe.load("quick", ["strangers=8"])
 KINDS = {"PAIRS": 60, "FIELDS": 80}
@@ -13,9 +13,9 @@ KINDS = {"PAIRS": 60, "FIELDS": 80}
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(strangers, "FONTS", ("cmtt10",))
+    monkeypatch.setattr(outliers, "FONTS", ("cmtt10",))
     for name, count in KINDS.items():
-        monkeypatch.setattr(strangers, name, count)
+        monkeypatch.setattr(outliers, name, count)
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def digits() -> Images:
 
 
 def test_the_bank_follows_from_its_seed(digits: Images) -> None:
-    one, same, other = (strangers.bank(digits, seed) for seed in (3, 3, 4))
+    one, same, other = (outliers.bank(digits, seed) for seed in (3, 3, 4))
     for kind in ("shapes", "fields"):
         images = getattr(one, kind)
         assert images.dtype == np.uint8
@@ -37,15 +37,15 @@ def test_the_bank_follows_from_its_seed(digits: Images) -> None:
 
 
 def test_shapes_are_letters_and_pairs(digits: Images) -> None:
-    shapes = strangers.bank(digits, 0).shapes
+    shapes = outliers.bank(digits, 0).shapes
     pairs, letters = shapes[-60:], shapes[:-60]
-    assert len(letters) > strangers.ASCII_TIMES * 40
+    assert len(letters) > outliers.ASCII_TIMES * 40
     assert len(np.unique(letters, axis=0)) > 100
     assert {ndimage.label(pair > 60)[1] for pair in pairs} == {2}
 
 
 def test_fields_are_even_noisy_and_smooth(digits: Images) -> None:
-    fields = strangers.bank(digits, 0).fields.astype(float)
+    fields = outliers.bank(digits, 0).fields.astype(float)
     assert len(fields) == 80
     spread = fields.std(axis=(1, 2))
     steps = np.abs(np.diff(fields, axis=2)).mean(axis=(1, 2))
@@ -60,7 +60,7 @@ def test_drawing_distorts_shapes_and_leaves_fields_alone() -> None:
     shape[6:22, 8:20] = 200
     field[:] = np.random.default_rng(0).integers(0, 256, (28, 28))
     bank = Bank(shape[None], field[None])
-    drawn = strangers.draw(bank, 400, RECIPE, (1, 2))
+    drawn = outliers.draw(bank, 400, RECIPE, (1, 2))
     assert drawn.shape == (400, 28, 28)
     same = np.all(drawn == field, axis=(1, 2))
     assert same.sum() == 72
@@ -70,12 +70,12 @@ def test_drawing_distorts_shapes_and_leaves_fields_alone() -> None:
     assert not np.any(np.all(shapes == shape, axis=(1, 2)))
     centres = np.array([ndimage.center_of_mass(image) for image in shapes]) - 13.5
     assert 1 < np.abs(centres).max() < 6
-    np.testing.assert_array_equal(drawn, strangers.draw(bank, 400, RECIPE, (1, 2)))
-    assert not np.array_equal(drawn, strangers.draw(bank, 400, RECIPE, (1, 3)))
+    np.testing.assert_array_equal(drawn, outliers.draw(bank, 400, RECIPE, (1, 2)))
+    assert not np.array_equal(drawn, outliers.draw(bank, 400, RECIPE, (1, 3)))
 
 
 def test_the_fonts_are_text_fonts_that_come_with_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    names = {path.stem for path in strangers.fonts()}
+    names = {path.stem for path in outliers.fonts()}
     assert {"DejaVuSans", "DejaVuSerif-Bold", "STIXGeneral", "cmr10"} <= names
     assert not {name for name in names if "Display" in name or "Siz" in name}

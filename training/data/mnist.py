@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from training import download
+from training.data import download
 from training.errors import DataError
 
 VALIDATION = 5_000

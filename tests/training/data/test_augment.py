@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from scipy import ndimage
 
-from training import augment
-from training.augment import Draws
+from training.data import augment
+from training.data.augment import Draws
 from training.recipe import Recipe
 
 Floats = npt.NDArray[np.floating[Any]]

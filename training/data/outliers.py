@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from training import augment, drawing
-from training.drawing import Images
+from training.data import augment, glyphs
+from training.data.glyphs import Images
 from training.recipe import Recipe
 
 FONTS = ("DejaVuSans*", "DejaVuSerif*", "STIXGeneral*", "cmb10", "cmr10", "cmss10", "cmti10", "cmtt10")
@@ -68,8 +68,8 @@ def fonts() -> list[Path]:
 def _letters(random: Random) -> Images:
     images = []
     for font in fonts():
-        text = drawing.characters(font, RANGES) + ASCII_TIMES * drawing.characters(font, [ASCII])
-        images += drawing.glyphs(font, text, random.integers(0, BOLDEST + 1, len(text)).tolist())
+        text = glyphs.characters(font, RANGES) + ASCII_TIMES * glyphs.characters(font, [ASCII])
+        images += glyphs.glyphs(font, text, random.integers(0, BOLDEST + 1, len(text)).tolist())
     return np.array(images)
 
 
@@ -78,7 +78,7 @@ def _some(digits: Images, count: int, random: Random) -> Images:
 
 
 def _pairs(digits: Images, random: Random) -> Images:
-    return drawing.side_by_side(_some(digits, PAIRS, random), _some(digits, PAIRS, random))
+    return glyphs.side_by_side(_some(digits, PAIRS, random), _some(digits, PAIRS, random))
 
 
 def _fields(random: Random) -> Images:

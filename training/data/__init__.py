@@ -1,0 +1,1 @@
+"""MNIST and everything a batch is made of: download, augmentation, outliers."""
