@@ -13,10 +13,11 @@ from flask.testing import FlaskClient
 
 from service.app import Service, create_app
 from service.settings import Settings
-from training import export, network, publish
+from training import export, publish
 from training.data import mnist as dataset
 from training.data.mnist import Dataset
-from training.network import Layer, Parameters
+from training.model import network
+from training.model.network import Layer, Parameters
 from training.recipe import Recipe
 
 REPOSITORY = Path(__file__).parent.parent

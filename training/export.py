@@ -14,7 +14,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from training import plan
 from training.errors import TrainingError
-from training.network import Layer, Parameters
+from training.model.network import Layer, Parameters
 
 PLAN = "model.tflite"
 TOLERANCE = 1e-5

@@ -15,25 +15,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from training import (
-    assess,
-    checkpoint,
-    evaluate,
-    export,
-    loop,
-    manifest,
-    network,
-    optimise,
-    plots,
-    publish,
-    report,
-    teacher,
-)
+from training import assess, checkpoint, evaluate, export, loop, manifest, optimise, plots, publish, report, teacher
 from training.assess import Assessment
 from training.data.mnist import Dataset, Part
 from training.history import Recorder, RunError
 from training.loop import Row
-from training.network import Parameters
+from training.model import network
+from training.model.network import Parameters
 from training.publish import GateRefused, Version
 from training.recipe import Recipe
 

@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from training import checkpoint, network, optimise
+from training import checkpoint, optimise
 from training.data.batches import Lesson, Lessons, Teacher
 from training.data.mnist import Dataset, Part
-from training.network import Parameters, Tensor
+from training.model import network
+from training.model.network import Parameters, Tensor
 from training.optimise import State
 from training.recipe import Recipe
 

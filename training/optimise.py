@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from training import network, whole
-from training.network import Layer, Parameters, Tensor
+from training.model import network, quantise
+from training.model.network import Layer, Parameters, Tensor
 from training.recipe import Recipe
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
@@ -44,7 +44,7 @@ def published(recipe: Recipe, state: State) -> Parameters:
     if recipe.first_layer == "float32":
         return parameters
     first, *others = parameters
-    return (Layer(whole.rounded(first.weights), first.biases), *others)
+    return (Layer(quantise.rounded(first.weights), first.biases), *others)
 
 
 def rate(recipe: Recipe, iteration: Tensor) -> Tensor:

@@ -17,9 +17,9 @@ import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
 
-from training import network, whole
-from training.network import Layer, Parameters, Tensor
-from training.whole import Whole
+from training.model import network, quantise
+from training.model.network import Layer, Parameters, Tensor
+from training.model.quantise import Whole
 
 WHITE = 255
 VERSION = 12
@@ -49,7 +49,7 @@ class Network(tf.Module):  # type: ignore[misc]
 def compiled(parameters: Parameters, activation: str) -> bytes:
     """The plan of a network; of one whose first layer's weights are whole, with a first layer in whole numbers."""
     first, *others = parameters
-    weights = whole.read(first.weights)
+    weights = quantise.read(first.weights)
     if weights is None:
         return _converted(Network(parameters, activation))
     numbers = np.pad(weights.numbers, ((0, 1), (0, 0)))

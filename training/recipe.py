@@ -76,7 +76,9 @@ class Recipe:
     activation: str = _one_of("sigmoid", "relu", "gelu", "silu")
     initialisation: str = _one_of("truncated_normal", "he")  # he: standard deviation sqrt(2 / inputs)
     initial_stddev: float = _real(0, 10)  # of truncated_normal
-    first_layer: str = _one_of("float32", "int8")  # its weights; int8: rounded at the end, as training.whole says
+    first_layer: str = _one_of(
+        "float32", "int8"
+    )  # its weights; int8: rounded at the end, as training.model.quantise says
 
     teachers: tuple[int, ...] = _sizes(8)  # a convolutional network of this width each; none: labels
     teacher_epochs: int = _whole(1, 1000)

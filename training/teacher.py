@@ -19,7 +19,7 @@ from tqdm import tqdm
 from training import checkpoint
 from training.data import augment
 from training.data.mnist import Dataset, Part
-from training.network import Tensor
+from training.model.network import Tensor
 from training.recipe import Recipe
 
 BATCH = 256

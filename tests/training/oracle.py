@@ -9,7 +9,7 @@ from scipy import special
 
 from training import loop, optimise
 from training.data.batches import Lesson
-from training.network import Parameters
+from training.model.network import Parameters
 from training.recipe import Recipe
 
 Floats = npt.NDArray[np.floating[Any]]

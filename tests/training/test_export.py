@@ -8,10 +8,11 @@ from ai_edge_litert.interpreter import Interpreter
 from scipy import special
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from training import export, network
+from training import export
 from training.data.mnist import Dataset
 from training.export import ExportFailed, PlanDisagrees
-from training.network import Layer, Parameters
+from training.model import network
+from training.model.network import Layer, Parameters
 from training.recipe import Recipe
 
 TEMPERATURE = 2.5

@@ -6,11 +6,12 @@ import tensorflow as tf
 from scipy import special
 
 from tests.training.oracle import Steps, backward, flat, forward
-from training import checkpoint, loop, network, optimise
+from training import checkpoint, loop, optimise
 from training.data import outliers
 from training.data.mnist import Dataset, Part
 from training.loop import Row
-from training.network import Layer, Parameters
+from training.model import network
+from training.model.network import Layer, Parameters
 from training.recipe import Recipe
 
 TABLE = {

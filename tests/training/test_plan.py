@@ -7,9 +7,10 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from scipy import special
 
-from training import network, plan, whole
+from training import plan
 from training.data.mnist import Dataset
-from training.network import Layer, Parameters
+from training.model import network, quantise
+from training.model.network import Layer, Parameters
 from training.recipe import Recipe
 
 Images = npt.NDArray[np.uint8]
@@ -20,7 +21,7 @@ def parameters(first_layer: str, *overrides: str) -> Parameters:
     random = np.random.default_rng(0)
     layers = network.initial(Recipe.load("best", overrides))
     first, *others = (Layer(w, tf.constant(random.normal(0, 0.5, b.shape), tf.float32)) for w, b in layers)
-    return (Layer(whole.rounded(first.weights), first.biases) if first_layer == "int8" else first, *others)
+    return (Layer(quantise.rounded(first.weights), first.biases) if first_layer == "int8" else first, *others)
 
 
 def expected(parameters: Parameters, images: Images) -> npt.NDArray[np.float64]:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from training.network import Tensor
+from training.model.network import Tensor
 from training.recipe import Recipe
 
 _SIDE = 28

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from training.network import Tensor
+from training.model.network import Tensor
 
 MOST = 127
 EXACT = 1e-6

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from scipy import special, stats
 
-from training import network
+from training.model import network
 from training.recipe import Recipe
 
 Floats = npt.NDArray[np.floating[Any]]

@@ -1,0 +1,1 @@
+"""The network and the quantisation of its weights."""
