@@ -16,10 +16,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
-from training import loop, optimise
 from training.data import mnist
 from training.data.batches import Lessons, stream
 from training.data.mnist import Part
+from training.fit import loop, optimisers
 from training.recipe import Recipe
 
 ROUNDS = 15
@@ -50,7 +50,7 @@ def timed(run: Callable[[], None], steps: int) -> float:
 
 def graph_call(recipe: Recipe, training: Part) -> Callable[[], None]:
     """Our loop: `evaluate_every` steps in one compiled call."""
-    state = optimise.start(recipe)
+    state = optimisers.start(recipe)
     advance, lessons = loop.compile_steps(recipe), Lessons(recipe, training)
 
     def run() -> None:

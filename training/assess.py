@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from training import evaluate, loop, probes, robustness
+from training import evaluate, probes, robustness
 from training.data.glyphs import Images
 from training.data.mnist import Dataset, Part
 from training.evaluate import Bin, Floats, Metrics
+from training.fit import loop
 from training.model import network
 from training.recipe import Recipe
 

@@ -89,9 +89,10 @@ def compare(options: argparse.Namespace) -> None:
     """Print finished runs side by side and overlay their curves."""
     if options.out.suffix not in PICTURES:
         raise TrainingError(f"--out is {options.out}; allowed are files that end in {', '.join(PICTURES)}")
-    from training import history, plots  # noqa: PLC0415
+    from training import plots  # noqa: PLC0415
+    from training.fit import run_log  # noqa: PLC0415
 
-    runs = [history.read(path) for path in options.paths]
+    runs = [run_log.read(path) for path in options.paths]
     recipes = [run.summary["recipe"] for run in runs]
     same = [key for key in recipes[0] if all(recipe.get(key) == recipes[0][key] for recipe in recipes)]
     lines = {"": [run.name for run in runs]}

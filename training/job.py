@@ -15,11 +15,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from training import assess, checkpoint, evaluate, export, loop, manifest, optimise, plots, publish, report, teacher
+from training import assess, evaluate, export, manifest, plots, publish, report
 from training.assess import Assessment
 from training.data.mnist import Dataset, Part
-from training.history import Recorder, RunError
-from training.loop import Row
+from training.fit import checkpoint, loop, optimisers, teacher
+from training.fit.loop import Row
+from training.fit.run_log import Recorder, RunError
 from training.model import network
 from training.model.network import Parameters
 from training.publish import GateRefused, Version
@@ -71,7 +72,7 @@ class Job:
         recipe = Recipe.load(str(run / "recipe.toml"))
         saved, done = run / STATE, 0
         if saved.exists():
-            done = int(checkpoint.load(saved, optimise.start(recipe)).iteration)
+            done = int(checkpoint.load(saved, optimisers.start(recipe)).iteration)
         with Recorder.reopen(run, done) as recorder:
             return self._run(recipe, recorder, publishing=True)
 

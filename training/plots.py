@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 from training.data import augment
 from training.data.mnist import Part
 from training.evaluate import Bin, interval
-from training.history import Run
-from training.loop import Row
+from training.fit.loop import Row
+from training.fit.run_log import Run
 from training.recipe import Recipe
 
 SAMPLES = 50

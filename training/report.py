@@ -7,7 +7,7 @@ import numpy as np
 from markdown import markdown
 
 from training.assess import Assessment
-from training.loop import Scores
+from training.fit.loop import Scores
 
 CARD, PAGE = "card.md", "index.html"
 PICTURES = {

@@ -13,11 +13,12 @@ import pytest
 import tensorflow as tf
 
 from tests.training.conftest import DATA, Trained
-from training import export, loop, manifest, publish
+from training import export, manifest, publish
 from training.__main__ import main
 from training.data.mnist import Dataset
+from training.fit import loop
+from training.fit.loop import Row
 from training.job import Job
-from training.loop import Row
 from training.model import network
 from training.model.network import Parameters
 from training.publish import GateRefused

@@ -136,15 +136,15 @@ class _Interrupted(importlib.abc.MetaPathFinder):
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
         del path, target
-        if name == "training.history":
+        if name == "training.fit.run_log":
             raise KeyboardInterrupt
 
 
 def test_an_interrupt_while_tensorflow_is_imported_is_no_traceback(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    importlib.import_module("training.history")
-    monkeypatch.delitem(sys.modules, "training.history")
+    importlib.import_module("training.fit.run_log")
+    monkeypatch.delitem(sys.modules, "training.fit.run_log")
     monkeypatch.delattr(training, "history")
     monkeypatch.setattr(sys, "meta_path", [_Interrupted(), *sys.meta_path])
     assert main(["compare", "run"]) == 130

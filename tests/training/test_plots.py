@@ -9,8 +9,8 @@ from PIL import Image
 from training import plots
 from training.data.mnist import Part
 from training.evaluate import Bin
-from training.history import Run
-from training.loop import Row, Scores
+from training.fit.loop import Row, Scores
+from training.fit.run_log import Run
 from training.recipe import Recipe
 
 ROWS = [

@@ -5,7 +5,7 @@ import pytest
 
 from tests.training.conftest import Trained
 from training import report
-from training.loop import Scores
+from training.fit.loop import Scores
 
 
 @pytest.mark.parametrize(

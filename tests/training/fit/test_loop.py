@@ -5,11 +5,11 @@ import pytest
 import tensorflow as tf
 from scipy import special
 
-from tests.training.oracle import Steps, backward, flat, forward
-from training import checkpoint, loop, optimise
+from tests.training.fit.numpy_reference import Steps, backward, flat, forward
 from training.data import outliers
 from training.data.mnist import Dataset, Part
-from training.loop import Row
+from training.fit import checkpoint, loop, optimisers
+from training.fit.loop import Row
 from training.model import network
 from training.model.network import Layer, Parameters
 from training.recipe import Recipe
@@ -127,7 +127,7 @@ def test_a_run_that_is_broken_off_goes_on_as_if_it_had_not_been(
 
     with pytest.raises(Broken):
         loop.train(recipe, small, break_off, saved=saved)
-    assert int(checkpoint.load(saved, optimise.start(recipe)).iteration) == 20
+    assert int(checkpoint.load(saved, optimisers.start(recipe)).iteration) == 20
     resumed: list[Row] = []
     again = loop.train(recipe, small, resumed.append, saved=saved)
     assert resumed == rows[2:]

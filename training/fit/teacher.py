@@ -16,9 +16,9 @@ import tensorflow as tf
 from keras import layers
 from tqdm import tqdm
 
-from training import checkpoint
 from training.data import augment
 from training.data.mnist import Dataset, Part
+from training.fit import checkpoint
 from training.model.network import Tensor
 from training.recipe import Recipe
 

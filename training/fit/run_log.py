@@ -19,7 +19,7 @@ from typing import Any, Self
 import tensorflow as tf
 
 from training.errors import TrainingError
-from training.loop import Row, Scores
+from training.fit.loop import Row, Scores
 from training.recipe import Recipe
 
 PARTS = ("training", "validation", "test")

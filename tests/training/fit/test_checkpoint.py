@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training import checkpoint, optimise
-from training.checkpoint import CheckpointError
-from training.optimise import State
+from training.fit import checkpoint, optimisers
+from training.fit.checkpoint import CheckpointError
+from training.fit.optimisers import State
 from training.recipe import Recipe
 
 RECIPE = Recipe.load("quick", ["layers=20"])
@@ -15,7 +15,7 @@ RECIPE = Recipe.load("quick", ["layers=20"])
 
 def state(number: float) -> State:
     """A state with this number added to every array."""
-    begin = optimise.start(RECIPE)
+    begin = optimisers.start(RECIPE)
     return begin._replace(
         iteration=tf.constant(int(number)), first=tf.nest.map_structure(lambda x: x + number, begin.first)
     )
@@ -55,7 +55,7 @@ def test_a_crash_leaves_the_state_before(step: str, tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("damage", ["half", "rubbish", "empty", "a directory", "another recipe"])
 def test_what_is_no_checkpoint_of_this_run_is_refused_with_its_name(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "state.npz"
-    checkpoint.save(path, optimise.start(Recipe.load("quick", ["layers=21"])))
+    checkpoint.save(path, optimisers.start(Recipe.load("quick", ["layers=21"])))
     whole = path.read_bytes()
     contents = {"half": whole[: len(whole) // 2], "rubbish": b"rubbish", "empty": b"", "another recipe": whole}
     if damage in contents:

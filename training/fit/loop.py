@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from training import checkpoint, optimise
 from training.data.batches import Lesson, Lessons, Teacher
 from training.data.mnist import Dataset, Part
+from training.fit import checkpoint, optimisers
+from training.fit.optimisers import State
 from training.model import network
 from training.model.network import Parameters, Tensor
-from training.optimise import State
 from training.recipe import Recipe
 
 
@@ -56,7 +56,7 @@ def train(
         teacher: gives the answers to aim at; without one they are the labels.
         saved: a file to keep the state in, row by row; if it is there, the run goes on from it.
     """
-    state = optimise.start(recipe)
+    state = optimisers.start(recipe)
     if saved and saved.exists():
         state = checkpoint.load(saved, state)
     lessons, advance = Lessons(recipe, data.training, teacher), compile_steps(recipe)
@@ -68,7 +68,7 @@ def train(
             iteration += len(lesson.labels)
             following = ahead.submit(lessons.at, iteration) if iteration < recipe.iterations else None
             state, training = advance(state, lesson)
-            result = optimise.published(recipe, state)
+            result = optimisers.published(recipe, state)
             observe(
                 Row(
                     iteration=iteration,
@@ -79,7 +79,7 @@ def train(
             )
             if saved:
                 checkpoint.save(saved, state)
-    return optimise.published(recipe, state)
+    return optimisers.published(recipe, state)
 
 
 def compile_steps(recipe: Recipe) -> Callable[[State, Lesson], tuple[State, tuple[Tensor, Tensor]]]:
@@ -110,7 +110,7 @@ def _step(recipe: Recipe, state: State, batch: Lesson) -> tuple[State, tuple[Ten
         tape.watch(state.parameters)
         logits = network.logits(state.parameters, pixels, recipe.activation)
         loss = _loss(recipe, batch.targets, logits)
-    state = optimise.update(recipe, state, tape.gradient(loss, state.parameters))
+    state = optimisers.update(recipe, state, tape.gradient(loss, state.parameters))
     labels = tf.cast(batch.labels, tf.int32)
     of_digits = logits[: recipe.batch_size]
     right = tf.equal(tf.argmax(of_digits, 1, tf.int32), labels)

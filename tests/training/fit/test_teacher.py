@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import checkpoint, teacher
 from training.data.mnist import Dataset, Part
+from training.fit import checkpoint, teacher
+from training.fit.teacher import Committee
 from training.recipe import Recipe
-from training.teacher import Committee
 
 
 def few(data: Dataset, images: int) -> Dataset:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from training import history
-from training.history import Recorder, RunError
-from training.loop import Row, Scores
+from training.fit import run_log
+from training.fit.loop import Row, Scores
+from training.fit.run_log import Recorder, RunError
 from training.recipe import Recipe
 
 ROWS = [
@@ -32,7 +32,7 @@ def record(runs: Path) -> Path:
 
 def test_a_finished_run_reads_back_as_it_was(tmp_path: Path) -> None:
     path = record(tmp_path / "runs")
-    run = history.read(path)
+    run = run_log.read(path)
     assert run.rows == tuple(ROWS)
     assert run.summary == SUMMARY
     assert run.name == path.name
@@ -50,7 +50,7 @@ def test_the_history_is_on_disk_while_the_run_goes_on_but_the_run_is_not_finishe
         [row.iteration, *row.training, *row.validation, *row.test] for row in ROWS
     ]
     with pytest.raises(RunError, match=r"quick is not the directory of a finished run .*run\.json"):
-        history.read(recorder.path)
+        run_log.read(recorder.path)
 
 
 def test_tensorboard_finds_the_same_scalars(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_run_reopened_has_the_rows_up_to_its_checkpoint_and_goes_on_from_there
         assert 700 <= recorder.seconds < 760
         recorder.add(ROWS[1])
         recorder.finish(SUMMARY)
-    assert history.read(path).rows == tuple(ROWS)
+    assert run_log.read(path).rows == tuple(ROWS)
     assert float((path / "seconds").read_text()) >= 700
     (path / "history.csv").unlink()
     with pytest.raises(RunError, match=str(path)):
@@ -95,7 +95,7 @@ def test_runs_of_the_same_second_have_directories_of_their_own(tmp_path: Path, m
     paths = [record(tmp_path) for _ in range(3)]
     names = ["20260101-000000-quick", "20260101-000000-quick-2", "20260101-000000-quick-3"]
     assert [path.name for path in paths] == names
-    assert all(len(history.read(tmp_path / name).rows) == 2 for name in names)
+    assert all(len(run_log.read(tmp_path / name).rows) == 2 for name in names)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_runs_of_the_same_second_have_directories_of_their_own(tmp_path: Path, m
 )
 def test_a_damaged_run_is_refused_with_its_name(file: str, content: str, tmp_path: Path) -> None:
     path = record(tmp_path)
-    assert len(history.read(path).rows) == 2
+    assert len(run_log.read(path).rows) == 2
     (path / file).write_text(content)
     with pytest.raises(RunError, match=str(path)):
-        history.read(path)
+        run_log.read(path)

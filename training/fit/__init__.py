@@ -1,0 +1,1 @@
+"""The training loop: optimisers, teachers, checkpoints, the log of a run."""
