@@ -89,7 +89,7 @@ def compare(options: argparse.Namespace) -> None:
     """Print finished runs side by side and overlay their curves."""
     if options.out.suffix not in PICTURES:
         raise TrainingError(f"--out is {options.out}; allowed are files that end in {', '.join(PICTURES)}")
-    from training import plots  # noqa: PLC0415
+    from training.evaluation import plots  # noqa: PLC0415
     from training.fit import run_log  # noqa: PLC0415
 
     runs = [run_log.read(path) for path in options.paths]
@@ -127,7 +127,8 @@ def evaluate_version(options: argparse.Namespace) -> None:
     version = publish.get(options.models, options.number)
     yardstick = _yardstick(options)
     data = mnist.load(options.data, any_data=options.any_data)
-    from training import assess, export  # noqa: PLC0415
+    from training import export  # noqa: PLC0415
+    from training.evaluation import assessment as assess  # noqa: PLC0415
 
     if (version.path / export.PLAN).exists():
         export.hold_against_each_other(version.path, data.test.images)

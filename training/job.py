@@ -15,9 +15,12 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from training import assess, evaluate, export, manifest, plots, publish, report
-from training.assess import Assessment
+from training import export, manifest, publish
 from training.data.mnist import Dataset, Part
+from training.evaluation import assessment as assess
+from training.evaluation import metrics as evaluate
+from training.evaluation import model_card, plots
+from training.evaluation.assessment import Assessment
 from training.fit import checkpoint, loop, optimisers, teacher
 from training.fit.loop import Row
 from training.fit.run_log import Recorder, RunError
@@ -27,7 +30,7 @@ from training.publish import GateRefused, Version
 from training.recipe import Recipe
 
 STATE = "student.npz"
-REPORT = (report.CARD, report.PAGE, *report.PICTURES, "assessment.json", "history.csv", "recipe.toml")
+REPORT = (model_card.CARD, model_card.PAGE, *model_card.PICTURES, "assessment.json", "history.csv", "recipe.toml")
 HEADER = f"{'iteration':>9} {'accuracy':>9} {'cross-entropy':>13}   {'training':>9} {'validation':>10}"
 
 
@@ -99,7 +102,7 @@ class Job:
             words = _verdict(recipe, self.data, parameters)
             print(words)
             _draw(recorder, recipe, self.data, parameters, assessment)
-            _write(recorder.path, report.card(stated, assessment, words), assessment)
+            _write(recorder.path, model_card.card(stated, assessment, words), assessment)
             _copy_report(recorder.path, directory / "report")
             metrics = stated["metrics"]
             recorder.finish({"recipe": recipe.as_dict(), "seconds": seconds, "metrics": metrics, "words": words})
@@ -142,7 +145,7 @@ def _merit(metrics: dict[str, float]) -> tuple[float, float]:
 def _verdict(recipe: Recipe, data: Dataset, parameters: Parameters) -> str:
     trained = loop.score(parameters, data.training, recipe.activation)
     tested = loop.score(parameters, data.test, recipe.activation)
-    return report.verdict(trained, tested, len(data.test))
+    return model_card.verdict(trained, tested, len(data.test))
 
 
 def _train_with_progress(recipe: Recipe, data: Dataset, recorder: Recorder) -> Parameters:
@@ -190,8 +193,8 @@ def _draw(recorder: Recorder, recipe: Recipe, data: Dataset, parameters: Paramet
 def _write(run: Path, card: str, assessment: Assessment) -> None:
     """The words of the report, into the run's directory."""
     (run / "assessment.json").write_text(json.dumps(assessment.tables(), indent=2) + "\n")
-    (run / report.CARD).write_text(card)
-    (run / report.PAGE).write_text(report.page(card))
+    (run / model_card.CARD).write_text(card)
+    (run / model_card.PAGE).write_text(model_card.page(card))
 
 
 def _copy_report(run: Path, report_directory: Path) -> None:

@@ -11,10 +11,10 @@ from tests.training.conftest import DATA, SMALL, Trained
 from training import commands
 from training.__main__ import main
 from training.data.mnist import Dataset
+from training.evaluation.model_card import PICTURES
 from training.fit.loop import Row, Scores
 from training.fit.run_log import Recorder
 from training.recipe import Recipe
-from training.report import PICTURES
 
 Capture = pytest.CaptureFixture[str]
 

@@ -2,7 +2,7 @@
 
 Outlier exposure: Hendrycks, Mazeika and Dietterich, "Deep anomaly detection with outlier exposure"
 (ICLR 2019). The shapes are letters and symbols of the fonts that come with Matplotlib, and pairs of
-training digits side by side. The fields are noise, textures and even grey. `training/probes.py`, which
+training digits side by side. The fields are noise, textures and even grey. `training/evaluation/ood_sets.py`, which
 measures what this is worth, has other fonts, other hands and other digits.
 """
 

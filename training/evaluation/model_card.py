@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from markdown import markdown
 
-from training.assess import Assessment
+from training.evaluation.assessment import Assessment
 from training.fit.loop import Scores
 
 CARD, PAGE = "card.md", "index.html"

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from training import evaluate, probes, robustness
 from training.data.glyphs import Images
 from training.data.mnist import Dataset, Part
-from training.evaluate import Bin, Floats, Metrics
+from training.evaluation import corruptions, ood_sets
+from training.evaluation import metrics as evaluate
+from training.evaluation.metrics import Bin, Floats, Metrics
 from training.fit import loop
 from training.model import network
 from training.recipe import Recipe
@@ -137,7 +138,7 @@ def assess(answer: Answer, data: Dataset, threshold: float, cache: Path, yardsti
 
 def _strangers(answer: Answer, test: Part, confidence: Floats, threshold: float, cache: Path) -> list[Stranger]:
     rows = []
-    for probe in probes.probes(test.images, cache):
+    for probe in ood_sets.probes(test.images, cache):
         auroc = uncertain = float("nan")
         if len(probe.images):
             others = answer(probe.images).max(axis=1)
@@ -150,7 +151,7 @@ def _hardships(answer: Answer, data: Dataset, yardstick: Recipe | None) -> list[
     other = _trained(yardstick, data) if yardstick else None
     labels = data.test.labels
     rows = []
-    for name, make in {"as they are": lambda images: images, **robustness.hardships()}.items():
+    for name, make in {"as they are": lambda images: images, **corruptions.hardships()}.items():
         images = make(data.test.images)
         accuracy = evaluate.accuracy(answer(images), labels)
         rows.append(Hardship(name, accuracy, evaluate.accuracy(other(images), labels) if other else None))

@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from training import plots
 from training.data.mnist import Part
-from training.evaluate import Bin
+from training.evaluation import plots
+from training.evaluation.metrics import Bin
 from training.fit.loop import Row, Scores
 from training.fit.run_log import Run
 from training.recipe import Recipe

@@ -8,9 +8,9 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from training import probes
 from training.data.glyphs import Images
-from training.probes import Probe, ProbeMissing
+from training.evaluation import ood_sets
+from training.evaluation.ood_sets import Probe, ProbeMissing
 
 FONT = Path(mpl.get_data_path()) / "fonts" / "ttf" / "cmtt10.ttf"
 PLACE = "usr/share/digits-test/file"
@@ -41,17 +41,17 @@ def working(tool: Tool) -> None:
 def test_a_package_is_fetched_once(tool: Tool, tmp_path: Path) -> None:
     working(tool)
     cache = tmp_path / "cache"
-    found = probes.unpacked("fonts-one", PLACE, cache)
+    found = ood_sets.unpacked("fonts-one", PLACE, cache)
     assert found == cache / "fonts-one" / PLACE
     assert found.read_text() == "fonts-one\n"
     tool("apt-get", "exit 1")
-    assert probes.unpacked("fonts-one", PLACE, cache) == found
+    assert ood_sets.unpacked("fonts-one", PLACE, cache) == found
     assert [path.name for path in cache.iterdir()] == ["fonts-one"]
 
 
 def test_a_package_that_the_system_has_is_taken_from_there(tool: Tool, tmp_path: Path) -> None:
     tool("apt-get", "exit 1")
-    assert probes.unpacked("fonts-one", str(FONT).lstrip("/"), tmp_path / "cache") == FONT
+    assert ood_sets.unpacked("fonts-one", str(FONT).lstrip("/"), tmp_path / "cache") == FONT
     assert not (tmp_path / "cache").exists()
 
 
@@ -78,25 +78,25 @@ def test_a_package_that_cannot_be_had_says_why_and_leaves_nothing_to_be_believed
             tool(name, script)
     cache = tmp_path / "cache"
     with pytest.raises(ProbeMissing, match=reason):
-        probes.unpacked("fonts-one", PLACE, cache)
+        ood_sets.unpacked("fonts-one", PLACE, cache)
     assert not list(cache.rglob("file"))
     assert not list(cache.glob(".fetch-*")) if cache.exists() else True
     shutil.rmtree(cache, ignore_errors=True)
     working(tool)
-    assert probes.unpacked("fonts-one", PLACE, cache).exists()
+    assert ood_sets.unpacked("fonts-one", PLACE, cache).exists()
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache with one font for every package, and a small Fashion-MNIST."""
-    monkeypatch.setattr(probes, "TEXT_FONTS", {"fonts-text": "digits-test"})
-    monkeypatch.setattr(probes, "WRITTEN_FONTS", {"fonts-written": "digits-test"})
-    monkeypatch.setattr(probes, "FASHION", ("fashion", "usr/share/digits-test/images.gz"))
+    monkeypatch.setattr(ood_sets, "TEXT_FONTS", {"fonts-text": "digits-test"})
+    monkeypatch.setattr(ood_sets, "WRITTEN_FONTS", {"fonts-written": "digits-test"})
+    monkeypatch.setattr(ood_sets, "FASHION", ("fashion", "usr/share/digits-test/images.gz"))
     for package in ("fonts-text", "fonts-written"):
         directory = tmp_path / package / "usr/share/fonts/digits-test"
         directory.mkdir(parents=True)
         shutil.copyfile(FONT, directory / "font.ttf")
-    monkeypatch.setattr(probes, "STROKES", ("kanji", "usr/share/digits-test/data.json"))
+    monkeypatch.setattr(ood_sets, "STROKES", ("kanji", "usr/share/digits-test/data.json"))
     known = {"3": {"a": [[0, 0, 9, 9]] * 3}, "4": {"b": [[20, 30, 220, 30], [20, 230, 220, 230]] * 2}, "5": {}}
     (tmp_path / "kanji/usr/share/digits-test").mkdir(parents=True)
     (tmp_path / "kanji/usr/share/digits-test/data.json").write_text(json.dumps(known))
@@ -115,7 +115,7 @@ def digits() -> Images:
 
 
 def test_every_probe_is_what_its_name_says(cache: Path) -> None:
-    made = {probe.name: probe for probe in probes.probes(digits(), cache)}
+    made = {probe.name: probe for probe in ood_sets.probes(digits(), cache)}
     assert all(probe.images.dtype == np.uint8 and probe.images.shape[1:] == (28, 28) for probe in made.values())
     assert {probe.missing for probe in made.values()} == {""}
     letters = made["letters, text fonts"].images
@@ -138,7 +138,7 @@ def test_every_probe_is_what_its_name_says(cache: Path) -> None:
 
 
 def test_halves_have_lost_one_side_and_pairs_show_two(cache: Path) -> None:
-    made = {probe.name: probe.images for probe in probes.probes(digits(), cache)}
+    made = {probe.name: probe.images for probe in ood_sets.probes(digits(), cache)}
     halves = made["a digit cut in half"]
     sides = [halves[:, :14], halves[:, 14:], halves[:, :, :14], halves[:, :, 14:]]
     empty = np.array([[not image.any() for image in side] for side in sides])
@@ -153,7 +153,7 @@ def test_halves_have_lost_one_side_and_pairs_show_two(cache: Path) -> None:
 
 
 def test_the_same_digits_give_the_same_probes(cache: Path) -> None:
-    for one, same in zip(probes.probes(digits(), cache), probes.probes(digits(), cache), strict=True):
+    for one, same in zip(ood_sets.probes(digits(), cache), ood_sets.probes(digits(), cache), strict=True):
         np.testing.assert_array_equal(one.images, same.images)
 
 
@@ -162,7 +162,7 @@ def test_what_cannot_be_had_is_missing_with_a_reason_and_the_rest_is_there(cache
     shutil.rmtree(cache / "fonts-written")
     (cache / "kanji/usr/share/digits-test/data.json").write_text("[]")
     (cache / "fashion" / "usr/share/digits-test/images.gz").write_bytes(b"rubbish")
-    found: list[Probe] = list(probes.probes(digits(), cache))
+    found: list[Probe] = list(ood_sets.probes(digits(), cache))
     missing = {probe.name: probe.missing for probe in found if probe.missing}
     assert set(missing) == {"letters, handwriting fonts", "kanji, drawn by strokes", "symbols", "Fashion-MNIST"}
     assert "fonts-written" in missing["symbols"]

@@ -3,11 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import assess, probes
 from training.data.glyphs import Images
 from training.data.mnist import Dataset, Part
-from training.evaluate import Floats
-from training.probes import Probe
+from training.evaluation import assessment as assess
+from training.evaluation import ood_sets
+from training.evaluation.metrics import Floats
+from training.evaluation.ood_sets import Probe
 from training.recipe import Recipe
 
 SURE, UNSURE = 0.9, 0.4
@@ -37,7 +38,7 @@ def data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
         Probe("letters", np.array([image(1, 0.3), image(2, 0.5), image(2, SURE), image(3, 0.2)])),
         Probe("fashion", np.zeros((0, 28, 28), np.uint8), "needs a package"),
     ]
-    monkeypatch.setattr(probes, "probes", lambda *_: iter(found))
+    monkeypatch.setattr(ood_sets, "probes", lambda *_: iter(found))
     return Dataset("made", test, test, test, ())
 
 

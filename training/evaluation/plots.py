@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from training.data import augment
 from training.data.mnist import Part
-from training.evaluate import Bin, interval
+from training.evaluation.metrics import Bin, interval
 from training.fit.loop import Row
 from training.fit.run_log import Run
 from training.recipe import Recipe

@@ -1,0 +1,1 @@
+"""Metrics, robustness, out-of-distribution sets, plots and the model card."""
