@@ -13,11 +13,11 @@ from flask.testing import FlaskClient
 
 from service.app import Service, create_app
 from service.settings import Settings
-from training import export, publish
 from training.data import mnist as dataset
 from training.data.mnist import Dataset
 from training.model import network
 from training.model.network import Layer, Parameters
+from training.publish import registry, saved_model
 from training.recipe import Recipe
 
 REPOSITORY = Path(__file__).parent.parent
@@ -42,8 +42,8 @@ class Versions:
         original = self._original(digit)
         building = models / f".tmp-{number}"
         shutil.copytree(original, building)
-        whole = json.loads((building / publish.MANIFEST).read_text()) | {"version": number} | manifest
-        (building / publish.MANIFEST).write_text(json.dumps(whole))
+        whole = json.loads((building / registry.MANIFEST).read_text()) | {"version": number} | manifest
+        (building / registry.MANIFEST).write_text(json.dumps(whole))
         return building.rename(models / str(number))
 
     def _original(self, digit: int | None) -> Path:
@@ -51,8 +51,8 @@ class Versions:
         if not directory.exists():
             directory.mkdir()
             parameters = _random(self._recipe) if digit is None else _always(digit)
-            export.export(parameters, self._recipe.activation, 1.0, directory)
-            publish.seal(directory, 1, self._manifest(parameters))
+            saved_model.export(parameters, self._recipe.activation, 1.0, directory)
+            registry.seal(directory, 1, self._manifest(parameters))
         return directory
 
     def _manifest(self, parameters: Parameters) -> dict[str, Any]:

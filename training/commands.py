@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training import publish
 from training.data import mnist
 from training.errors import TrainingError
+from training.publish import registry
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ def compare(options: argparse.Namespace) -> None:
 
 def list_versions(options: argparse.Namespace) -> None:
     """Print the versions, published and retired."""
-    there = publish.versions(options.models)
-    serving = publish.in_place(options.models)
+    there = registry.versions(options.models)
+    serving = registry.in_place(options.models)
     table = [["version", "accuracy", "recipe", "created", "state"]]
     for version in there:
         state = "retired" if version.retired else "serving" if version == serving else ""
@@ -124,15 +124,15 @@ def list_versions(options: argparse.Namespace) -> None:
 
 def evaluate_version(options: argparse.Namespace) -> None:
     """Put all questions to a version as it is on disk, and print its manifest's figures beside those measured."""
-    version = publish.get(options.models, options.number)
+    version = registry.get(options.models, options.number)
     yardstick = _yardstick(options)
     data = mnist.load(options.data, any_data=options.any_data)
-    from training import export  # noqa: PLC0415
     from training.evaluation import assessment as assess  # noqa: PLC0415
+    from training.publish import saved_model  # noqa: PLC0415
 
-    if (version.path / export.PLAN).exists():
-        export.hold_against_each_other(version.path, data.test.images)
-    answer = export.loaded(version.path)
+    if (version.path / saved_model.PLAN).exists():
+        saved_model.hold_against_each_other(version.path, data.test.images)
+    answer = saved_model.loaded(version.path)
     assessment = assess.assess(answer, data, version.uncertain_below, _cache(options), yardstick)
     stated = version.manifest.get("metrics", {})
     table = [["figure", "measured", "manifest"]]
@@ -145,8 +145,8 @@ def evaluate_version(options: argparse.Namespace) -> None:
 
 def retire(options: argparse.Namespace) -> None:
     """Take a version out of service."""
-    place = publish.retire(options.models, options.number)
-    now = publish.in_place(options.models)
+    place = registry.retire(options.models, options.number)
+    now = registry.in_place(options.models)
     print(f"retired to {place}; serving now: {now.number if now else 'none'}")
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from training import export, manifest, publish
 from training.data.mnist import Dataset, Part
 from training.evaluation import assessment as assess
 from training.evaluation import metrics as evaluate
@@ -26,7 +25,8 @@ from training.fit.loop import Row
 from training.fit.run_log import Recorder, RunError
 from training.model import network
 from training.model.network import Parameters
-from training.publish import GateRefused, Version
+from training.publish import provenance, registry, saved_model
+from training.publish.registry import GateRefused, Version
 from training.recipe import Recipe
 
 STATE = "student.npz"
@@ -97,7 +97,7 @@ class Job:
         print(f"{recipe.name}, seed {recipe.seed}: {recipe.parameters} parameters; run in {recorder.path}")
         parameters = _train_with_progress(recipe, self.data, recorder)
         seconds = recorder.seconds
-        with publish.staging(self.models) as directory:
+        with registry.staging(self.models) as directory:
             stated, assessment = self._build(recipe, parameters, directory)
             words = _verdict(recipe, self.data, parameters)
             print(words)
@@ -112,22 +112,22 @@ class Job:
     def _publish(self, outcome: Outcome, directory: Path, stated: dict[str, Any]) -> Outcome:
         try:
             if not self.force:
-                publish.check_gate(self.models, outcome.metrics["test_accuracy"])
+                registry.check_gate(self.models, outcome.metrics["test_accuracy"])
         except GateRefused as refusal:
             return dataclasses.replace(outcome, refused=refusal)
-        return dataclasses.replace(outcome, version=publish.publish(self.models, directory, stated))
+        return dataclasses.replace(outcome, version=registry.publish(self.models, directory, stated))
 
     def _build(self, recipe: Recipe, parameters: Parameters, directory: Path) -> tuple[dict[str, Any], Assessment]:
         """Export into `directory` and measure what was exported: the manifest, but for its files, and all the rest."""
         data = self.data
         temperature = evaluate.fit_temperature(_logits(recipe, parameters, data.validation), data.validation.labels)
-        export.export(parameters, recipe.activation, temperature, directory)
-        answers = export.hold_against_each_other(directory, data.test.images)
-        answer = export.loaded(directory)
+        saved_model.export(parameters, recipe.activation, temperature, directory)
+        answers = saved_model.hold_against_each_other(directory, data.test.images)
+        answer = saved_model.loaded(directory)
         on_validation = answer(data.validation.images)
         threshold = evaluate.uncertain_below(on_validation)
         assessment = assess.assess(answer, data, threshold, self.cache, self.yardstick)
-        stated = manifest.origin(recipe, data) | {
+        stated = provenance.origin(recipe, data) | {
             "parameters": network.count(parameters),
             "metrics": assessment.figures()
             | evaluate.measure(on_validation, data.validation.labels).as_dict("validation"),

@@ -13,7 +13,6 @@ import pytest
 import tensorflow as tf
 
 from tests.training.conftest import DATA, Trained
-from training import export, manifest, publish
 from training.__main__ import main
 from training.data.mnist import Dataset
 from training.fit import loop
@@ -21,7 +20,8 @@ from training.fit.loop import Row
 from training.job import Job
 from training.model import network
 from training.model.network import Parameters
-from training.publish import GateRefused
+from training.publish import provenance, registry, saved_model
+from training.publish.registry import GateRefused
 from training.recipe import Recipe
 
 SETTINGS = ["iterations=50", "evaluate_every=25", "print_every=25"]
@@ -71,7 +71,7 @@ def test_the_version_states_what_it_is_and_what_it_can_do(trained: Trained, mnis
 def test_the_temperature_is_the_best_for_the_validation_part(trained: Trained, mnist: Dataset) -> None:
     version = trained.models / "1"
     temperature = json.loads((version / "manifest.json").read_text())["temperature"]
-    probabilities = np.asarray(export.answers(version, mnist.validation.images), np.float64)
+    probabilities = np.asarray(saved_model.answers(version, mnist.validation.images), np.float64)
 
     def cross_entropy(power: float) -> float:
         warmed = probabilities**power
@@ -83,9 +83,9 @@ def test_the_temperature_is_the_best_for_the_validation_part(trained: Trained, m
 
 
 def test_the_revision_is_gits() -> None:
-    root = Path(manifest.__file__).parent
+    root = Path(provenance.__file__).parent
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    revision = manifest.revision()
+    revision = provenance.revision()
     assert revision.rstrip("+") == head.stdout.strip() if head.returncode == 0 else revision == "unknown"
 
 
@@ -113,7 +113,7 @@ def test_a_worse_candidate_is_refused_unless_forced(trained: Trained, mnist: Dat
     assert isinstance(outcome.refused, GateRefused)
     assert outcome.refused.version == 1
     assert outcome.refused.candidate < 0.3
-    assert [version.number for version in publish.versions(models)] == [1]
+    assert [version.number for version in registry.versions(models)] == [1]
     assert not list(models.glob(".tmp-*"))
     assert (outcome.run / "run.json").exists()
 
@@ -130,7 +130,7 @@ def test_a_plan_that_disagrees_is_not_published(
     mnist: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = network.initial(Recipe.load("quick", ["seed=9"]))
-    real = export.export
+    real = saved_model.export
 
     def swapped(parameters: Parameters, activation: str, temperature: float, directory: Path) -> None:
         real(other, activation, temperature, directory)
@@ -138,10 +138,10 @@ def test_a_plan_that_disagrees_is_not_published(
         real(parameters, activation, temperature, directory)
         (directory / "model.tflite").write_bytes(plan)
 
-    monkeypatch.setattr(export, "export", swapped)
-    with pytest.raises(export.PlanDisagrees):
+    monkeypatch.setattr(saved_model, "export", swapped)
+    with pytest.raises(saved_model.PlanDisagrees):
         Job(mnist, tmp_path / "models", tmp_path / "runs", DATA / "probes").train(RECIPE)
-    assert publish.versions(tmp_path / "models") == []
+    assert registry.versions(tmp_path / "models") == []
     assert not list((tmp_path / "models").glob(".tmp-*"))
 
 
@@ -189,5 +189,5 @@ def test_a_full_disk_is_one_line_and_no_version(
     assert line.startswith("python -m training train: ")
     assert "No space left on device" in line
     assert str(models) in line
-    assert publish.versions(models) == []
+    assert registry.versions(models) == []
     assert not list(models.glob(".tmp-*"))

@@ -17,11 +17,12 @@ import pytest
 
 import training
 from tests.training.conftest import DATA, SMALL, Process, Start, Trained
-from tests.training.publisher import publish_small_files
-from tests.training.test_publish import assert_only_whole_versions
-from training import commands, publish
+from tests.training.publish.publisher import publish_small_files
+from tests.training.publish.test_registry import assert_only_whole_versions
+from training import commands
 from training.__main__ import main
 from training.data import download
+from training.publish import registry
 
 Capture = pytest.CaptureFixture[str]
 
@@ -154,14 +155,14 @@ def test_an_interrupt_while_tensorflow_is_imported_is_no_traceback(
 def test_an_interrupt_after_the_rename_is_not_called_nothing(
     models: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real: Callable[[Path], None] = publish._flush
+    real: Callable[[Path], None] = registry._flush
 
     def interrupted(path: Path) -> None:
         real(path)
         if path == models:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(publish, "_flush", interrupted)
+    monkeypatch.setattr(registry, "_flush", interrupted)
     monkeypatch.setitem(commands.COMMANDS, "train", lambda options: print(publish_small_files(options.models)))
     code = main(["--models", str(models), "train"])
     error = capsys.readouterr().err
@@ -179,7 +180,7 @@ def test_a_real_run_publishes_and_exits_0(trained: Trained, start: Start, tmp_pa
         stdout += line
         if line.split()[0] == "25":
             break
-    assert not publish.versions(tmp_path), "the first row of the table came when all was over"
+    assert not registry.versions(tmp_path), "the first row of the table came when all was over"
     rest, stderr = process.communicate()
     stdout += rest
     assert process.returncode == 0, stderr
@@ -189,7 +190,7 @@ def test_a_real_run_publishes_and_exits_0(trained: Trained, start: Start, tmp_pa
     assert stdout.splitlines()[-1].startswith(f"published {tmp_path / '1'}: test accuracy ")
     assert "\r" not in stdout + stderr
     assert own(stderr) == []
-    assert publish.versions(tmp_path)[0].number == 1
+    assert registry.versions(tmp_path)[0].number == 1
 
 
 def test_a_mistake_in_a_real_process_exits_2_with_one_line(start: Start) -> None:
@@ -213,7 +214,7 @@ def test_ctrl_c_ends_a_run_in_one_line_and_publishes_nothing(start: Start, tmp_p
     _, stderr = process.communicate()
     assert process.returncode == 130, stderr
     assert own(stderr) == ["interrupted; `list` shows what is published"]
-    assert publish.versions(tmp_path / "models") == []
+    assert registry.versions(tmp_path / "models") == []
     (history,) = tmp_path.glob("runs/*-quick/history.csv")
     assert len(history.read_text().splitlines()) >= 2
     assert not (history.parent / "run.json").exists()

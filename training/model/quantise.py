@@ -1,7 +1,7 @@
 """Weights in whole numbers: each is a whole number from -127 to 127, times a step of its unit's own.
 
 Pixels are whole numbers as they come. So a first layer of such weights can be computed in whole numbers, without
-error, where a processor multiplies four times as many of them in the same time (training/plan.py).
+error, where a processor multiplies four times as many of them in the same time (training/publish/tflite.py).
 """
 
 from typing import NamedTuple

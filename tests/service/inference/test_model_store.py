@@ -14,7 +14,7 @@ from service.inference import model_store
 from service.inference.model_store import Model, ModelStore, load
 from service.inference.runtimes import Batch, Probabilities
 from tests.conftest import Versions
-from training import publish
+from training.publish import registry
 
 BLANK = np.zeros((2, 28, 28), np.uint8)
 
@@ -54,7 +54,7 @@ def seal_again(path: Path) -> None:
     """Make the manifest vouch for the files as they are now."""
     manifest = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").unlink()
-    publish.seal(path, manifest["version"], manifest)
+    registry.seal(path, manifest["version"], manifest)
 
 
 def test_the_highest_number_is_served(versions: Versions, models: Path) -> None:
@@ -182,7 +182,7 @@ def test_retiring_steps_back_and_forth(versions: Versions, models: Path) -> None
         versions.put(models, number, digit=number)
     watched = Watched(models)
     assert digit_of(watched.refresh()) == 2
-    publish.retire(models, 2)
+    registry.retire(models, 2)
     assert digit_of(watched.refresh()) == 1
     (models / ".retired-2").rename(models / "2")
     assert digit_of(watched.refresh()) == 2
@@ -194,7 +194,7 @@ def test_the_last_version_goes_on_when_all_are_gone(versions: Versions, models: 
     versions.put(models, 1, digit=1)
     watched = Watched(models)
     model = watched.refresh()
-    publish.retire(models, 1)
+    registry.retire(models, 1)
     assert watched.refresh() is model
 
 
@@ -255,7 +255,7 @@ def test_answers_that_are_no_probabilities_are_refused(models: Path, monkeypatch
     monkeypatch.setattr(model_store, "LiteRT", Broken)
     (models / "1").mkdir()
     (models / "1" / "model.tflite").touch()
-    publish.seal(models / "1", 1, {"name": "digits"})
+    registry.seal(models / "1", 1, {"name": "digits"})
     watched = Watched(models)
     watched.store.refresh()
     assert (watched.store.current, watched.refused) == (None, ["signature"])

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from training import plan
 from training.errors import TrainingError
 from training.model.network import Layer, Parameters
+from training.publish import tflite
 
 PLAN = "model.tflite"
 TOLERANCE = 1e-5
@@ -49,10 +49,10 @@ def export(parameters: Parameters, activation: str, temperature: float, director
     cooled = Layer(last.weights / temperature, last.biases / temperature)
     parameters = (*hidden, cooled)
     try:
-        plan.Network(parameters, activation).save(directory)
+        tflite.Network(parameters, activation).save(directory)
     except tf.errors.OpError as error:
         raise ExportFailed(f"the SavedModel could not be written: {error.message}") from error
-    (directory / PLAN).write_bytes(plan.compiled(parameters, activation))
+    (directory / PLAN).write_bytes(tflite.compiled(parameters, activation))
 
 
 def loaded(directory: Path) -> Callable[[Images], Probabilities]:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.training.conftest import Process, Start
-from tests.training.publisher import FILES, publish_small_files
-from training import publish
-from training.publish import GateRefused, PublishError
+from tests.training.publish.publisher import FILES, publish_small_files
+from training.publish import registry
+from training.publish.registry import GateRefused, PublishError
 
 
 def assert_only_whole_versions(models: Path) -> list[int]:
@@ -42,8 +42,8 @@ def test_a_published_version_is_sealed_and_listed(models: Path) -> None:
     assert list(version.manifest) == ["name", "version", "metrics", "files"]
     assert (models / "1").stat().st_mode & 0o777 == 0o755
     assert (version.number, version.path, version.accuracy) == (1, models / "1", 0.75)
-    assert publish.versions(models) == [version]
-    assert publish.get(models, 1) == publish.in_place(models) == version
+    assert registry.versions(models) == [version]
+    assert registry.get(models, 1) == registry.in_place(models) == version
     assert not leftovers(models)
 
 
@@ -51,28 +51,28 @@ def test_numbers_go_up_and_a_retired_one_is_never_used_again(models: Path) -> No
     assert [publish_small_files(models).number for _ in range(10)] == list(range(1, 11))
     (models / "notes").mkdir()
     (models / "99").write_text("a file is no version")
-    assert len(publish.versions(models)) == 10
-    assert publish.retire(models, 10) == models / ".retired-10"
-    assert publish.retire(models, 4) == models / ".retired-4"
-    in_place = publish.in_place(models)
+    assert len(registry.versions(models)) == 10
+    assert registry.retire(models, 10) == models / ".retired-10"
+    assert registry.retire(models, 4) == models / ".retired-4"
+    in_place = registry.in_place(models)
     assert in_place is not None
     assert in_place.number == 9
-    assert [(version.number, version.retired) for version in publish.versions(models)] == [
+    assert [(version.number, version.retired) for version in registry.versions(models)] == [
         (number, number in (4, 10)) for number in range(1, 11)
     ]
     assert publish_small_files(models).number == 11
     for number in (4, 10, 12):
         with pytest.raises(PublishError, match=f"no version {number}; it has 1, 2, 3, 5, 6, 7, 8, 9, 11"):
-            publish.retire(models, number)
+            registry.retire(models, number)
 
 
 def test_an_empty_or_missing_directory_has_no_versions(models: Path, tmp_path: Path) -> None:
     for directory in (models, tmp_path / "missing"):
-        assert publish.versions(directory) == []
-        assert publish.in_place(directory) is None
-        publish.check_gate(directory, 0.0)
+        assert registry.versions(directory) == []
+        assert registry.in_place(directory) is None
+        registry.check_gate(directory, 0.0)
         with pytest.raises(PublishError, match="no version 1; it has none"):
-            publish.get(directory, 1)
+            registry.get(directory, 1)
 
 
 @pytest.mark.parametrize("in_place", [9912, 9339, 9000, 5006, 5007, 1500])
@@ -80,11 +80,11 @@ def test_the_gate_lets_a_tenth_of_a_point_pass_and_no_more(in_place: int, models
     publish_small_files(models, 1.0)
     publish_small_files(models, in_place / 10_000)
     publish_small_files(models, 1.0)
-    publish.retire(models, 3)
-    publish.check_gate(models, 1.0)
-    publish.check_gate(models, (in_place - 10) / 10_000)
+    registry.retire(models, 3)
+    registry.check_gate(models, 1.0)
+    registry.check_gate(models, (in_place - 10) / 10_000)
     with pytest.raises(GateRefused, match="--force") as caught:
-        publish.check_gate(models, (in_place - 11) / 10_000)
+        registry.check_gate(models, (in_place - 11) / 10_000)
     assert caught.value.version == 2
     for part in (f"{(in_place - 11) / 10_000:.4f}", f"{in_place / 10_000:.4f}", "version 2"):
         assert part in str(caught.value)
@@ -94,25 +94,25 @@ def test_the_gate_lets_a_tenth_of_a_point_pass_and_no_more(in_place: int, models
 def test_a_version_from_elsewhere_without_an_accuracy_stops_nobody(manifest: str, models: Path) -> None:
     (models / "7").mkdir()
     (models / "7" / "manifest.json").write_text(manifest)
-    (version,) = publish.versions(models)
+    (version,) = registry.versions(models)
     assert version.accuracy is None
-    publish.check_gate(models, 0.1)
+    registry.check_gate(models, 0.1)
     assert publish_small_files(models).number == 8
 
 
 def test_staging_removes_what_killed_jobs_left_and_its_own(models: Path) -> None:
     (models / ".tmp-old" / "variables").mkdir(parents=True)
     (models / ".tmp-old" / "variables" / "data").write_bytes(b"half")
-    with publish.staging(models) as directory:
+    with registry.staging(models) as directory:
         assert leftovers(models) == [directory]
         assert not list(directory.iterdir())
         (directory / "file").write_text("")
     assert not leftovers(models)
     for mistake in (KeyboardInterrupt, PublishError):
-        with pytest.raises(mistake), publish.staging(models):
+        with pytest.raises(mistake), registry.staging(models):
             raise mistake
         assert not leftovers(models)
-    assert publish.versions(models) == []
+    assert registry.versions(models) == []
 
 
 def waits_for_a_lock(process: Process) -> bool:
@@ -123,8 +123,8 @@ def waits_for_a_lock(process: Process) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/locks").exists(), reason="only Linux says who waits for a lock")
 def test_a_second_job_waits_until_the_first_has_published(models: Path, start: Start) -> None:
-    with publish.staging(models) as directory:
-        second = start("-m", "tests.training.publisher", models)
+    with registry.staging(models) as directory:
+        second = start("-m", "tests.training.publish.publisher", models)
         assert second.stdout is not None
         assert second.stdout.readline() == "publishing\n"
         while not waits_for_a_lock(second):
@@ -133,7 +133,7 @@ def test_a_second_job_waits_until_the_first_has_published(models: Path, start: S
         for name, content in FILES.items():
             (directory / name).parent.mkdir(exist_ok=True)
             (directory / name).write_bytes(content)
-        publish.publish(models, directory, {"name": "digits"})
+        registry.publish(models, directory, {"name": "digits"})
     assert second.stdout.readline() == "2\n"
     assert second.wait() == 0
     assert assert_only_whole_versions(models) == [1, 2]
@@ -147,7 +147,7 @@ def test_a_job_killed_at_any_step_leaves_only_whole_versions(tmp_path: Path, sta
         publish_small_files(models)
         (models / ".tmp-old").mkdir()
         (models / ".tmp-old" / "data").write_bytes(b"half")
-        process = start("-S", "-m", "tests.training.publisher", models, step)
+        process = start("-S", "-m", "tests.training.publish.publisher", models, step)
         code = process.wait()
         numbers = assert_only_whole_versions(models)
         if code == 0:
@@ -173,5 +173,5 @@ def test_a_failure_of_the_disk_while_sealing_publishes_nothing(
     monkeypatch.setattr(os if failing == "fsync" else Path, failing, full)
     with pytest.raises(PublishError, match="No space left"):
         publish_small_files(models)
-    assert publish.versions(models) == []
+    assert registry.versions(models) == []
     assert not leftovers(models)

@@ -8,11 +8,11 @@ from ai_edge_litert.interpreter import Interpreter
 from scipy import special
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from training import export
 from training.data.mnist import Dataset
-from training.export import ExportFailed, PlanDisagrees
 from training.model import network
 from training.model.network import Layer, Parameters
+from training.publish import saved_model
+from training.publish.saved_model import ExportFailed, PlanDisagrees
 from training.recipe import Recipe
 
 TEMPERATURE = 2.5
@@ -30,7 +30,7 @@ def parameters() -> Parameters:
 def exported(parameters: Parameters, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The SavedModel and the plan. Not to be written to."""
     directory = tmp_path_factory.mktemp("exported")
-    export.export(parameters, "gelu", TEMPERATURE, directory)
+    saved_model.export(parameters, "gelu", TEMPERATURE, directory)
     return directory
 
 
@@ -70,12 +70,12 @@ def test_both_answer_with_the_softmax_of_the_cooled_logits(
     np.testing.assert_allclose(serve(images=tf.constant(images))["probabilities"], expected, atol=1e-5)
     plan = Interpreter(str(exported / "model.tflite")).get_signature_runner("serving_default")
     np.testing.assert_allclose(plan(images=images)["probabilities"], expected, atol=1e-5)
-    np.testing.assert_allclose(export.answers(exported, images), expected, atol=1e-5)
-    np.testing.assert_allclose(export.plan_answers(exported, images), expected, atol=1e-5)
+    np.testing.assert_allclose(saved_model.answers(exported, images), expected, atol=1e-5)
+    np.testing.assert_allclose(saved_model.plan_answers(exported, images), expected, atol=1e-5)
 
 
 def test_plan_and_saved_model_agree_on_the_test_images(exported: Path, mnist: Dataset) -> None:
-    answers = export.hold_against_each_other(exported, mnist.test.images)
+    answers = saved_model.hold_against_each_other(exported, mnist.test.images)
     assert answers.shape == (10_000, 10)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
 
@@ -84,7 +84,7 @@ def with_plan_of(other: Parameters, temperature: float, exported: Path, tmp_path
     """The exported version with the plan of another network."""
     shutil.copytree(exported, tmp_path / "version")
     (tmp_path / "other").mkdir()
-    export.export(other, "gelu", temperature, tmp_path / "other")
+    saved_model.export(other, "gelu", temperature, tmp_path / "other")
     shutil.copy(tmp_path / "other" / "model.tflite", tmp_path / "version")
     return tmp_path / "version"
 
@@ -93,7 +93,7 @@ def test_the_plan_of_another_network_is_found_out(exported: Path, mnist: Dataset
     other = network.initial(Recipe.load("best", ["seed=1"]))
     version = with_plan_of(other, TEMPERATURE, exported, tmp_path)
     with pytest.raises(PlanDisagrees, match="different digits") as caught:
-        export.hold_against_each_other(version, mnist.test.images)
+        saved_model.hold_against_each_other(version, mnist.test.images)
     assert caught.value.digits > 1000
     assert caught.value.difference > 0.01
 
@@ -103,7 +103,7 @@ def test_probabilities_that_differ_under_the_same_digits_are_found_out(
 ) -> None:
     version = with_plan_of(parameters, TEMPERATURE * 1.001, exported, tmp_path)
     with pytest.raises(PlanDisagrees) as caught:
-        export.hold_against_each_other(version, mnist.test.images)
+        saved_model.hold_against_each_other(version, mnist.test.images)
     assert caught.value.digits == 0
     assert 1e-5 < caught.value.difference < 1e-2
 
@@ -111,4 +111,4 @@ def test_probabilities_that_differ_under_the_same_digits_are_found_out(
 def test_a_place_that_cannot_be_written_to_is_an_error_of_ours(parameters: Parameters, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises((ExportFailed, OSError)):
-        export.export(parameters, "gelu", 1.0, tmp_path / "file" / "version")
+        saved_model.export(parameters, "gelu", 1.0, tmp_path / "file" / "version")

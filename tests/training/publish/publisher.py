@@ -1,6 +1,6 @@
-"""Publishes a version of small files: `python -m tests.training.publisher MODELS [KILL_AT]`.
+"""Publishes a version of small files: `python -m tests.training.publish.publisher MODELS [KILL_AT]`.
 
-With KILL_AT the process kills itself at that step, counted from 1, where a step is a line of `training.publish`
+With KILL_AT the process kills itself at that step, counted from 1, where a step is a line of `training.publish.registry`
 that is about to run, or a use of the file system that is about to happen.
 """
 
@@ -11,19 +11,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from training import publish
+from training.publish import registry
 
 FILES = {"saved_model.pb": b"graph", "model.tflite": b"plan", "variables/data": b"\0" * 5000, "report/card.md": b"#"}
 WATCHED = ("open", "os.", "shutil.", "tempfile.")
 
 
-def publish_small_files(models: Path, accuracy: float = 0.9) -> publish.Version:
+def publish_small_files(models: Path, accuracy: float = 0.9) -> registry.Version:
     """Stage the files and publish them."""
-    with publish.staging(models) as directory:
+    with registry.staging(models) as directory:
         for name, content in FILES.items():
             (directory / name).parent.mkdir(exist_ok=True)
             (directory / name).write_bytes(content)
-        return publish.publish(models, directory, {"name": "digits", "metrics": {"test_accuracy": accuracy}})
+        return registry.publish(models, directory, {"name": "digits", "metrics": {"test_accuracy": accuracy}})
 
 
 def die_at(last: int) -> None:
@@ -41,7 +41,7 @@ def die_at(last: int) -> None:
             step()
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
-        if frame.f_code.co_filename != publish.__file__:
+        if frame.f_code.co_filename != registry.__file__:
             return None
         if event == "line":
             step()

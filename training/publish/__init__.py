@@ -1,0 +1,1 @@
+"""SavedModel and TFLite files, provenance, and the registry of versions."""
