@@ -15,7 +15,7 @@ from training.publish import registry
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from training.job import Outcome
+    from training.pipeline import Outcome
 
 PICTURES = (".png", ".svg", ".pdf")
 SUMMARY = {
@@ -40,7 +40,7 @@ def train(options: argparse.Namespace) -> None:
     recipe = Recipe.load(options.recipe or "best", overrides)
     yardstick = _yardstick(options)
     data = mnist.load(options.data, any_data=options.any_data)
-    from training.job import Job  # noqa: PLC0415
+    from training.pipeline import Job  # noqa: PLC0415
 
     job = Job(data, options.models, options.runs, _cache(options), yardstick, options.force)
     if options.seeds:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from training.__main__ import main
+from training.cli import main
 from training.data.mnist import Dataset
 
 DATA = Path(os.environ.get("DIGITS_DATA", REPOSITORY / "data" / "mnist"))

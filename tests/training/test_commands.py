@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.training.conftest import DATA, SMALL, Trained
 from training import commands
-from training.__main__ import main
+from training.cli import main
 from training.data.mnist import Dataset
 from training.evaluation.model_card import PICTURES
 from training.fit.loop import Row, Scores

@@ -1,7 +1,7 @@
 """Publishes a version of small files: `python -m tests.training.publish.publisher MODELS [KILL_AT]`.
 
-With KILL_AT the process kills itself at that step, counted from 1, where a step is a line of `training.publish.registry`
-that is about to run, or a use of the file system that is about to happen.
+With KILL_AT the process kills itself at that step, counted from 1: a step is a line of `training.publish.registry` that
+is about to run, or a use of the file system that is about to happen.
 """
 
 import os

@@ -20,7 +20,7 @@ from tests.training.conftest import DATA, SMALL, Process, Start, Trained
 from tests.training.publish.publisher import publish_small_files
 from tests.training.publish.test_registry import assert_only_whole_versions
 from training import commands
-from training.__main__ import main
+from training.cli import main
 from training.data import download
 from training.publish import registry
 

@@ -13,13 +13,13 @@ import pytest
 import tensorflow as tf
 
 from tests.training.conftest import DATA, Trained
-from training.__main__ import main
+from training.cli import main
 from training.data.mnist import Dataset
 from training.fit import loop
 from training.fit.loop import Row
-from training.job import Job
 from training.model import network
 from training.model.network import Parameters
+from training.pipeline import Job
 from training.publish import provenance, registry, saved_model
 from training.publish.registry import GateRefused
 from training.recipe import Recipe

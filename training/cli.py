@@ -1,0 +1,89 @@
+"""The command line of the training job.
+
+python -m training train --recipe best
+python -m training train --recipe notebook --set layers=300,100 --set learning_rate=0.01
+python -m training train --recipe best --seeds 0..4
+python -m training train --resume runs/A
+python -m training compare runs/A runs/B
+python -m training list | evaluate N | retire N
+"""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from training.commands import COMMANDS, seeds
+from training.errors import TrainingError
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. A mistake is one line on standard error and exit code 2."""
+    options = _parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # into a pipe or a file too: a run tells as it goes
+    try:
+        COMMANDS[options.command](options)
+    except (TrainingError, OSError) as error:
+        print(f"python -m training {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; `list` shows what is published", file=sys.stderr)
+        return 130
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m training", description="Train, publish and look after the model.")
+    _add_models(parser, Path("models/digits"))
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="run a recipe and publish the result")
+    train.add_argument("--recipe", help="a name in training/recipes, or a .toml file (best)")
+    train.add_argument("--seed", help="short for --set seed=SEED")
+    train.add_argument("--seeds", type=seeds, metavar="0..4", help="train several, publish the best on validation")
+    train.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was broken off")
+    train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the recipe")
+    train.add_argument("--runs", type=Path, default=Path("runs"), help="where the run's directory goes (%(default)s)")
+    train.add_argument("--force", action="store_true", help="publish even if worse than the version in place")
+    _add_assessment(train)
+
+    compare = commands.add_parser("compare", help="print finished runs side by side and overlay their curves")
+    compare.add_argument("paths", type=Path, nargs="+", metavar="RUN")
+    compare.add_argument("--out", type=Path, default=Path("runs/compare.png"), help="the picture (%(default)s)")
+
+    commands.add_parser("list", help="the versions, published and retired")
+    evaluate = commands.add_parser("evaluate", help="measure a version as it is on disk")
+    evaluate.add_argument("number", type=int, metavar="N")
+    _add_assessment(evaluate)
+    retire = commands.add_parser("retire", help="take a version out of service: a rollback to the one before")
+    retire.add_argument("number", type=int, metavar="N")
+    for command in commands.choices.values():
+        _add_models(command, argparse.SUPPRESS)  # may stand on either side; here it must not undo the other
+    return parser
+
+
+def _add_models(parser: argparse.ArgumentParser, default: Path | str) -> None:
+    parser.add_argument("--models", type=Path, default=default, help="the model directory (models/digits)")
+
+
+def _add_assessment(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    beside = "recipe to train for the robustness table's other column, or none (%(default)s)"
+    parser.add_argument("--beside", default="notebook", metavar="RECIPE", help=beside)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    default = Path(os.environ.get("DIGITS_DATA", "data/mnist"))
+    parser.add_argument("--data", type=Path, default=default, help="the directory of the data files (%(default)s)")
+    parser.add_argument("--any-data", action="store_true", help="other IDX data than MNIST: do not compare its sums")
