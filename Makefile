@@ -21,10 +21,10 @@ bench: .venv/all        ## time the service against a server that does nothing
 	@$(RUN) -m bench.serving $(ARGS)
 
 bench-training: .venv/all  ## time the training loop against one session.run a step
-	@$(RUN) -m bench.session_loop
+	@$(RUN) -m bench.tf1_baseline
 
 pictures: .venv/all     ## read test images in scenes, and digits in handwriting fonts
-	@$(RUN) -m bench.pictures $(ARGS)
+	@$(RUN) -m bench.picture_accuracy $(ARGS)
 
 fuzz: .venv/all         ## send changed files of every format for ten minutes
 	@$(RUN) -m bench.fuzz $(ARGS)

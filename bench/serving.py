@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.load import Load, Post, by_client, closed
+from bench.load_generator import Load, Post, by_client, closed
 
 GUNICORN = (sys.executable, "-m", "gunicorn")
 CONNECTIONS = (1, 16, 64)
@@ -207,8 +207,8 @@ def main() -> None:
             starts.append(server.started)
     with (
         running(ours, answers) as server,
-        running((*nothing, "-k", "asgi", "bench.nothing:asgi_app"), answers) as asgi,
-        running((*nothing, "-k", "gthread", "--threads", "8", "bench.nothing:flask_app"), answers) as flask,
+        running((*nothing, "-k", "asgi", "bench.noop_apps:asgi_app"), answers) as asgi,
+        running((*nothing, "-k", "gthread", "--threads", "8", "bench.noop_apps:flask_app"), answers) as flask,
     ):
         one_picture({"ours": server, "asgi": asgi, "flask": flask}, seconds - 1)
         warm = server.memory()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import scenes
+from bench import synthetic_photos
 from tests.conftest import REPOSITORY
 from tests.system.server import Server, serving
 from training.data.mnist import Dataset, Part
@@ -34,11 +34,11 @@ def right(server: Server, files: list[bytes], part: Part, query: str = "") -> in
     return int(np.sum([entry["digit"] for entry in answer["predictions"]] == part.labels))
 
 
-@pytest.mark.parametrize("name", scenes.scenes())
+@pytest.mark.parametrize("name", synthetic_photos.scenes())
 def test_a_scene_costs_hardly_a_digit(server: Server, part: Part, name: str) -> None:
-    random, scene = np.random.default_rng(7), scenes.scenes()[name]
+    random, scene = np.random.default_rng(7), synthetic_photos.scenes()[name]
     query = "&normalise=always" if "normalised" in name else ""
-    as_they_are = right(server, [scenes.saved(Image.fromarray(image)) for image in part.images], part)
+    as_they_are = right(server, [synthetic_photos.saved(Image.fromarray(image)) for image in part.images], part)
     assert right(server, [scene(image, random) for image in part.images], part, query) >= as_they_are - 3
 
 

@@ -1,7 +1,7 @@
 """How well pictures of any kind are read: MNIST's test images in scenes, and digits in handwriting fonts.
 
-    python -m bench.pictures --images 2000
-    python -m bench.pictures --images 2000 --strokes-as-they-are
+    python -m bench.picture_accuracy --images 2000
+    python -m bench.picture_accuracy --images 2000 --strokes-as-they-are
 
 Every picture goes the way of an upload: bytes -> service.imaging.reader.read -> the newest version's plan. The
 first column is the share of digits read right, the second that of the same test images as they are.
@@ -20,8 +20,8 @@ from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from bench import scenes
-from bench.scenes import Pixels, Random
+from bench import synthetic_photos
+from bench.synthetic_photos import Pixels, Random
 from service.errors import NoDigit
 from service.imaging import mnist_format, reader
 from service.imaging.reader import AUTO, Reading
@@ -85,7 +85,7 @@ def ask(files: Sequence[bytes], labels: Pixels, images: Pixels | None, reading: 
 def scene(name: str, images: Pixels, labels: Pixels) -> Result:
     """Put the images into a scene, and ask; all that is random follows from the scene's name."""
     random = np.random.default_rng(list(name.encode()))
-    files = [scenes.scenes()[name](image, random) for image in images]
+    files = [synthetic_photos.scenes()[name](image, random) for image in images]
     return ask(files, labels, images, Reading("always") if "normalised" in name else AUTO)
 
 
@@ -112,10 +112,10 @@ def _print(font: Path, digit: int, random: Random) -> bytes:
     ImageDraw.Draw(sheet).text(at, str(digit), int(random.integers(0, 90)), font=face, anchor="mm")
     sheet = sheet.rotate(random.uniform(-8, 8), Image.Resampling.BICUBIC, fillcolor=255)
     if random.random() < 0.5:
-        sheet = scenes.ruled(sheet, random, int(random.integers(90, 200)))
+        sheet = synthetic_photos.ruled(sheet, random, int(random.integers(90, 200)))
     if random.random() < 0.5:
-        sheet = scenes.shaded(sheet, random)
-    return scenes.photographed(sheet, random)
+        sheet = synthetic_photos.shaded(sheet, random)
+    return synthetic_photos.photographed(sheet, random)
 
 
 def main() -> None:
@@ -128,7 +128,7 @@ def main() -> None:
     chosen = np.linspace(0, len(test) - 1, options.images).astype(int)
     images, labels = test.images[chosen], test.labels[chosen]
     plain = np.mean(_model()(images).argmax(axis=1) == labels)
-    names = list(scenes.scenes())
+    names = list(synthetic_photos.scenes())
     with ProcessPoolExecutor(initializer=_keep_strokes if options.strokes_as_they_are else None) as pool:
         print(f"| {len(images)} test images | right | as they are | certain | no digit | difference | ms |")
         print("|---|---:|---:|---:|---:|---:|---:|")

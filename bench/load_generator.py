@@ -63,7 +63,15 @@ def _by_wrk(post: Post, connections: int, seconds: float) -> Load:
 
 def by_client(post: Post, connections: int, seconds: float) -> Load:
     """The same by the client, which takes more of the cores."""
-    command = [sys.executable, "-m", "bench.load", post.url, post.content_type, str(connections), str(seconds)]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.load_generator",
+        post.url,
+        post.content_type,
+        str(connections),
+        str(seconds),
+    ]
     return Load(**json.loads(subprocess.run(command, input=post.body, capture_output=True, check=True).stdout))
 
 

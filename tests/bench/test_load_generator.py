@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import pytest
 
-from bench import load
-from bench.load import Post
+from bench import load_generator
+from bench.load_generator import Post
 
 STATUSES = (200, 200, 429, 200, 500)
 
@@ -54,7 +54,7 @@ def test_every_answer_is_counted_as_what_it_is(post: Post, monkeypatch: pytest.M
         pytest.skip("wrk is not installed")
     if not wrk:
         monkeypatch.setattr(shutil, "which", lambda _: None)
-    found = load.closed(post, 1, 1)
+    found = load_generator.closed(post, 1, 1)
     assert set(InTurn.asked) == {("/predict?fields=digit", "image/png", b"picture")}
     total = found.answered + found.failed
     assert 10 < total <= len(InTurn.asked)

@@ -1,4 +1,4 @@
-"""The recipe `notebook`, step for step, against the loop that the tutorial ran: `python -m bench.session_loop`.
+"""The recipe `notebook`, step for step, against the loop that the tutorial ran: `python -m bench.tf1_baseline`.
 
 The rival is TensorFlow's 1.x way: a placeholder graph, one `session.run` a step to train and one for the
 statistics of the batch. Both do the same batches on the same data in memory; rounds alternate, so that
