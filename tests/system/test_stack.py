@@ -16,7 +16,7 @@ import pytest
 from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.deploy.test_dashboard import queries
-from tests.system.caller import Caller
+from tests.system.polling_client import Caller
 from tests.system.stack import Stack, docker, skip_where_it_cannot_run, stacked
 from training.data.mnist import Dataset
 
