@@ -33,7 +33,7 @@ stack:                  ## build and start service, proxy, Prometheus and Grafan
 	@$(COMPOSE) up --build -d && $(COMPOSE) ps
 
 stack-roll:             ## build the service anew and replace every replica, with no request lost
-	@$(COMPOSE) build service && sh deploy/roll.sh $(COMPOSE)
+	@$(COMPOSE) build service && sh deploy/rolling_restart.sh $(COMPOSE)
 
 stack-test: .venv/all   ## run the stack for real, and print what happened when
 	@$(RUN) -m pytest tests/system/test_stack.py tests/deploy
@@ -46,15 +46,15 @@ help:                   ## list the targets
 
 # A stamp for each set of requirements, newer than the file that it was installed from.
 INSTALL = $(RUN) -m pip install -qq --disable-pip-version-check
-COMPILE = { $(INSTALL) -r service/compiled.txt >/dev/null 2>&1 || echo "no C compiler: gunicorn parses HTTP in Python"; }
+COMPILE = { $(INSTALL) -r service/requirements-native.txt >/dev/null 2>&1 || echo "no C compiler: gunicorn parses HTTP in Python"; }
 
-.venv/serve: service/requirements.txt service/compiled.txt constraints.txt .venv/made
+.venv/serve: service/requirements.txt service/requirements-native.txt constraints.txt .venv/made
 	@echo "installing $<" && $(INSTALL) -r $< && $(COMPILE) && touch $@
 
-.venv/all: requirements.txt training/requirements.txt service/requirements.txt service/compiled.txt constraints.txt .venv/made
+.venv/all: requirements.txt training/requirements.txt service/requirements.txt service/requirements-native.txt constraints.txt .venv/made
 	@echo "installing $<" && $(INSTALL) -r $< && $(COMPILE) && touch $@ .venv/serve
 
 .venv/made:
-	@sh deploy/venv.sh "$(PYTHON)" && touch $@
+	@sh tools/create_venv.sh "$(PYTHON)" && touch $@
 
 .PHONY: serve test train lint bench bench-training pictures fuzz stack stack-roll stack-test clean help

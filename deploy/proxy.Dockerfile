@@ -4,7 +4,7 @@ FROM python:3.11.14-slim-bookworm
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y -qq --no-install-recommends nginx \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
-COPY deploy/proxy/nginx.conf deploy/proxy/start /opt/proxy/
+COPY deploy/proxy/nginx.conf deploy/proxy/entrypoint.sh /opt/proxy/
 ENV DIGITS_MAX_BODY_BYTES=16777216 DIGITS_RECEIVE_SECONDS=30
 USER 10001:10001
 EXPOSE 8000
@@ -14,4 +14,4 @@ HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=3 CMD ["pyth
 from http.client import HTTPConnection as Connection; import sys; \
 connection = Connection('127.0.0.1', 8000, timeout=3); connection.request('GET', '/readyz'); \
 sys.exit(connection.getresponse().status != 200)"]
-CMD ["sh", "/opt/proxy/start"]
+CMD ["sh", "/opt/proxy/entrypoint.sh"]

@@ -148,7 +148,7 @@ def test_three_replicas_and_a_rolling_restart(stack: Stack, clients: list[Caller
     stack.wait("three replicas are healthy", lambda: len(stack.containers("service")) == 3 and stack.healthy("service"))
     stack.wait("and Prometheus has found them", lambda: stack.value(READY) == 3)
     old = stack.containers("service")
-    stack.run(command=["sh", "deploy/roll.sh"])
+    stack.run(command=["sh", "deploy/rolling_restart.sh"])
     stack.note("all replicas are replaced, one by one")
     new = stack.containers("service")
     assert len(new) == 3

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Replace every replica of the running stack by a new one, with no request lost: start as many beside them, wait until
-# all of those are healthy, and only then stop the old ones. Usage: sh deploy/roll.sh docker compose [-p NAME ...]
+# all of those are healthy, and only then stop the old ones. Usage: sh deploy/rolling_restart.sh docker compose [-p NAME ...]
 set -eu
 
 old=$("$@" ps -q service)
