@@ -48,7 +48,7 @@ def test_the_readme_has_one_paragraph_an_alert() -> None:
 
 
 def test_the_rules_name_metrics_that_there_are() -> None:
-    source = (REPOSITORY / "service" / "metrics.py").read_text()
+    source = (REPOSITORY / "service" / "monitoring" / "metrics.py").read_text()
     for rule in ALERTS + rules("rules.yml"):
         for name in re.findall(r"\bdigits_\w+", rule["expr"]):
             bare = re.sub(r"_(total|bucket|count|sum)$", "", name).removeprefix("digits_")
