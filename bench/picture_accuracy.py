@@ -24,7 +24,7 @@ from bench import synthetic_photos
 from bench.synthetic_photos import Pixels, Random
 from service.errors import NoDigit
 from service.imaging import mnist_format, reader
-from service.imaging.reader import AUTO, Reading
+from service.imaging.reader import DEFAULT_OPTIONS, NormaliseOptions
 from service.inference import model_store
 from service.inference.model_store import Model
 from service.settings import Settings
@@ -64,13 +64,13 @@ class Result:
     difference: float
 
 
-def ask(files: Sequence[bytes], labels: Pixels, images: Pixels | None, reading: Reading) -> Result:
+def ask(files: Sequence[bytes], labels: Pixels, images: Pixels | None, reading: NormaliseOptions) -> Result:
     """Read the files as an upload is read, and answer them."""
     began, unread = time.perf_counter(), 0
     seen = np.zeros((len(files), 28, 28), np.uint8)
     for index, file in enumerate(files):
         try:
-            seen[index] = reader.read(file, LIMITS, reading)[0].image
+            seen[index] = reader.read_picture(file, LIMITS, reading)[0].image
         except NoDigit:
             unread += 1
     seconds = (time.perf_counter() - began) / len(files)
@@ -86,7 +86,7 @@ def scene(name: str, images: Pixels, labels: Pixels) -> Result:
     """Put the images into a scene, and ask; all that is random follows from the scene's name."""
     random = np.random.default_rng(list(name.encode()))
     files = [synthetic_photos.scenes()[name](image, random) for image in images]
-    return ask(files, labels, images, Reading("always") if "normalised" in name else AUTO)
+    return ask(files, labels, images, NormaliseOptions("always") if "normalised" in name else DEFAULT_OPTIONS)
 
 
 def printed(package: str) -> Result:
@@ -96,7 +96,9 @@ def printed(package: str) -> Result:
     found = sorted([*directory.rglob("*.ttf"), *directory.rglob("*.otf")])
     fonts = [font for font in found if set(map(ord, "0123456789")) <= FT2Font(str(font)).get_charmap().keys()]
     labels = np.tile(np.arange(10, dtype=np.uint8), COPIES * len(fonts))
-    return ask([_print(font, int(label), random) for font, label in _each(fonts, labels)], labels, None, AUTO)
+    return ask(
+        [_print(font, int(label), random) for font, label in _each(fonts, labels)], labels, None, DEFAULT_OPTIONS
+    )
 
 
 def _each(fonts: Sequence[Path], labels: Pixels) -> Iterable[tuple[Path, int]]:
@@ -141,7 +143,7 @@ def main() -> None:
 
 
 def _keep_strokes() -> None:
-    mnist_format.THINNEST, mnist_format.THICKEST = 0, float("inf")
+    mnist_format.MIN_STROKE_WIDTH, mnist_format.MAX_STROKE_WIDTH = 0, float("inf")
 
 
 def _row(name: str, result: Result, plain: str) -> str:

@@ -19,26 +19,26 @@ from service.errors import Malformed, TooLarge, UnknownType
 from service.settings import Settings
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
-DEEP = ("I", "F")
+HIGH_DEPTH_MODES = ("I", "F")
 """How Pillow's names of modes with more than 8 bits a channel begin."""
-FULL_SCALES = (1, 255, 1023, 4095, 16383, 65535)
+WHITE_LEVELS = (1, 255, 1023, 4095, 16383, 65535)
 """What white is in pictures of more than 8 bits: fractions, then 8, 10, 12, 14 and 16 bits of a camera or scanner."""
 
-ENOUGH = 1024
+JPEG_DRAFT_SIDE = 1024
 """Pixels along both sides under which a JPEG is not decoded at a half, a quarter or an eighth of its size."""
-OPAQUE = 250
+OPAQUE_ALPHA = 250
 CARD_CONTRAST, CARD_SHARE = 64, 0.5
 """Opaque pixels that differ that much, and fill that share of the box around them, are a card with a digit on it."""
 
-LARGE = 4_000_000
+SERIALISE_ABOVE_PIXELS = 4_000_000
 """Pixels over which pictures are decoded one at a time: on the way, one of 25 million takes hundreds of megabytes."""
 
-_ONE_LARGE = threading.Lock()
+_large_decode_lock = threading.Lock()
 
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of damaged tags: the client's, not ours
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own bound warns first; ours, on the same header, decides
 
-_BROKEN = (
+_DECODE_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError, MemoryError),
     *(AssertionError, AttributeError, KeyError, struct.error, zlib.error),
 )
@@ -48,10 +48,10 @@ _BROKEN = (
 class Decoded:
     """A picture, and how many pixels of the upload, after turning, one of its pixels stands for along each side."""
 
-    __slots__ = ("factor", "picture")
+    __slots__ = ("picture", "scale")
 
     def __init__(self, picture: Image.Image, factor: float = 1.0) -> None:
-        self.picture, self.factor = picture, factor
+        self.picture, self.scale = picture, factor
 
 
 def decode(data: bytes, settings: Settings) -> Decoded:
@@ -66,19 +66,19 @@ def decode(data: bytes, settings: Settings) -> Decoded:
         raise Malformed("the picture has 0 bytes")
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as picture:
-            pixels = _bounded(picture, settings)
-            if pixels <= LARGE:
+            pixels = _check_size(picture, settings)
+            if pixels <= SERIALISE_ABOVE_PIXELS:
                 return _decode(picture)
-            with _ONE_LARGE:
+            with _large_decode_lock:
                 return _decode(picture)
     except UnidentifiedImageError:
         raise UnknownType(f"the picture is none of {', '.join(FORMATS)}") from None
-    except _BROKEN as error:
+    except _DECODE_ERRORS as error:
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise Malformed(f"the picture cannot be decoded: {reason}") from None
 
 
-def _bounded(picture: Image.Image, settings: Settings) -> int:
+def _check_size(picture: Image.Image, settings: Settings) -> int:
     """How many pixels the picture has, by its header."""
     width, height = picture.size
     pixels = width * height
@@ -100,38 +100,38 @@ def _decode(picture: Image.Image) -> Decoded:
         picture.load()
         return Decoded(picture)
     width = picture.size[0]
-    picture.draft(None, (ENOUGH, ENOUGH))
+    picture.draft(None, (JPEG_DRAFT_SIDE, JPEG_DRAFT_SIDE))
     picture.load()
     factor = width / picture.size[0]
     if picture.mode == "P" and picture.palette is None:
         raise ValueError("it has no palette")
-    with suppress(*_BROKEN):  # a picture with a damaged orientation is taken as it lies
+    with suppress(*_DECODE_ERRORS):  # a picture with a damaged orientation is taken as it lies
         ImageOps.exif_transpose(picture, in_place=True)
-    return Decoded(_plain(picture), factor)
+    return Decoded(_to_8bit(picture), factor)
 
 
-def _plain(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith(DEEP):
-        return _eight_bits(picture)
+def _to_8bit(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith(HIGH_DEPTH_MODES):
+        return _rescale_to_8bit(picture)
     if picture.has_transparency_data:
-        return _opaque(picture.convert("RGBA"))
+        return _composite_alpha(picture.convert("RGBA"))
     return picture.convert("L" if picture.mode in {"1", "L"} else "RGB")
 
 
-def _eight_bits(picture: Image.Image) -> Image.Image:
+def _rescale_to_8bit(picture: Image.Image) -> Image.Image:
     """Values of any depth as 0 to 255, by the least full scale that holds them, else from their least to their most."""
     values = np.array(picture, np.float32)
     fractions = picture.mode == "F"
     np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
-    whites = [white for white in FULL_SCALES if high <= white and (white > 1 or fractions)]
+    whites = [white for white in WHITE_LEVELS if high <= white and (white > 1 or fractions)]
     if low < 0 or not whites:
         values -= low
     values *= 255 / (whites[0] if whites and low >= 0 else max(high - low, 1e-9))
     return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
 
 
-def _opaque(picture: Image.Image) -> Image.Image:
+def _composite_alpha(picture: Image.Image) -> Image.Image:
     """An RGBA picture laid on the ground that it implies.
 
     A card, opaque and with contrast of its own, lies on more of itself. Ink without a ground lies on
@@ -139,7 +139,7 @@ def _opaque(picture: Image.Image) -> Image.Image:
     """
     small = picture.reduce(max(1, max(picture.size) // 256))
     grey, alpha = (np.asarray(small.convert(mode)) for mode in ("L", "RGBA"))
-    there = _opaque_pixels(alpha[..., 3])
+    there = _opaque_mask(alpha[..., 3])
     ink = grey[there]
     low, high = np.percentile(ink, [1, 99])
     rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
@@ -153,6 +153,6 @@ def _opaque(picture: Image.Image) -> Image.Image:
     return under
 
 
-def _opaque_pixels(alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+def _opaque_mask(alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     """Where a picture is opaque; where it is most so, if it nowhere is."""
-    return alpha >= min(OPAQUE, int(alpha.max()))
+    return alpha >= min(OPAQUE_ALPHA, int(alpha.max()))

@@ -16,22 +16,22 @@ from PIL import Image, ImageFilter
 
 from service.errors import NoDigit
 
-Floats = npt.NDArray[np.float32]
+FloatImage = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-SMALL = 96
+THUMBNAIL_SIDE = 96
 """Pixels a side of the thumbnail that paper and light are looked at on."""
-UNEVEN = 0.06
+MIN_ILLUMINATION_RANGE = 0.06
 """Of the way from paper to black: a border that varies by more is lit unevenly."""
-VIGNETTE = 10.0
+MAX_PLANE_RESIDUAL = 10.0
 """Grey levels: a border that is off a plane by more may be darker in its corners."""
-LEAST_DEPTH = 0.08
+MIN_INTENSITY = 0.08
 """Of the way from paper to black: fainter is no stroke."""
-LEAST_REACH = 24.0
+MIN_DYNAMIC_RANGE = 24.0
 """Grey levels between a paper and the end of the scale, so that noise on white is not enlarged into light ink."""
-NOISY = 0.004
+SMOOTHING_NOISE = 0.004
 """Of the way from paper to black: a picture of more noise than that is smoothed before levels are told apart."""
-NOISES = 5.0
+MIN_SNR = 5.0
 """Standard deviations of the noise that a stroke stands out by."""
 
 
@@ -43,77 +43,80 @@ class Ink:
     over the upper level.
     """
 
-    depth: Floats
-    weak: Mask
-    strong: Mask
+    intensity: FloatImage
+    low_mask: Mask
+    high_mask: Mask
 
 
-def of(picture: Image.Image) -> Ink:
+def extract_ink(picture: Image.Image) -> Ink:
     """The ink of a picture of mode L or RGB.
 
     Raises:
         NoDigit: nothing stands out from the paper.
     """
-    depth, uneven = _depth(picture)
-    noise, smooth = _noise(depth), depth
+    depth, uneven = _ink_intensity(picture)
+    noise, smooth = _noise_sigma(depth), depth
     radius = min(3, max(depth.shape) // 150)
-    if noise > NOISY and radius:
-        smooth, noise = blurred(depth, radius), 1.5 * noise / (2 * radius + 1)  # neighbours' noise is not all their own
-    peak = float((blurred(smooth, 1) if noise > NOISY else smooth).max())
-    if peak < max(LEAST_DEPTH, NOISES * noise):
+    if noise > SMOOTHING_NOISE and radius:
+        smooth, noise = (
+            box_blur(depth, radius),
+            1.5 * noise / (2 * radius + 1),
+        )  # neighbours' noise is not all their own
+    peak = float((box_blur(smooth, 1) if noise > SMOOTHING_NOISE else smooth).max())
+    if peak < max(MIN_INTENSITY, MIN_SNR * noise):
         raise NoDigit(f"no digit to read: the darkest stroke is {peak:.0%} of the way from paper to ink")
     standing_out = smooth[smooth > max(4 * noise, 0.15 * peak)]
-    strong = min(_otsu(standing_out), 0.6 * float(np.quantile(standing_out, 0.95)))
-    weak = max(3.5 * noise, (0.2 if uneven else LEAST_DEPTH) * peak)
+    strong = min(_otsu_threshold(standing_out), 0.6 * float(np.quantile(standing_out, 0.95)))
+    weak = max(3.5 * noise, (0.2 if uneven else MIN_INTENSITY) * peak)
     return Ink(depth, smooth > weak, smooth > max(strong, weak))
 
 
-def reduced(picture: Image.Image, side: int) -> tuple[Image.Image, int]:
+def downscale(picture: Image.Image, side: int) -> tuple[Image.Image, int]:
     """The picture, each side a whole number of times shorter, so that it has `side` squared pixels; and that number."""
     factor = math.ceil(math.sqrt(picture.width * picture.height) / side)
     return (picture.reduce(factor), factor) if factor > 1 else (picture, 1)
 
 
-def blurred(depth: Floats, radius: int) -> Floats:
+def box_blur(depth: FloatImage, radius: int) -> FloatImage:
     """Each pixel's mean over a square of side 2 radius + 1, in steps of 1/200 from 0 to 1.2."""
     steps = Image.fromarray((np.clip(depth, 0, 1.2) * 200).astype(np.uint8))
     return np.asarray(steps.filter(ImageFilter.BoxBlur(radius)), np.float32) / np.float32(200)
 
 
-def _depth(picture: Image.Image) -> tuple[Floats, bool]:
+def _ink_intensity(picture: Image.Image) -> tuple[FloatImage, bool]:
     """Depth as in Ink, and whether the light had to be evened out."""
     pixels = _channels(picture)
-    small = np.atleast_3d(np.asarray(reduced(picture, SMALL)[0], np.float32))[..., : pixels.shape[2]]
-    paper = np.median(_border(pixels), axis=0)
-    axis = _axis(small)
+    small = np.atleast_3d(np.asarray(downscale(picture, THUMBNAIL_SIDE)[0], np.float32))[..., : pixels.shape[2]]
+    paper = np.median(_border_pixels(pixels), axis=0)
+    axis = _ink_colour_axis(small)
     ends = [(255 - at if step > 0 else at) / abs(step) for at, step in zip(paper, axis, strict=True) if step]
-    varies = float(np.quantile(_border(pixels - paper) @ axis, 0.95))
-    reach = max(min(ends), LEAST_REACH, 1.2 * varies)  # paper that is lit better is no ink
+    varies = float(np.quantile(_border_pixels(pixels - paper) @ axis, 0.95))
+    reach = max(min(ends), MIN_DYNAMIC_RANGE, 1.2 * varies)  # paper that is lit better is no ink
     paleness, paleness_small = (1 - (part - paper) @ axis / reach for part in (pixels, small))
-    low, high = np.quantile(_border(paleness_small[..., None]), [0.1, 0.9])
-    if high - low <= UNEVEN:
+    low, high = np.quantile(_border_pixels(paleness_small[..., None]), [0.1, 0.9])
+    if high - low <= MIN_ILLUMINATION_RANGE:
         return 1 - paleness, False
-    light = _light(paleness_small)
+    light = _estimate_illumination(paleness_small)
     even = paleness / np.asarray(Image.fromarray(light).resize(picture.size, Image.Resampling.BILINEAR))
     return np.asarray(np.median(even) - even, np.float32), True
 
 
-def _channels(picture: Image.Image) -> Floats:
+def _channels(picture: Image.Image) -> FloatImage:
     """The pixels as [H, W, C]; grey in three channels is one."""
     pixels = np.atleast_3d(np.asarray(picture))
     return np.asarray(pixels[..., :1] if (pixels == pixels[..., :1]).all() else pixels, np.float32)
 
 
-def _border(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _border_pixels(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The outermost pixels of [H, W, C], as [N, C]."""
     wide = max(1, min(pixels.shape[:2]) // 40)
     sides = (pixels[:wide], pixels[-wide:], pixels[wide:-wide, :wide], pixels[wide:-wide, -wide:])
     return np.concatenate([side.reshape(-1, pixels.shape[2]) for side in sides])
 
 
-def _axis(small: Floats) -> Floats:
+def _ink_colour_axis(small: FloatImage) -> FloatImage:
     """The direction of ink in the space of colours, a unit vector [C], from a thumbnail [H, W, C]."""
-    away = small - _paper(small)
+    away = small - _fit_background(small)
     far = np.linalg.norm(away, axis=2)
     farthest = away[far >= 0.5 * far.max()]
     axis = np.linalg.svd(farthest, full_matrices=False)[2][0] if small.shape[2] > 1 else np.ones(1)
@@ -121,21 +124,21 @@ def _axis(small: Floats) -> Floats:
     return np.asarray(axis if (farthest @ axis).sum() >= 0 else -axis, np.float32)
 
 
-def _paper(small: Floats) -> Floats:
+def _fit_background(small: FloatImage) -> FloatImage:
     """The paper of [H, W, C] from its border: a plane over each channel, or a quadric where that fits far better."""
     height, width, _ = small.shape
     rows, columns = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     linear = np.dstack([np.ones_like(rows), rows, columns])
-    plane, misfit = _fitted(linear, small)
-    if misfit < VIGNETTE:
+    plane, misfit = _robust_fit(linear, small)
+    if misfit < MAX_PLANE_RESIDUAL:
         return plane
-    quadric, remaining = _fitted(np.dstack([linear, rows**2, columns**2, rows * columns]), small)
+    quadric, remaining = _robust_fit(np.dstack([linear, rows**2, columns**2, rows * columns]), small)
     return quadric if remaining < misfit / 3 else plane
 
 
-def _fitted(terms: npt.NDArray[np.float64], small: Floats) -> tuple[Floats, float]:
+def _robust_fit(terms: npt.NDArray[np.float64], small: FloatImage) -> tuple[FloatImage, float]:
     """The terms [H, W, T] fitted to the border without its most unfit fifth, and how far that is off at most."""
-    at, values = _border(terms), _border(small)
+    at, values = _border_pixels(terms), _border_pixels(small)
     fits, misfit = np.ones(len(at), bool), np.zeros(len(at))
     for _ in range(3):
         weights = np.linalg.lstsq(at[fits], values[fits])[0]
@@ -144,7 +147,7 @@ def _fitted(terms: npt.NDArray[np.float64], small: Floats) -> tuple[Floats, floa
     return np.asarray(terms @ weights, np.float32), float(misfit[fits].max())
 
 
-def _light(paleness: Floats) -> Floats:
+def _estimate_illumination(paleness: FloatImage) -> FloatImage:
     """How pale the paper is under the strokes of a thumbnail: what is darker and narrower than a third is filled up."""
     side = (min(paleness.shape) // 3) | 1
     filled = np.pad(paleness, side, mode="edge")
@@ -157,13 +160,13 @@ def _light(paleness: Floats) -> Floats:
     return np.maximum(np.asarray(steps, np.float32)[margin : margin + height, margin : margin + width] / 100, 0.05)
 
 
-def _noise(depth: Floats) -> float:
+def _noise_sigma(depth: FloatImage) -> float:
     """The standard deviation of a pixel's noise, from the median difference of neighbours."""
     differences = np.abs(np.diff(depth, axis=1))
     return 1.4826 / math.sqrt(2) * float(np.median(differences)) if differences.size else 0.0
 
 
-def _otsu(values: Floats) -> float:
+def _otsu_threshold(values: FloatImage) -> float:
     """The level that best splits values over 0 in two.
 
     Otsu, "A threshold selection method from gray-level histograms" (1979).

@@ -9,31 +9,36 @@ from struct import pack
 
 from PIL import _imaging as pillow
 
-from service.imaging.mnist_format import SIDE
+from service.imaging.mnist_format import IMAGE_SIDE
 
-_HEADER = b"IHDR" + pack(">IIBBBBB", SIDE, SIDE, 8, 0, 0, 0, 0)
-_BEGIN = b"\x89PNG\r\n\x1a\n" + pack(">I", len(_HEADER) - 4) + _HEADER + pack(">I", zlib.crc32(_HEADER))
-_DATA, _END = b"IDAT", b"\x00\x00\x00\x00IEND\xaeB`\x82"
-_AT = len(_BEGIN) + 4
-_AROUND = _AT + len(_DATA) + 4 + len(_END)
-_BOX = (0, 0, SIDE, SIDE)
+_HEADER = b"IHDR" + pack(">IIBBBBB", IMAGE_SIDE, IMAGE_SIDE, 8, 0, 0, 0, 0)
+_PREFIX = b"\x89PNG\r\n\x1a\n" + pack(">I", len(_HEADER) - 4) + _HEADER + pack(">I", zlib.crc32(_HEADER))
+_DATA, _SUFFIX = b"IDAT", b"\x00\x00\x00\x00IEND\xaeB`\x82"
+_DATA_OFFSET = len(_PREFIX) + 4
+_OVERHEAD = _DATA_OFFSET + len(_DATA) + 4 + len(_SUFFIX)
+_BOX = (0, 0, IMAGE_SIDE, IMAGE_SIDE)
 
 
-def decode(file: bytes) -> bytes | None:
+def decode_minimal_png(file: bytes) -> bytes | None:
     """The 784 pixels of a plain PNG, row by row; None for every other file, damaged ones too."""
-    length = len(file) - _AROUND
-    if length < 0 or not file.startswith(_BEGIN) or not file.endswith(_END) or file[_AT : _AT + 4] != _DATA:
+    length = len(file) - _OVERHEAD
+    if (
+        length < 0
+        or not file.startswith(_PREFIX)
+        or not file.endswith(_SUFFIX)
+        or file[_DATA_OFFSET : _DATA_OFFSET + 4] != _DATA
+    ):
         return None
-    end = _AT + 4 + length
-    stated, checksum = int.from_bytes(file[_AT - 4 : _AT]), int.from_bytes(file[end : end + 4])
-    if stated != length or checksum != zlib.crc32(file[_AT:end]):
+    end = _DATA_OFFSET + 4 + length
+    stated, checksum = int.from_bytes(file[_DATA_OFFSET - 4 : _DATA_OFFSET]), int.from_bytes(file[end : end + 4])
+    if stated != length or checksum != zlib.crc32(file[_DATA_OFFSET:end]):
         return None
-    image = pillow.new("L", (SIDE, SIDE))
+    image = pillow.new("L", (IMAGE_SIDE, IMAGE_SIDE))
     decoder = pillow.zip_decoder("L", "L", 0)
     decoder.setimage(image, _BOX)
-    consumed, error = decoder.decode(file[_AT + 4 : end])
+    consumed, error = decoder.decode(file[_DATA_OFFSET + 4 : end])
     if consumed != -1 or error:  # it wants more data, or cannot go on
         return None
     encoder = pillow.raw_encoder("L", "L", 0, 1)
     encoder.setimage(image, _BOX)
-    return bytes(encoder.encode(SIDE * SIDE)[2])
+    return bytes(encoder.encode(IMAGE_SIDE * IMAGE_SIDE)[2])

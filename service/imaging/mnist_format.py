@@ -11,30 +11,30 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from service.imaging.ink import Floats
+from service.imaging.ink import FloatImage
 from service.imaging.segmentation import Box
 
-Pixels = npt.NDArray[np.uint8]
+DigitImage = npt.NDArray[np.uint8]
 
-SIDE, BOX = 28, 20
-FINE = 4
+IMAGE_SIDE, DIGIT_BOX = 28, 20
+SUPERSAMPLING = 4
 """Steps a pixel of the image when strokes are made thicker or thinner."""
-THINNEST, THICKEST = 1.5, 4.3
+MIN_STROKE_WIDTH, MAX_STROKE_WIDTH = 1.5, 4.3
 """Pixels of the image: the mean stroke of 98 in 100 of MNIST's digits is between these; others are not of its pen."""
-THIN, THICK = 2.0, 3.5
+TARGET_MIN_WIDTH, TARGET_MAX_WIDTH = 2.0, 3.5
 """What a stroke that is too thin, or too thick, is brought to."""
 
 
-def image(ink: Floats) -> Pixels:
+def to_mnist(ink: FloatImage) -> DigitImage:
     """The image of a digit.
 
     Args:
         ink: float32 [H, W], 0 paper to 1 ink, whose border rows and columns are not all paper.
     """
-    return _placed(_fitted(_tight(_with_usual_strokes(ink))))
+    return _centre_by_mass(_resize_to_box(_crop_to_ink(_normalise_stroke_width(ink))))
 
 
-def stroke_width(ink: Floats) -> float:
+def stroke_width(ink: FloatImage) -> float:
     """The mean width of the strokes in pixels: twice the ink by the length of its outline, grey levels and all.
 
     The outline is counted along rows and columns, which is the same at any whole scale, and is longer than a
@@ -45,28 +45,28 @@ def stroke_width(ink: Floats) -> float:
     return 2 * float(ink.sum()) / outline if outline else 0.0
 
 
-def _with_usual_strokes(ink: Floats) -> Floats:
+def _normalise_stroke_width(ink: FloatImage) -> FloatImage:
     """The ink with strokes as a pen leaves them in MNIST: a hairline thicker, a felt pen's thinner."""
-    to_box = BOX / max(ink.shape)
-    if THINNEST <= stroke_width(ink) * to_box <= THICKEST:
+    to_box = DIGIT_BOX / max(ink.shape)
+    if MIN_STROKE_WIDTH <= stroke_width(ink) * to_box <= MAX_STROKE_WIDTH:
         return ink
-    fine = _resized(ink / ink.max(), BOX * FINE, thin=stroke_width(ink) * to_box * FINE < 2)
-    width = stroke_width(fine) / FINE
-    wanted = min(max(width, THIN), THICK)
-    steps = round(abs(wanted - width) * FINE / 2)
+    fine = _resize(ink / ink.max(), DIGIT_BOX * SUPERSAMPLING, thin=stroke_width(ink) * to_box * SUPERSAMPLING < 2)
+    width = stroke_width(fine) / SUPERSAMPLING
+    wanted = min(max(width, TARGET_MIN_WIDTH), TARGET_MAX_WIDTH)
+    steps = round(abs(wanted - width) * SUPERSAMPLING / 2)
     if wanted > width:
-        return _grown(fine, steps)
-    return _shrunk(fine, steps)
+        return _dilate(fine, steps)
+    return _erode(fine, steps)
 
 
-def _grown(ink: Floats, steps: int) -> Floats:
+def _dilate(ink: FloatImage, steps: int) -> FloatImage:
     ink = np.pad(ink, steps)
     for step in range(steps):
         ink = _neighbourhood_max(ink, corners=step % 2 == 1)
     return ink
 
 
-def _shrunk(ink: Floats, steps: int) -> Floats:
+def _erode(ink: FloatImage, steps: int) -> FloatImage:
     """As many steps as leave a stroke."""
     ink = np.pad(ink, 1)
     for step in range(steps):
@@ -77,7 +77,7 @@ def _shrunk(ink: Floats, steps: int) -> Floats:
     return ink
 
 
-def _neighbourhood_max(ink: Floats, *, corners: bool) -> Floats:
+def _neighbourhood_max(ink: FloatImage, *, corners: bool) -> FloatImage:
     """Each pixel's darkest neighbour; with and without corners by turns, a circle grows to an octagon."""
     padded = np.pad(ink, 1)
     height, width = ink.shape
@@ -85,12 +85,12 @@ def _neighbourhood_max(ink: Floats, *, corners: bool) -> Floats:
     return np.asarray(np.maximum.reduce([padded[top : top + height, left : left + width] for top, left in offsets]))
 
 
-def _fitted(ink: Floats) -> Floats:
+def _resize_to_box(ink: FloatImage) -> FloatImage:
     """Resized so that the longer side is 20."""
-    return ink if max(ink.shape) == BOX else _resized(ink, BOX)
+    return ink if max(ink.shape) == DIGIT_BOX else _resize(ink, DIGIT_BOX)
 
 
-def _resized(ink: Floats, side: int, *, thin: bool = False) -> Floats:
+def _resize(ink: FloatImage, side: int, *, thin: bool = False) -> FloatImage:
     """The ink with its longer side `side`, by area; a small one is enlarged first.
 
     Args:
@@ -111,18 +111,18 @@ def _resized(ink: Floats, side: int, *, thin: bool = False) -> Floats:
     return np.asarray(np.clip(np.asarray(picture.resize((width, height), Image.Resampling.BOX)), 0, None))
 
 
-def _tight(ink: Floats) -> Floats:
-    box = Box.of(ink)
+def _crop_to_ink(ink: FloatImage) -> FloatImage:
+    box = Box.bounding(ink)
     return ink[box.top : box.bottom, box.left : box.right]
 
 
-def _placed(box: Floats) -> Pixels:
+def _centre_by_mass(box: FloatImage) -> DigitImage:
     """The box in 28 x 28, its darkest pixel at 255."""
     mass, (height, width) = box.sum(), box.shape
     centre_down = box.sum(axis=1) @ (np.arange(height) + 0.5) / mass
     centre_right = box.sum(axis=0) @ (np.arange(width) + 0.5) / mass
-    top = min(max(int(15 - centre_down), 0), SIDE - height)
-    left = min(max(int(15 - centre_right), 0), SIDE - width)
-    image = np.zeros((SIDE, SIDE), np.uint8)
+    top = min(max(int(15 - centre_down), 0), IMAGE_SIDE - height)
+    left = min(max(int(15 - centre_right), 0), IMAGE_SIDE - width)
+    image = np.zeros((IMAGE_SIDE, IMAGE_SIDE), np.uint8)
     image[top : top + height, left : left + width] = np.round(box * (255 / box.max()))
     return image

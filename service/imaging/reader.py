@@ -21,23 +21,23 @@ from PIL import Image
 from service.errors import NoDigit
 from service.imaging import ink, mnist_format, page_detection, segmentation
 from service.imaging.decode import decode
-from service.imaging.mnist_format import SIDE, Pixels
-from service.imaging.segmentation import Box, Digit
+from service.imaging.mnist_format import IMAGE_SIDE, DigitImage
+from service.imaging.segmentation import Box, DigitInk
 from service.settings import Settings
 
-WAYS = ("auto", "always", "never")
-OVERVIEW = 1024
+NORMALISE_MODES = ("auto", "always", "never")
+ANALYSIS_SIDE = 1024
 """Digits are looked for on at most this number squared of pixels; a larger picture is reduced."""
-CLOSER = 100
+MIN_DIGIT_SIDE = 100
 """Pixels along the longer side of a digit: smaller ones on a reduced picture are looked at again, closer."""
-LEAST_CONTRAST = 32
+MIN_CONTRAST = 32
 """Between the darkest and the lightest pixel of an image; less than this is no pen stroke."""
 
-_BORDER = np.flatnonzero(np.pad(np.zeros((SIDE - 2, SIDE - 2)), 1, constant_values=1))
+_BORDER_INDICES = np.flatnonzero(np.pad(np.zeros((IMAGE_SIDE - 2, IMAGE_SIDE - 2)), 1, constant_values=1))
 
 
 @dataclass(frozen=True)
-class Reading:
+class NormaliseOptions:
     """How pictures are to be read.
 
     normalise: "auto" leaves an image that is light on dark as it is and normalises all else, "always" normalises
@@ -48,20 +48,20 @@ class Reading:
     split: bool = False
 
 
-AUTO = Reading()
+DEFAULT_OPTIONS = NormaliseOptions()
 
 
-class Found(NamedTuple):
+class ExtractedDigit(NamedTuple):
     """An image, and where on the picture its digit was: left, top, right, bottom in pixels, the ends not included."""
 
-    image: Pixels
+    image: DigitImage
     box: tuple[int, int, int, int]
 
 
-WHOLE = (0, 0, SIDE, SIDE)
+FULL_IMAGE_BOX = (0, 0, IMAGE_SIDE, IMAGE_SIDE)
 
 
-def read(data: bytes, settings: Settings, reading: Reading) -> list[Found]:
+def read_picture(data: bytes, settings: Settings, options: NormaliseOptions) -> list[ExtractedDigit]:
     """The images in the file of a picture: one, or with `split` one of each digit, from left to right.
 
     Raises:
@@ -69,84 +69,88 @@ def read(data: bytes, settings: Settings, reading: Reading) -> list[Found]:
         NoDigit: there is nothing to read on it, or it is no image and must not be normalised.
     """
     decoded = decode(data, settings)
-    return _read(decoded.picture, decoded.factor, reading)
+    return _read_decoded(decoded.picture, decoded.scale, options)
 
 
-def of_image(image: Pixels, reading: Reading) -> list[Found]:
+def read_image(image: DigitImage, options: NormaliseOptions) -> list[ExtractedDigit]:
     """As `read`, from pixels uint8 [28, 28]."""
-    if stays(image, reading):
-        return [Found(image, WHOLE)]
-    return _read(Image.fromarray(image), 1.0, reading)
+    if passes_unchanged(image, options):
+        return [ExtractedDigit(image, FULL_IMAGE_BOX)]
+    return _read_decoded(Image.fromarray(image), 1.0, options)
 
 
-def stays(image: Pixels, reading: Reading = AUTO) -> bool:
+def passes_unchanged(image: DigitImage, options: NormaliseOptions = DEFAULT_OPTIONS) -> bool:
     """Whether an image [28, 28] passes as it is: light on dark by its own middle grey.
 
     Raises:
         NoDigit: it would, but there is too little on it; or it would not, and must not be normalised.
     """
-    if reading.normalise == "always" or reading.split:
+    if options.normalise == "always" or options.split:
         return False
     low, high = int(image.min()), int(image.max())
-    if 2 * np.count_nonzero(image.reshape(-1)[_BORDER] > (low + high) // 2) > len(_BORDER):
-        if reading.normalise == "never":
+    if 2 * np.count_nonzero(image.reshape(-1)[_BORDER_INDICES] > (low + high) // 2) > len(_BORDER_INDICES):
+        if options.normalise == "never":
             raise NoDigit("the picture is dark on light, and is not to be normalised")
         return False
-    if high - low < LEAST_CONTRAST:
-        raise NoDigit(f"no digit to read: the pixels differ by {high - low} at most; a stroke needs {LEAST_CONTRAST}")
+    if high - low < MIN_CONTRAST:
+        raise NoDigit(f"no digit to read: the pixels differ by {high - low} at most; a stroke needs {MIN_CONTRAST}")
     return True
 
 
-def _read(picture: Image.Image, factor: float, reading: Reading) -> list[Found]:
-    if picture.size == (SIDE, SIDE):
+def _read_decoded(picture: Image.Image, factor: float, options: NormaliseOptions) -> list[ExtractedDigit]:
+    if picture.size == (IMAGE_SIDE, IMAGE_SIDE):
         grey = picture if picture.mode == "L" else picture.convert("L")
-        image = np.frombuffer(grey.tobytes(), np.uint8).reshape(SIDE, SIDE)  # faster than np.asarray
-        if stays(image, reading):
-            return [Found(image, WHOLE)]
-    elif reading.normalise == "never":
+        image = np.frombuffer(grey.tobytes(), np.uint8).reshape(IMAGE_SIDE, IMAGE_SIDE)  # faster than np.asarray
+        if passes_unchanged(image, options):
+            return [ExtractedDigit(image, FULL_IMAGE_BOX)]
+    elif options.normalise == "never":
         width, height = (round(side * factor) for side in picture.size)
-        raise NoDigit(f"the picture has {width}x{height} pixels; {SIDE}x{SIDE} is read without normalising")
-    digits = _on_page(picture, split=reading.split)
-    return [Found(mnist_format.image(digit.ink), _edges(digit.box, factor)) for digit in digits]
+        raise NoDigit(f"the picture has {width}x{height} pixels; {IMAGE_SIDE}x{IMAGE_SIDE} is read without normalising")
+    digits = _extract_from_page(picture, split=options.split)
+    return [
+        ExtractedDigit(mnist_format.to_mnist(digit.ink), _upload_coordinates(digit.box, factor)) for digit in digits
+    ]
 
 
-def _on_page(picture: Image.Image, *, split: bool) -> Sequence[Digit]:
+def _extract_from_page(picture: Image.Image, *, split: bool) -> Sequence[DigitInk]:
     """The digits on the page that the picture shows; on all of the picture if there are none."""
-    area = page_detection.find(picture)
+    area = page_detection.find_page(picture)
     if area != (0, picture.height, 0, picture.width):
         with suppress(NoDigit):
-            return _digits_in(picture, area, split=split)
-    return _digits(picture, split=split)
+            return _extract_in_area(picture, area, split=split)
+    return _extract_digits(picture, split=split)
 
 
-def _digits(picture: Image.Image, *, split: bool) -> Sequence[Digit]:
-    overview, factor = ink.reduced(picture, OVERVIEW)
-    found = segmentation.find(ink.of(overview))
-    digits = segmentation.each_digit(found) if split else [segmentation.one_digit(found)]
+def _extract_digits(picture: Image.Image, *, split: bool) -> Sequence[DigitInk]:
+    overview, factor = ink.downscale(picture, ANALYSIS_SIDE)
+    found = segmentation.find_components(ink.extract_ink(overview))
+    digits = segmentation.segment_row(found) if split else [segmentation.extract_single_digit(found)]
     largest = max(max(digit.ink.shape) for digit in digits)
-    digits = [Digit(digit.ink, _around([digit.box.scaled(factor)], 0, picture)) for digit in digits]
-    closer = _around([digit.box for digit in digits], factor * largest, picture)
-    if factor == 1 or largest >= CLOSER or closer.area > picture.width * picture.height / 2:
+    digits = [DigitInk(digit.ink, _enclosing_box([digit.box.scaled(factor)], 0, picture)) for digit in digits]
+    closer = _enclosing_box([digit.box for digit in digits], factor * largest, picture)
+    if factor == 1 or largest >= MIN_DIGIT_SIDE or closer.area > picture.width * picture.height / 2:
         return digits
     with suppress(NoDigit):
-        again = _digits_in(picture, closer, split=split)
+        again = _extract_in_area(picture, closer, split=split)
         return again if len(again) == len(digits) else digits
     return digits
 
 
-def _digits_in(picture: Image.Image, area: Box, *, split: bool) -> Sequence[Digit]:
+def _extract_in_area(picture: Image.Image, area: Box, *, split: bool) -> Sequence[DigitInk]:
     """The digits in a part of the picture, their boxes in pixels of the whole."""
     part = picture.crop((area.left, area.top, area.right, area.bottom))
-    return [Digit(digit.ink, digit.box.moved(area.top, area.left)) for digit in _digits(part, split=split)]
+    return [
+        DigitInk(digit.ink, digit.box.translated(area.top, area.left)) for digit in _extract_digits(part, split=split)
+    ]
 
 
-def _around(boxes: Sequence[Box], margin: int, picture: Image.Image) -> Box:
+def _enclosing_box(boxes: Sequence[Box], margin: int, picture: Image.Image) -> Box:
     """What is on the picture of the area around boxes, with a margin."""
     tops, bottoms, lefts, rights = zip(*boxes, strict=True)
     top, left = max(min(tops) - margin, 0), max(min(lefts) - margin, 0)
     return Box(top, min(max(bottoms) + margin, picture.height), left, min(max(rights) + margin, picture.width))
 
 
-def _edges(box: Box, factor: float) -> tuple[int, int, int, int]:
+def _upload_coordinates(box: Box, factor: float) -> tuple[int, int, int, int]:
     left, top, right, bottom = (round(factor * edge) for edge in (box.left, box.top, box.right, box.bottom))
     return left, top, right, bottom

@@ -8,42 +8,42 @@ import numpy as np
 
 from service.imaging.ink import Mask
 
-THICKEST = 0.03
+MAX_LINE_THICKNESS = 0.03
 """Of the longer side: a line may be that thick."""
-LEAST_SIDE = 56
+MIN_PICTURE_SIDE = 56
 """Pixels: on a smaller picture a line is as thin as a stroke."""
 SLOPES = np.linspace(-0.06, 0.06, 25)
-COVERED = 0.6
+MIN_COVERAGE = 0.6
 """Of the way from border to border: the rest may be hidden under strokes."""
-BORDER = 0.04
+BORDER_MARGIN = 0.04
 """Of the side: a line that ends so far from the border still reaches it."""
-MOST_LINES = 32  # in one direction
+MAX_LINES = 32  # in one direction
 
 
-def without_lines(ink: Mask) -> Mask:
+def remove_ruled_lines(ink: Mask) -> Mask:
     """The ink [H, W] without the level lines and the upright ones."""
-    if min(ink.shape) < LEAST_SIDE:
+    if min(ink.shape) < MIN_PICTURE_SIDE:
         return ink
-    return _without_level_lines(_without_level_lines(ink).T).T
+    return _remove_horizontal_lines(_remove_horizontal_lines(ink).T).T
 
 
-def _without_level_lines(ink: Mask) -> Mask:
-    thickest = max(2, round(THICKEST * max(ink.shape)))
-    heights = _heights(ink)
+def _remove_horizontal_lines(ink: Mask) -> Mask:
+    thickest = max(2, round(MAX_LINE_THICKNESS * max(ink.shape)))
+    heights = _vertical_run_lengths(ink)
     rows, columns = np.nonzero((heights > 0) & (heights <= thickest))
     weights = 1 / heights[rows, columns]
     width, left = ink.shape[1], ink.copy()
-    for _ in range(MOST_LINES):
-        slope, row, covered = _longest_line(rows, columns, weights, width)
+    for _ in range(MAX_LINES):
+        slope, row, covered = _strongest_line(rows, columns, weights, width)
         near = np.abs(rows - slope * columns - row) <= thickest / 2 + 2
-        if covered < COVERED * width or not _reaches_both_borders(columns[near], width):
+        if covered < MIN_COVERAGE * width or not _reaches_both_borders(columns[near], width):
             break
         left[rows[near], columns[near]] = False
         rows, columns, weights = rows[~near], columns[~near], weights[~near]
     return left
 
 
-def _heights(ink: Mask) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+def _vertical_run_lengths(ink: Mask) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     """How many pixels of ink lie over each other at each pixel [H, W], itself among them; 0 on paper."""
     height = len(ink)
     places = np.arange(1, height + 1)[:, None]
@@ -52,7 +52,7 @@ def _heights(ink: Mask) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     return np.where(ink, after - before - 1, 0)
 
 
-def _longest_line(
+def _strongest_line(
     rows: np.ndarray[tuple[int], np.dtype[np.int64]],
     columns: np.ndarray[tuple[int], np.dtype[np.int64]],
     weights: np.ndarray[tuple[int], np.dtype[np.float64]],
@@ -70,5 +70,5 @@ def _longest_line(
 
 
 def _reaches_both_borders(columns: np.ndarray[tuple[int], np.dtype[np.int64]], width: int) -> bool:
-    margin = max(1, round(BORDER * width))
+    margin = max(1, round(BORDER_MARGIN * width))
     return bool(columns.min() < margin and columns.max() >= width - margin)

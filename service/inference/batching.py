@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from service.imaging.mnist_format import SIDE
+from service.imaging.mnist_format import IMAGE_SIDE
 from service.inference.model_store import Model
 from service.prediction.predictor import Answers
 
@@ -89,7 +89,7 @@ class Turns:
 
     def _call(self, model: Model, images: bytes) -> Answers:
         began = time.perf_counter()
-        answers = Answers.of(model, model(np.frombuffer(images, np.uint8).reshape(-1, SIDE, SIDE)))
+        answers = Answers.of(model, model(np.frombuffer(images, np.uint8).reshape(-1, IMAGE_SIDE, IMAGE_SIDE)))
         self._staged("infer", time.perf_counter() - began)
         return answers
 
@@ -124,7 +124,7 @@ class Turn:
             return
         start = 0
         for images, future in zip(self._images, self._answers, strict=True):
-            stop = start + len(images) // (SIDE * SIDE)
+            stop = start + len(images) // (IMAGE_SIDE * IMAGE_SIDE)
             if not future.done():
                 future.set_result(answers.part(start, stop))
             start = stop

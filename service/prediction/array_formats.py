@@ -12,16 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import Malformed, TooLarge
-from service.imaging.mnist_format import SIDE
+from service.imaging.mnist_format import IMAGE_SIDE
 
 Batch = npt.NDArray[np.uint8]
 
-PIXELS = SIDE * SIDE
+PIXELS = IMAGE_SIDE * IMAGE_SIDE
 IDX3_MAGIC = b"\x00\x00\x08\x03"
 NPY_MAGIC = b"\x93NUMPY"
 
 _LARGEST_SIDE = 1 << 32
-_SIDES = struct.pack(">2I", SIDE, SIDE)
+_SIDES = struct.pack(">2I", IMAGE_SIDE, IMAGE_SIDE)
 
 
 def read(body: bytes, most: int) -> Batch:
@@ -45,7 +45,7 @@ def _idx3(body: bytes, most: int) -> Batch:
     if len(body) < head:
         raise Malformed(f"the IDX3 file has {len(body)} bytes, fewer than its header's {head}")
     _, count, rows, columns = struct.unpack_from(">4I", body)
-    if (rows, columns) != (SIDE, SIDE):
+    if (rows, columns) != (IMAGE_SIDE, IMAGE_SIDE):
         raise Malformed(f"the IDX3 file says that its images are {rows}x{columns}; 28x28 is read")
     if len(body) != head + count * PIXELS:
         size = head + count * PIXELS
@@ -67,7 +67,7 @@ def read_npy(body: bytes, most: int) -> Batch:
     shape, fortran, dtype = _npy_header(file)
     if dtype != np.uint8:
         raise Malformed(f"the .npy array is of {str(dtype)[:50]}; uint8 is read")
-    if shape[1:] not in ((SIDE, SIDE), (PIXELS,)) or fortran:
+    if shape[1:] not in ((IMAGE_SIDE, IMAGE_SIDE), (PIXELS,)) or fortran:
         order = " in Fortran order" if fortran else ""
         raise Malformed(f"the .npy array is {str(shape)[:50]}{order}; (N, 28, 28) or (N, 784) in C order is read")
     left = len(body) - file.tell()
@@ -99,4 +99,4 @@ def _counted(flat: Batch, most: int) -> Batch:
         raise Malformed("the body has 0 images")
     if count > most:
         raise TooLarge(f"the body has {count} images; {most} are allowed")
-    return flat.reshape(count, SIDE, SIDE)
+    return flat.reshape(count, IMAGE_SIDE, IMAGE_SIDE)

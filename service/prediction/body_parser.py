@@ -26,13 +26,13 @@ from werkzeug.http import parse_options_header
 
 from service.errors import Malformed, RequestError, TooLarge, UnknownType
 from service.imaging import reader
-from service.imaging.mnist_format import SIDE, Pixels
-from service.imaging.reader import AUTO, Found, Reading
+from service.imaging.mnist_format import IMAGE_SIDE, DigitImage
+from service.imaging.reader import DEFAULT_OPTIONS, ExtractedDigit, NormaliseOptions
 from service.prediction import array_formats
 from service.settings import Settings
 
 Batch = npt.NDArray[np.uint8]
-Reader = Callable[[Any], list[Found]]
+Reader = Callable[[Any], list[ExtractedDigit]]
 
 _LISTS = ({"images"}, {"instances"})
 
@@ -66,7 +66,7 @@ def cut_off(settings: Settings) -> TooLarge:
     return TooLarge(f"the body has more bytes; {settings.max_body_bytes} are allowed")
 
 
-def read(body: bytes, content_type: str, settings: Settings, reading: Reading = AUTO) -> Body:
+def read(body: bytes, content_type: str, settings: Settings, reading: NormaliseOptions = DEFAULT_OPTIONS) -> Body:
     """The images in a request body, N from 1 to `settings.max_pictures`.
 
     Raises:
@@ -77,15 +77,15 @@ def read(body: bytes, content_type: str, settings: Settings, reading: Reading = 
     if not body:
         raise Malformed("the body has 0 bytes")
     if kind.startswith("image/"):
-        return _body([(1, found) for found in reader.read(body, settings, reading)], settings)
+        return _body([(1, found) for found in reader.read_picture(body, settings, reading)], settings)
     if kind in _BULK:
         batch = _BULK[kind](body, settings.max_pictures)
         if reading.normalise != "always" and not reading.split:
             return Body(batch)
-        return _each(list(batch), lambda image: reader.of_image(image, reading), settings)
+        return _each(list(batch), lambda image: reader.read_image(image, reading), settings)
     if kind == "multipart/form-data":
         uploads = _uploads(body, options, settings)
-        return _each(uploads, lambda upload: reader.read(upload, settings, reading), settings)
+        return _each(uploads, lambda upload: reader.read_picture(upload, settings, reading), settings)
     if kind == "application/json":
         images, booleans = json_images(body, settings), b"true" in body or b"false" in body
         return _each(images, lambda image: _json_image(image, settings, reading, booleans=booleans), settings)
@@ -132,17 +132,19 @@ def json_images(body: bytes, settings: Settings) -> list[Any]:
     return images
 
 
-def _json_image(image: object, settings: Settings, reading: Reading, *, booleans: bool) -> list[Found]:
+def _json_image(
+    image: object, settings: Settings, reading: NormaliseOptions, *, booleans: bool
+) -> list[ExtractedDigit]:
     if isinstance(image, str):
         try:
             data = b64decode(image, validate=True)
         except (binascii.Error, ValueError) as error:
             raise Malformed(f"the base64 cannot be read: {error}") from None
-        return reader.read(data, settings, reading)
-    return reader.of_image(pixels(image, booleans=booleans), reading)
+        return reader.read_picture(data, settings, reading)
+    return reader.read_image(pixels(image, booleans=booleans), reading)
 
 
-def pixels(image: object, *, booleans: bool) -> Pixels:
+def pixels(image: object, *, booleans: bool) -> DigitImage:
     """28 rows of 28 numbers, or 784 numbers, as uint8 [28, 28]; `booleans`: some may be true or false.
 
     Raises:
@@ -152,13 +154,13 @@ def pixels(image: object, *, booleans: bool) -> Pixels:
         raise Malformed(f"it is {_name(image)}; 28x28 or 784 numbers, or base64, are read")
     rows = image if image and isinstance(image[0], list) else [image]
     sides = sorted({len(row) if isinstance(row, list) else 0 for row in rows})
-    if (len(rows), sides) not in ((SIDE, [SIDE]), (1, [array_formats.PIXELS])):
+    if (len(rows), sides) not in ((IMAGE_SIDE, [IMAGE_SIDE]), (1, [array_formats.PIXELS])):
         widths = " or ".join(map(str, sides[:3])) + (" or more" if len(sides) > 3 else "")
         raise Malformed(f"it has {len(rows)} rows of {widths} numbers, not 28 of 28 or 784")
     flat = None if booleans else _as_bytes(rows)
     if flat is None:
         flat = bytes(_pixel(value) for row in rows for value in row)
-    return np.frombuffer(flat, np.uint8).reshape(SIDE, SIDE)
+    return np.frombuffer(flat, np.uint8).reshape(IMAGE_SIDE, IMAGE_SIDE)
 
 
 def _as_bytes(rows: Sequence[Any]) -> bytes | None:
@@ -181,7 +183,7 @@ def _pixel(value: object) -> int:
 
 def _each(entries: Sequence[Any], read_one: Reader, settings: Settings) -> Body:
     """Read every entry; of more than one, an error says which (from 1)."""
-    found: list[tuple[int, Found]] = []
+    found: list[tuple[int, ExtractedDigit]] = []
     for number, entry in enumerate(entries, 1):
         found += [(number, one) for one in _named(entry, number, entries, read_one)]
         if len(found) > settings.max_pictures:
@@ -189,14 +191,14 @@ def _each(entries: Sequence[Any], read_one: Reader, settings: Settings) -> Body:
     return _body(found, settings)
 
 
-def _body(found: Sequence[tuple[int, Found]], settings: Settings) -> Body:
+def _body(found: Sequence[tuple[int, ExtractedDigit]], settings: Settings) -> Body:
     if len(found) > settings.max_pictures:
         raise TooLarge(f"the pictures have more than {settings.max_pictures} digits")
     images = np.stack([one.image for _, one in found]) if len(found) > 1 else found[0][1].image[None]
     return Body(images, [(number, one.box) for number, one in found])
 
 
-def _named(entry: object, number: int, entries: Sequence[Any], read_one: Reader) -> list[Found]:
+def _named(entry: object, number: int, entries: Sequence[Any], read_one: Reader) -> list[ExtractedDigit]:
     try:
         return read_one(entry)
     except RequestError as error:

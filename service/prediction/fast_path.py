@@ -13,7 +13,7 @@ import numpy as np
 
 from service.errors import RequestError
 from service.imaging import minimal_png, reader
-from service.imaging.mnist_format import SIDE
+from service.imaging.mnist_format import IMAGE_SIDE
 from service.prediction import array_formats, body_parser
 from service.settings import Settings
 
@@ -22,8 +22,8 @@ MOST = 16
 LONGEST = 1 << 16
 """Bytes of a body that is read here."""
 
-_BLANK_BORDER = bytes(4 * SIDE)
-_FAINT = bytes(range(reader.LEAST_CONTRAST))
+_BLANK_BORDER = bytes(4 * IMAGE_SIDE)
+_FAINT = bytes(range(reader.MIN_CONTRAST))
 _FORM = re.compile(rb"multipart/form-data; ?boundary=([A-Za-z0-9'()+_,./:=?-]{1,70})")
 _NAME = rb'"[^"\\%\x00-\x1f\x7f-\xff]*"'  # of other bytes, some are no UTF-8, which the long way refuses
 _PART = re.compile(
@@ -51,17 +51,17 @@ def read(body: bytes, content_type: bytes, settings: Settings) -> bytes | None:
 
 
 def _image(file: bytes) -> bytes | None:
-    pixels = minimal_png.decode(file)
+    pixels = minimal_png.decode_minimal_png(file)
     return pixels if pixels is not None and _stays(pixels) else None
 
 
 def _stays(pixels: bytes) -> bool:
     """As pictures.stays, which most images need not be asked: their border is blank, and there is ink."""
-    border = pixels[:SIDE] + pixels[-SIDE:] + pixels[::SIDE] + pixels[SIDE - 1 :: SIDE]
+    border = pixels[:IMAGE_SIDE] + pixels[-IMAGE_SIDE:] + pixels[::IMAGE_SIDE] + pixels[IMAGE_SIDE - 1 :: IMAGE_SIDE]
     if border == _BLANK_BORDER and pixels.translate(None, _FAINT):
         return True
     try:
-        return reader.stays(np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE))
+        return reader.passes_unchanged(np.frombuffer(pixels, np.uint8).reshape(IMAGE_SIDE, IMAGE_SIDE))
     except RequestError:
         return False
 

@@ -23,7 +23,7 @@ from werkzeug.wrappers import Request
 
 from service.errors import Malformed, Unauthorised
 from service.imaging import reader
-from service.imaging.reader import AUTO, Reading
+from service.imaging.reader import DEFAULT_OPTIONS, NormaliseOptions
 from service.inference.model_store import Model, ModelStore
 from service.inference.runtimes import Batch, Probabilities
 from service.monitoring.metrics import Metrics
@@ -42,13 +42,13 @@ class Question(NamedTuple):
     """What a request asks for, besides its body: the query string, checked."""
 
     fields: Sequence[str] = FIELDS
-    reading: Reading = AUTO
+    reading: NormaliseOptions = DEFAULT_OPTIONS
     show: bool = False
 
     @property
     def plain(self) -> bool:
         """Whether images pass as usual, and nothing is answered that a picture's pixels or place are needed for."""
-        return self.reading == AUTO and not self.show
+        return self.reading == DEFAULT_OPTIONS and not self.show
 
     @classmethod
     def of(cls, arguments: Mapping[str, str]) -> Self:
@@ -59,13 +59,13 @@ class Question(NamedTuple):
         """
         if not arguments:
             return cls()
-        normalise = _one_of("normalise", arguments.get("normalise", "auto"), reader.WAYS)
+        normalise = _one_of("normalise", arguments.get("normalise", "auto"), reader.NORMALISE_MODES)
         split = _one_of("split", arguments["split"], ("digits",)) == "digits" if "split" in arguments else False
         if split and normalise == "never":
             raise Malformed("split=digits normalises every digit; it does not go with normalise=never")
         show = _one_of("show", arguments["show"], ("image",)) == "image" if "show" in arguments else False
         fields = parse_fields(arguments["fields"]) if "fields" in arguments else FIELDS
-        return cls(fields, Reading(normalise, split), show)
+        return cls(fields, NormaliseOptions(normalise, split), show)
 
 
 @lru_cache(maxsize=256)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from service import responses
-from service.imaging.reader import WAYS
+from service.imaging.reader import NORMALISE_MODES
 from service.prediction.predictor import FIELDS
 from service.settings import Settings
 from service.web import schemas
@@ -72,7 +72,7 @@ def _predict(settings: Settings) -> Json:
                 "query",
                 "normalise",
                 "whether images of 28x28 are normalised too",
-                {"enum": list(WAYS), "default": WAYS[0]},
+                {"enum": list(NORMALISE_MODES), "default": NORMALISE_MODES[0]},
             ),
             _in("query", "split", "every digit of a row on its own", {"const": "digits"}),
             _in("query", "show", "adds the image that the network saw", {"const": "image"}),

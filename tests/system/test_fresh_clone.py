@@ -83,7 +83,12 @@ def test_what_a_machine_lacks_is_a_sentence(tmp_path: Path, python: str, sentenc
 def test_no_python_at_all_is_a_sentence(tmp_path: Path) -> None:
     shutil.copyfile(REPOSITORY / "tools" / "create_venv.sh", tmp_path / "create_venv.sh")
     done = subprocess.run(
-        ["/bin/sh", "create_venv.sh", "python9"], cwd=tmp_path, env={"PATH": ""}, capture_output=True, text=True, check=False
+        ["/bin/sh", "create_venv.sh", "python9"],
+        cwd=tmp_path,
+        env={"PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert done.stderr == "make: no python9 on the PATH; install Python 3.11 or newer, or set PYTHON=\n"

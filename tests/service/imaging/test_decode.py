@@ -132,7 +132,7 @@ def test_a_large_jpeg_is_decoded_at_a_part_of_its_size_and_says_so() -> None:
     large = np.kron(UPRIGHT, np.ones((100, 100), np.uint8))
     decoded = decode(encode(large, kind="JPEG"), LIMITS)
     assert decoded.picture.size == (2000, 3000)
-    assert decoded.factor == 2
+    assert decoded.scale == 2
 
 
 def test_a_header_alone_decides_what_is_too_large() -> None:

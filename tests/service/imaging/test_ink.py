@@ -52,69 +52,69 @@ def agreement(mask: Pixels) -> float:
     ],
 )
 def test_ink_is_what_is_not_paper_whatever_their_colours(paper: Colour, pen: Colour) -> None:
-    found = ink.of(picture(paper, pen))
-    np.testing.assert_array_equal(found.strong, STROKES)
-    np.testing.assert_array_equal(found.weak, STROKES)
-    assert np.abs(found.depth[~STROKES]).max() < 1e-4
-    assert np.ptp(found.depth[STROKES]) < 1e-4
+    found = ink.extract_ink(picture(paper, pen))
+    np.testing.assert_array_equal(found.high_mask, STROKES)
+    np.testing.assert_array_equal(found.low_mask, STROKES)
+    assert np.abs(found.intensity[~STROKES]).max() < 1e-4
+    assert np.ptp(found.intensity[STROKES]) < 1e-4
 
 
 def test_depth_is_the_way_from_paper_to_black_or_to_white() -> None:
-    assert ink.of(picture(200, 50)).depth[STROKES] == pytest.approx(0.75, abs=1e-5)
-    assert ink.of(picture(55, 205)).depth[STROKES] == pytest.approx(0.75, abs=1e-5)
+    assert ink.extract_ink(picture(200, 50)).intensity[STROKES] == pytest.approx(0.75, abs=1e-5)
+    assert ink.extract_ink(picture(55, 205)).intensity[STROKES] == pytest.approx(0.75, abs=1e-5)
 
 
 def test_grey_levels_of_the_edges_are_kept() -> None:
     soft = Image.fromarray(np.where(STROKES, 0, 255).astype(np.uint8)).reduce(4)
-    np.testing.assert_allclose(ink.of(soft).depth, 1 - np.asarray(soft, np.float32) / 255, atol=1e-6)
+    np.testing.assert_allclose(ink.extract_ink(soft).intensity, 1 - np.asarray(soft, np.float32) / 255, atol=1e-6)
 
 
 @pytest.mark.parametrize("darkest", [0.7, 0.4, 0.25])
 @pytest.mark.parametrize("turn", range(4))
 def test_a_lamp_on_one_side_changes_little(darkest: float, turn: int) -> None:
     light = np.rot90(np.broadcast_to(np.linspace(darkest, 1, SIDE), (SIDE, SIDE)), turn)
-    found = ink.of(picture(240, 40, light=light, noise=2))
-    assert agreement(found.weak) > 0.85
-    assert agreement(found.strong) > 0.95
-    assert found.depth[STROKES].mean() == pytest.approx(1 - 40 / 240, abs=0.1)
+    found = ink.extract_ink(picture(240, 40, light=light, noise=2))
+    assert agreement(found.low_mask) > 0.85
+    assert agreement(found.high_mask) > 0.95
+    assert found.intensity[STROKES].mean() == pytest.approx(1 - 40 / 240, abs=0.1)
 
 
 def test_a_hard_shadow_is_no_ink() -> None:
     light = np.where(np.arange(SIDE)[None, :] + np.arange(SIDE)[:, None] < SIDE, 0.6, 1.0)
-    found = ink.of(picture(240, 30, light=light))
-    assert agreement(found.strong) > 0.8
+    found = ink.extract_ink(picture(240, 30, light=light))
+    assert agreement(found.high_mask) > 0.8
 
 
 def test_dark_corners_are_no_ink() -> None:
     away = np.hypot(*np.meshgrid(np.linspace(-1, 1, SIDE), np.linspace(-1, 1, SIDE)))
-    found = ink.of(picture(230, 50, light=1 - 0.35 * away**2, noise=2))
-    assert agreement(found.strong) > 0.9
+    found = ink.extract_ink(picture(230, 50, light=1 - 0.35 * away**2, noise=2))
+    assert agreement(found.high_mask) > 0.9
 
 
 @pytest.mark.parametrize("noise", [5, 20, 40])
 def test_noise_is_no_ink(noise: float) -> None:
-    found = ink.of(picture(220, 40, noise=noise))
-    assert agreement(found.strong) > 0.75
-    assert np.mean(found.weak[CLEAR & (np.hypot(*np.ogrid[-80:80, -80:80]) > 58)]) < 0.01
+    found = ink.extract_ink(picture(220, 40, noise=noise))
+    assert agreement(found.high_mask) > 0.75
+    assert np.mean(found.low_mask[CLEAR & (np.hypot(*np.ogrid[-80:80, -80:80]) > 58)]) < 0.01
 
 
 @pytest.mark.parametrize("pixels", [np.full((40, 30), level, np.uint8) for level in (0, 90, 255)])
 def test_an_even_picture_has_no_ink(pixels: Pixels) -> None:
     with pytest.raises(NoDigit, match="no digit to read"):
-        ink.of(Image.fromarray(pixels))
+        ink.extract_ink(Image.fromarray(pixels))
 
 
 @pytest.mark.parametrize("side", [28, 100, 400])
 def test_noise_alone_has_no_ink(side: int) -> None:
     noise = np.random.default_rng(1).normal(230, 4, (side, side)).round().astype(np.uint8)
     with pytest.raises(NoDigit):
-        ink.of(Image.fromarray(noise))
+        ink.extract_ink(Image.fromarray(noise))
 
 
 def test_a_lamp_on_an_empty_page_is_no_ink() -> None:
     light = np.linspace(90, 250, 300).astype(np.uint8)
     with pytest.raises(NoDigit):
-        ink.of(Image.fromarray(np.broadcast_to(light, (200, 300)).copy()))
+        ink.extract_ink(Image.fromarray(np.broadcast_to(light, (200, 300)).copy()))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (2, 1), (3, 3), (1, 500), (500, 1), (2, 2000)])
@@ -122,14 +122,14 @@ def test_pictures_of_any_shape_are_looked_at(shape: tuple[int, int]) -> None:
     pixels = np.full(shape, 250, np.uint8)
     pixels.flat[0] = 0
     try:
-        assert ink.of(Image.fromarray(pixels)).depth.shape == shape
+        assert ink.extract_ink(Image.fromarray(pixels)).intensity.shape == shape
     except NoDigit:
         assert min(shape) <= 3
 
 
 def test_the_level_between_two_heaps_is_between_them() -> None:
     heaps = np.concatenate([np.full(900, 0.2), np.full(50, 0.9)]).astype(np.float32)
-    assert 0.2 < ink._otsu(heaps) < 0.9
+    assert 0.2 < ink._otsu_threshold(heaps) < 0.9
     almost_equal = np.array([0.5, np.nextafter(np.float32(0.5), np.float32(1))], np.float32)
     for heap in (almost_equal, almost_equal[:1], np.full(7, 0.5, np.float32)):
-        assert 0 < ink._otsu(heap) <= 0.5
+        assert 0 < ink._otsu_threshold(heap) <= 0.5

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.imaging.minimal_png import decode
+from service.imaging.minimal_png import decode_minimal_png
 from tests.service.payloads import encode, stroke
 from training.data.mnist import Dataset
 
@@ -35,13 +35,13 @@ def png_of(rows: bytes, *more: bytes, interlaced: int = 0, depth: int = 8, colou
 
 def test_the_test_images_as_pillow_writes_them(mnist: Dataset) -> None:
     for image in mnist.test.images[:500]:
-        assert decode(encode(image)) == image.tobytes()
+        assert decode_minimal_png(encode(image)) == image.tobytes()
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.binary(min_size=28, max_size=28)), min_size=28, max_size=28))
 def test_every_filter(rows: list[tuple[int, bytes]]) -> None:
     file = png_of(b"".join(bytes([filtered]) + row for filtered, row in rows))
-    assert decode(file) == by_pillow(file)
+    assert decode_minimal_png(file) == by_pillow(file)
 
 
 @given(st.data())
@@ -51,7 +51,7 @@ def test_a_changed_file_is_read_as_pillow_reads_it_or_not_at_all(data: st.DataOb
     if data:
         for _ in range(data.draw(st.integers(1, 3))):
             changed[data.draw(st.integers(0, len(ONE) - 1))] = data.draw(st.integers(0, 255))
-    pixels = decode(bytes(changed))
+    pixels = decode_minimal_png(bytes(changed))
     assert pixels is None or pixels == by_pillow(bytes(changed))
 
 
@@ -60,7 +60,7 @@ def test_any_data_with_a_right_checksum(data: bytes) -> None:
     """zlib's own data, cut off, followed by more, or none of it: no crash, and the same pixels or none."""
     begin = ONE.index(b"IDAT") - 4
     file = ONE[:begin] + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-    assert decode(file) is None
+    assert decode_minimal_png(file) is None
 
 
 ROWS = bytes(28 * 29)
@@ -82,9 +82,9 @@ NOT_PLAIN = {
 
 @pytest.mark.parametrize("kind", NOT_PLAIN)
 def test_what_is_not_plain_is_left_to_others(kind: str) -> None:
-    assert decode(NOT_PLAIN[kind]) is None
+    assert decode_minimal_png(NOT_PLAIN[kind]) is None
 
 
 @pytest.mark.parametrize("rows", [ROWS[:-29], ROWS + bytes(29)], ids=["fewer", "more"])
 def test_other_rows_than_it_says_are_read_as_pillow_reads_them(rows: bytes) -> None:
-    assert decode(png_of(rows)) == by_pillow(png_of(rows))
+    assert decode_minimal_png(png_of(rows)) == by_pillow(png_of(rows))

@@ -4,14 +4,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from service.imaging.ink import Floats
-from service.imaging.mnist_format import BOX, THICKEST, THINNEST, image, stroke_width
+from service.imaging.ink import FloatImage
+from service.imaging.mnist_format import DIGIT_BOX, MAX_STROKE_WIDTH, MIN_STROKE_WIDTH, stroke_width, to_mnist
 from training.data.mnist import Dataset
 
 Scalar = TypeVar("Scalar", np.uint8, np.float32)
 
 
-def centre(pixels: Floats) -> tuple[float, float]:
+def centre(pixels: FloatImage) -> tuple[float, float]:
     """Row and column of the centre of mass, pixel centres at +0.5."""
     places = np.arange(len(pixels)) + 0.5
     return float(pixels.sum(axis=1) @ places / pixels.sum()), float(pixels.sum(axis=0) @ places / pixels.sum())
@@ -22,7 +22,7 @@ def tight(pixels: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
     return pixels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
 
 
-def ring(pen: float, *, radius: int = 150) -> Floats:
+def ring(pen: float, *, radius: int = 150) -> FloatImage:
     """A circle drawn by a pen of this width."""
     away = np.hypot(*np.ogrid[-radius - 1 : radius + 2, -radius - 1 : radius + 2])
     return (np.abs(away - radius + pen / 2) <= pen / 2).astype(np.float32)
@@ -33,8 +33,8 @@ def test_mnist_comes_back_itself_where_its_strokes_are_usual(mnist: Dataset) -> 
     same = 0
     for original in mnist.test.images[:1000]:
         ink = tight(original.astype(np.float32) / 255)
-        again = image(ink)
-        if max(ink.shape) == BOX and THINNEST <= stroke_width(ink) <= THICKEST:
+        again = to_mnist(ink)
+        if max(ink.shape) == DIGIT_BOX and MIN_STROKE_WIDTH <= stroke_width(ink) <= MAX_STROKE_WIDTH:
             np.testing.assert_array_equal(again, np.round(original * (255 / original.max())))
             same += 1
         down, right = centre(again.astype(np.float32))
@@ -49,10 +49,10 @@ def test_the_longer_side_becomes_20_and_the_shape_stays(height: int, width: int)
     away = ((rows + 0.5) / height - 0.5) ** 2 + ((columns + 0.5) / width - 0.5) ** 2
     oval = (away <= 0.25) & (away >= 0.12)
     ink = np.where(oval | (min(height, width) < 9), np.float32(1), np.float32(0))
-    found = tight(image(ink))
-    assert max(found.shape) == BOX
+    found = tight(to_mnist(ink))
+    assert max(found.shape) == DIGIT_BOX
     assert found.max() == 255
-    expected = BOX * min(height, width) / max(height, width)
+    expected = DIGIT_BOX * min(height, width) / max(height, width)
     assert min(found.shape) == pytest.approx(expected, abs=4)
 
 
@@ -71,9 +71,9 @@ def test_the_width_grows_with_the_scale_exactly(mnist: Dataset, times: int) -> N
 
 @pytest.mark.parametrize("pen", [1, 2, 4, 10, 40, 80])
 def test_any_pen_comes_out_like_one_of_mnist(pen: int) -> None:
-    found = image(tight(ring(pen)))
-    assert THINNEST <= stroke_width(np.asarray(found / 255, np.float32)) <= THICKEST
-    assert max(tight(found.astype(np.float32)).shape) == BOX
+    found = to_mnist(tight(ring(pen)))
+    assert MIN_STROKE_WIDTH <= stroke_width(np.asarray(found / 255, np.float32)) <= MAX_STROKE_WIDTH
+    assert max(tight(found.astype(np.float32)).shape) == DIGIT_BOX
     assert found[14, 14] == 0
 
 
@@ -82,5 +82,5 @@ def test_grey_levels_are_those_of_the_area() -> None:
     small = np.random.default_rng(0).uniform(0.6, 1, (20, 6)).astype(np.float32)
     small[10, 3] = 1
     ink = np.kron(small, np.ones((2, 2), np.float32))
-    assert THINNEST <= stroke_width(ink) / 2 <= THICKEST
-    np.testing.assert_array_equal(tight(image(ink)), np.round(small * 255))
+    assert MIN_STROKE_WIDTH <= stroke_width(ink) / 2 <= MAX_STROKE_WIDTH
+    np.testing.assert_array_equal(tight(to_mnist(ink)), np.round(small * 255))

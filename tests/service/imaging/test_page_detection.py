@@ -32,7 +32,7 @@ def about(found: Box, expected: Box, within: int = 20) -> None:
     "pixels", [paper(), 255 - paper(), paper()[100:200], np.kron(paper(), np.ones((4, 4), np.uint8))]
 )
 def test_a_page_that_fills_the_picture_is_all_of_it(pixels: Pixels) -> None:
-    assert page_detection.find(Image.fromarray(pixels)) == (0, pixels.shape[0], 0, pixels.shape[1])
+    assert page_detection.find_page(Image.fromarray(pixels)) == (0, pixels.shape[0], 0, pixels.shape[1])
 
 
 @pytest.mark.parametrize(
@@ -41,20 +41,20 @@ def test_a_page_that_fills_the_picture_is_all_of_it(pixels: Pixels) -> None:
 )
 def test_bars_and_frames_around_it_are_no_page(margins: tuple[int, int, int, int], table: int) -> None:
     top, _, left, _ = margins
-    found = page_detection.find(Image.fromarray(on_table(*margins, table=table)))
+    found = page_detection.find_page(Image.fromarray(on_table(*margins, table=table)))
     about(found, Box(top, top + SIDE, left, left + SIDE))
 
 
 def test_a_drawn_frame_with_a_margin_around_it_is_peeled_off() -> None:
     picture = Image.fromarray(np.pad(paper(255), 40, constant_values=255))
     ImageDraw.Draw(picture).rectangle((30, 30, 349, 349), outline=60, width=5)
-    about(page_detection.find(picture), Box(35, 345, 35, 345))
+    about(page_detection.find_page(picture), Box(35, 345, 35, 345))
 
 
 def test_the_table_that_a_page_lies_on_is_no_page() -> None:
     random = np.random.default_rng(0)
     pixels = on_table(70, 90, 110, 60) + random.normal(0, 4, (SIDE + 160, SIDE + 170))
-    found = page_detection.find(Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)))
+    found = page_detection.find_page(Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)))
     about(found, Box(70, 70 + SIDE, 110, 110 + SIDE), within=30)
 
 
@@ -67,7 +67,7 @@ def test_thick_strokes_are_no_frame_and_no_sheet(ink: tuple[int, int, int, int])
     pixels = np.full((SIDE, SIDE), 255, np.uint8)
     top, bottom, left, right = ink
     pixels[top:bottom, left:right] = 0
-    found = page_detection.find(Image.fromarray(pixels))
+    found = page_detection.find_page(Image.fromarray(pixels))
     assert found.top <= top
     assert found.left <= left
     assert found.bottom >= bottom
@@ -75,4 +75,4 @@ def test_thick_strokes_are_no_frame_and_no_sheet(ink: tuple[int, int, int, int])
 
 
 def test_a_small_picture_is_all_page() -> None:
-    assert page_detection.find(Image.fromarray(np.pad(np.full((20, 20), 255, np.uint8), 4))) == (0, 28, 0, 28)
+    assert page_detection.find_page(Image.fromarray(np.pad(np.full((20, 20), 255, np.uint8), 4))) == (0, 28, 0, 28)

@@ -11,24 +11,24 @@ from PIL import Image
 from service.errors import NoDigit
 from service.imaging import mnist_format, reader
 from service.imaging.mnist_format import stroke_width
-from service.imaging.reader import AUTO, Reading, of_image, read
+from service.imaging.reader import DEFAULT_OPTIONS, NormaliseOptions, read_image, read_picture
 from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.service.payloads import Pixels, encode, stroke
 from training.data.mnist import Dataset
 
 LIMITS = Settings()
-ALWAYS, NEVER, ROW = Reading("always"), Reading("never"), Reading(split=True)
+ALWAYS, NEVER, ROW = NormaliseOptions("always"), NormaliseOptions("never"), NormaliseOptions(split=True)
 
 
-def only(data: bytes, reading: Reading = AUTO) -> Pixels:
+def only(data: bytes, reading: NormaliseOptions = DEFAULT_OPTIONS) -> Pixels:
     """The one image of a picture."""
-    (found,) = read(data, LIMITS, reading)
+    (found,) = read_picture(data, LIMITS, reading)
     return found.image
 
 
 def normal(pixels: Pixels) -> Pixels:
-    (found,) = of_image(pixels, ALWAYS) if pixels.shape == (28, 28) else read(encode(pixels), LIMITS, ALWAYS)
+    (found,) = read_image(pixels, ALWAYS) if pixels.shape == (28, 28) else read_picture(encode(pixels), LIMITS, ALWAYS)
     return found.image
 
 
@@ -63,7 +63,7 @@ def test_the_picture_of_the_curl_line_is_a_seven_of_mnist(mnist: Dataset) -> Non
 def test_every_image_of_mnist_is_taken_for_a_digit(mnist: Dataset) -> None:
     for part in (mnist.training, mnist.validation, mnist.test):
         for image in part.images:
-            assert of_image(image, NEVER)[0].image is image
+            assert read_image(image, NEVER)[0].image is image
 
 
 def test_mnist_normalised_comes_back_nearly_itself(mnist: Dataset) -> None:
@@ -82,15 +82,15 @@ def test_a_lossy_picture_stays_close(mnist: Dataset, kind: str, options: dict[st
 def _framed(light: int, value: int = 128) -> Pixels:
     """An image with this many of its 108 border pixels at `value`; 128 is the least that counts as light."""
     image = stroke()
-    image.reshape(-1)[reader._BORDER[:light]] = value
+    image.reshape(-1)[reader._BORDER_INDICES[:light]] = value
     return image
 
 
 @pytest.mark.parametrize("image", [np.pad(np.full((4, 4), 32, np.uint8), 12), _framed(54), _framed(108, 127)], ids=str)
-@pytest.mark.parametrize("reading", [AUTO, NEVER], ids=str)
-def test_what_is_light_on_dark_stays_as_it_is(image: Pixels, reading: Reading) -> None:
+@pytest.mark.parametrize("reading", [DEFAULT_OPTIONS, NEVER], ids=str)
+def test_what_is_light_on_dark_stays_as_it_is(image: Pixels, reading: NormaliseOptions) -> None:
     assert np.array_equal(only(encode(image), reading), image)
-    assert np.array_equal(of_image(image, reading)[0].image, image)
+    assert np.array_equal(read_image(image, reading)[0].image, image)
 
 
 def test_what_is_dark_on_light_is_normalised_unless_it_must_not(mnist: Dataset) -> None:
@@ -102,14 +102,14 @@ def test_what_is_dark_on_light_is_normalised_unless_it_must_not(mnist: Dataset) 
 
 @pytest.mark.parametrize("level", [0, 31, 128, 255])
 @pytest.mark.parametrize("side", [28, 27, 400])
-@pytest.mark.parametrize("reading", [AUTO, ALWAYS, ROW], ids=str)
-def test_a_blank_picture_has_no_digit(level: int, side: int, reading: Reading) -> None:
+@pytest.mark.parametrize("reading", [DEFAULT_OPTIONS, ALWAYS, ROW], ids=str)
+def test_a_blank_picture_has_no_digit(level: int, side: int, reading: NormaliseOptions) -> None:
     with pytest.raises(NoDigit, match="no digit to read"):
-        read(encode(np.full((side, side), level, np.uint8)), LIMITS, reading)
+        read_picture(encode(np.full((side, side), level, np.uint8)), LIMITS, reading)
 
 
-@pytest.mark.parametrize("reading", [AUTO, NEVER])
-def test_a_faint_image_has_no_digit(reading: Reading) -> None:
+@pytest.mark.parametrize("reading", [DEFAULT_OPTIONS, NEVER])
+def test_a_faint_image_has_no_digit(reading: NormaliseOptions) -> None:
     with pytest.raises(NoDigit, match="differ by 31 at most; a stroke needs 32"):
         only(encode(np.pad(np.full((4, 4), 31, np.uint8), 12)), reading)
 
@@ -119,7 +119,7 @@ def test_never_refuses_what_is_no_image_and_names_its_size() -> None:
         only(encode(stroke()[:27]), NEVER)
 
 
-USUAL = (1.1 * mnist_format.THINNEST, 0.9 * mnist_format.THICKEST)
+USUAL = (1.1 * mnist_format.MIN_STROKE_WIDTH, 0.9 * mnist_format.MAX_STROKE_WIDTH)
 Change = Callable[[Pixels, st.DataObject], Pixels]
 
 
@@ -175,7 +175,7 @@ def number(mnist: Dataset, text: str, *, scale: int = 4, gap: int = 6) -> Pixels
 
 def test_a_row_gives_each_digit_and_where_it_is(mnist: Dataset) -> None:
     page = number(mnist, "2024", gap=12)
-    found = read(encode(page), LIMITS, ROW)
+    found = read_picture(encode(page), LIMITS, ROW)
     assert len(found) == 4
     edges = [edge for one in found for edge in one.box[::2]]
     assert edges == sorted(edges)
@@ -190,7 +190,7 @@ def test_small_digits_on_a_large_page_are_looked_at_closer(mnist: Dataset) -> No
     row = number(mnist, "71", scale=1, gap=30)
     page = np.full((2000, 3000), 255, np.uint8)
     page[900 : 900 + row.shape[0], 1700 : 1700 + row.shape[1]] = row
-    near, far = read(encode(row), LIMITS, ROW), read(encode(page), LIMITS, ROW)
+    near, far = read_picture(encode(row), LIMITS, ROW), read_picture(encode(page), LIMITS, ROW)
     for one, other in zip(near, far, strict=True):
         np.testing.assert_array_equal(one.image, other.image)
         assert np.subtract(other.box, one.box).tolist() == [1700, 900, 1700, 900]
@@ -201,7 +201,7 @@ def test_digits_at_both_ends_of_a_large_picture_are_read(height: int, width: int
     page = np.full((height, width), 255, np.uint8)
     seven = 255 - np.kron(mnist.test.images[0], np.ones((2, 2), np.uint8))
     page[2:58, 20:76] = page[2:58, width - 90 : width - 34] = seven
-    assert len(read(encode(page), LIMITS, ROW)) == 2
+    assert len(read_picture(encode(page), LIMITS, ROW)) == 2
     assert only(encode(page)).any()
 
 
@@ -210,7 +210,7 @@ def test_a_box_ends_with_the_picture() -> None:
     pixels = np.full((1501, 1501), 255, np.uint8)
     pixels[700:1501, 600:1501:8] = 0
     pixels[700:712, 600:1501] = 0
-    (found,) = read(encode(pixels), LIMITS, AUTO)
+    (found,) = read_picture(encode(pixels), LIMITS, DEFAULT_OPTIONS)
     assert found.box[2:] == (1501, 1501)
 
 
@@ -218,7 +218,7 @@ def test_a_box_ends_with_the_picture() -> None:
 def test_a_stroke_as_broad_as_a_page_is_a_stroke(top: int, bottom: int, left: int, right: int) -> None:
     pixels = np.full((300, 300), 255, np.uint8)
     pixels[top:bottom, left:right] = 0
-    (found,) = read(encode(pixels), LIMITS, AUTO)
+    (found,) = read_picture(encode(pixels), LIMITS, DEFAULT_OPTIONS)
     assert found.box == (left, top, right, bottom)
 
 
@@ -231,7 +231,7 @@ def test_dark_ink_on_grey_paper_is_normalised_at_28_pixels_too(mnist: Dataset) -
 def test_boxes_are_in_pixels_of_the_upload_even_if_a_part_of_them_was_decoded(mnist: Dataset) -> None:
     page = number(mnist, "47", scale=40, gap=12)
     for kind in ("PNG", "JPEG"):
-        found = read(encode(page, kind=kind), replace(LIMITS, max_pixels=10**8), ROW)
+        found = read_picture(encode(page, kind=kind), replace(LIMITS, max_pixels=10**8), ROW)
         assert len(found) == 2
         for left, top, right, bottom in (one.box for one in found):
             dark = page[top:bottom, left:right] < 128

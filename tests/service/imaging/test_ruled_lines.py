@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from service.imaging.ink import Mask
-from service.imaging.ruled_lines import without_lines
+from service.imaging.ruled_lines import remove_ruled_lines
 
 
 def page(height: int = 200, width: int = 300) -> Mask:
@@ -27,7 +27,7 @@ def test_lines_from_border_to_border_go_and_strokes_stay(drop: int, thick: int, 
     stroke[40:160, 140:155] = True
     stroke[40:55, 100:200] = True
     ink = ruled(stroke, [20, 90, 170], thick=thick, drop=drop)
-    left = without_lines(ink.T).T if upright else without_lines(ink)
+    left = remove_ruled_lines(ink.T).T if upright else remove_ruled_lines(ink)
     assert not np.any(left & ~stroke)
     assert np.mean(left[stroke]) > 0.95
 
@@ -37,24 +37,24 @@ def test_a_thin_stroke_that_ends_before_the_border_stays(height: int, width: int
     """A 1 of a hairline, or a dash, is no line of the paper."""
     ink = page()
     ink[(200 - height) // 2 :, (300 - width) // 2 :][:height, :width] = True
-    np.testing.assert_array_equal(without_lines(ink), ink)
+    np.testing.assert_array_equal(remove_ruled_lines(ink), ink)
 
 
 def test_a_thick_bar_across_stays() -> None:
     ink = page()
     ink[80:110] = True
-    np.testing.assert_array_equal(without_lines(ink), ink)
+    np.testing.assert_array_equal(remove_ruled_lines(ink), ink)
 
 
 def test_a_small_picture_has_no_lines() -> None:
     ink = ruled(page(28, 28), [5, 20], thick=1)
-    np.testing.assert_array_equal(without_lines(ink), ink)
+    np.testing.assert_array_equal(remove_ruled_lines(ink), ink)
 
 
 def test_graph_paper_goes_whole() -> None:
     ink = ruled(ruled(page(), list(range(10, 200, 25)), thick=1).T, list(range(10, 300, 25)), thick=1).T
     stroke = page()
     stroke[50:150, 150:165] = True
-    left = without_lines(ink | stroke)
+    left = remove_ruled_lines(ink | stroke)
     assert np.sum(left & ~stroke) < 0.05 * ink.sum()
     assert np.mean(left[stroke]) > 0.95

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.errors import Malformed, NoDigit, RequestError, TooLarge, UnknownType
 from service.imaging import reader
-from service.imaging.reader import Reading
+from service.imaging.reader import NormaliseOptions
 from service.prediction import body_parser
 from service.settings import Settings
 from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, npy_of, stroke
@@ -100,8 +100,8 @@ def test_octets_are_images_as_they_are() -> None:
 @pytest.mark.parametrize("name", WHOLE)
 def test_every_form_is_normalised_where_that_is_asked_for(name: str) -> None:
     kind, body = WHOLE[name]
-    (expected,) = reader.of_image(stroke(), Reading("always"))
-    read = body_parser.read(body, kind, LIMITS, Reading("always"))
+    (expected,) = reader.read_image(stroke(), NormaliseOptions("always"))
+    read = body_parser.read(body, kind, LIMITS, NormaliseOptions("always"))
     assert np.array_equal(read.images, [expected.image] * 3)
     assert not np.array_equal(expected.image, stroke())
     assert read.places == [(number, expected.box) for number in (1, 2, 3)]
@@ -109,7 +109,7 @@ def test_every_form_is_normalised_where_that_is_asked_for(name: str) -> None:
 
 def test_the_digits_of_all_pictures_count_as_pictures() -> None:
     row = np.concatenate([stroke(), stroke()], axis=1)
-    split = Reading(split=True)
+    split = NormaliseOptions(split=True)
     assert [
         place[0] for place in body_parser.read(form(encode(row), encode(stroke())), FORM, LIMITS, split).places or ()
     ] == [1, 1, 2]
