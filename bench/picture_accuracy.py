@@ -76,7 +76,7 @@ def ask(files: Sequence[bytes], labels: Pixels, images: Pixels | None, reading: 
     seconds = (time.perf_counter() - began) / len(files)
     model = _model()
     answers = model(seen)
-    certain = answers.max(axis=1) >= model.uncertain_below
+    certain = answers.max(axis=1) >= model.confidence_threshold
     difference = np.abs(seen.astype(int) - images).mean() if images is not None else np.nan
     right = np.mean(answers.argmax(axis=1) == labels)
     return Result(float(right), float(certain.mean()), unread / len(files), seconds, float(difference))
@@ -154,7 +154,7 @@ def _row(name: str, result: Result, plain: str) -> str:
 
 @cache
 def _model() -> Model:
-    newest = model_store.candidates(MODELS)[0].path
+    newest = model_store.list_versions(MODELS)[0].path
     return model_store.load(newest, "litert")
 
 

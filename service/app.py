@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from service import responses
 from service.errors import RequestError
 from service.inference import model_store
-from service.inference.model_store import Loaded, Model, ModelStore
+from service.inference.model_store import Model, ModelStore, PreloadedModel
 from service.monitoring.drift_reference import Reference
 from service.monitoring.metrics import CONFIDENCES, Metrics
 from service.prediction import body_parser, predictor
@@ -32,7 +32,7 @@ KEYED_ROUTES = frozenset({"/predict", "/model", "/feedback", *report.ROUTES})
 class Service:
     """What lives as long as the application: `app.extensions["digits"]`."""
 
-    def __init__(self, settings: Settings, loaded: Loaded | None = None) -> None:
+    def __init__(self, settings: Settings, loaded: PreloadedModel | None = None) -> None:
         self.settings = settings
         self.metrics = Metrics(settings.metrics_dir)
         self.metrics.limited(settings.max_in_flight)
@@ -40,8 +40,8 @@ class Service:
             settings.models,
             lambda path: model_store.load(path, settings.runtime),
             on_loaded=self._loaded,
-            on_refused=self.metrics.load_failed,
-            loaded=loaded,
+            on_rejected=self.metrics.load_failed,
+            preloaded=loaded,
         )
         self.predictor = Predictor(settings, self.store, self.metrics)
         self.stopping = False
@@ -67,7 +67,7 @@ class Service:
         self.metrics.model_changed(new.version, new.runtime.name, before, reference)
 
 
-def create_app(settings: Settings | None = None, loaded: Loaded | None = None) -> Flask:
+def create_app(settings: Settings | None = None, loaded: PreloadedModel | None = None) -> Flask:
     """Make the application, with the newest version loaded and watched.
 
     Args:

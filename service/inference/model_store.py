@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from service.errors import NotReady
-from service.inference.runtimes import Batch, LiteRT, Probabilities, Runtime, TensorFlow, Unfit
+from service.inference.runtimes import Batch, LiteRT, ModelRejected, Probabilities, Runtime, TensorFlow
 
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
-PLAN = "model.tflite"
+TFLITE_FILE = "model.tflite"
 
 Fingerprint = tuple[tuple[str, int, int, int], ...]
 
@@ -36,7 +36,7 @@ class Model:
     runtime: Runtime
 
     @property
-    def uncertain_below(self) -> float:
+    def confidence_threshold(self) -> float:
         """Answers of a lower confidence are uncertain; 0 where the manifest sets no threshold."""
         return float((self.manifest or {}).get("thresholds", {}).get("confidence", 0.0))
 
@@ -46,17 +46,17 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class VersionSnapshot:
     """A version's directory as it was seen: another fingerprint means that its files have changed."""
 
     path: Path
     fingerprint: Fingerprint
 
 
-class Loaded(NamedTuple):
+class PreloadedModel(NamedTuple):
     """A model, and the directory that it was loaded from."""
 
-    candidate: Candidate
+    snapshot: VersionSnapshot
     model: Model
 
 
@@ -69,19 +69,19 @@ class ModelStore:
         load: Callable[[Path], Model],
         *,
         on_loaded: Callable[[Model, Model | None], None],
-        on_refused: Callable[[str], None],
-        loaded: Loaded | None = None,
+        on_rejected: Callable[[str], None],
+        preloaded: PreloadedModel | None = None,
     ) -> None:
         self.current: Model | None = None
         self._models, self._load = models, load
-        self._on_loaded, self._on_refused = on_loaded, on_refused
-        self._loaded = loaded
-        self._in_use: Candidate | None = None
-        self._refused: set[Candidate] = set()
+        self._on_loaded, self._on_rejected = on_loaded, on_rejected
+        self._preloaded = preloaded
+        self._current_snapshot: VersionSnapshot | None = None
+        self._rejected: set[VersionSnapshot] = set()
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
 
-    def in_use(self) -> Model:
+    def require_current(self) -> Model:
         """The current model.
 
         Raises:
@@ -93,14 +93,14 @@ class ModelStore:
 
     def refresh(self) -> None:
         """Look once: make the newest version that can be served the current one."""
-        there = candidates(self._models)
-        self._refused &= set(there)
+        there = list_versions(self._models)
+        self._rejected &= set(there)
         for candidate in there:
-            if candidate == self._in_use:
+            if candidate == self._current_snapshot:
                 return
-            if candidate not in self._refused and self._try(candidate):
+            if candidate not in self._rejected and self._try_version(candidate):
                 return
-            if self._in_use and candidate.path == self._in_use.path:
+            if self._current_snapshot and candidate.path == self._current_snapshot.path:
                 return  # its files were changed for the worse: what was loaded from them is whole
 
     def watch(self, seconds: float) -> None:
@@ -121,44 +121,44 @@ class ModelStore:
             except OSError as error:
                 log.warning("cannot look for versions in %s: %s", self._models, error)
 
-    def _try(self, candidate: Candidate) -> bool:
+    def _try_version(self, candidate: VersionSnapshot) -> bool:
         try:
-            model = self._model(candidate)
-        except Unfit as error:
-            self._refused.add(candidate)
+            model = self._load_or_reuse(candidate)
+        except ModelRejected as error:
+            self._rejected.add(candidate)
             log.error("version %s refused (%s): %s", candidate.path.name, error.reason, error)  # noqa: TRY400
-            self._on_refused(error.reason)
+            self._on_rejected(error.reason)
             return False
-        before, self.current, self._in_use = self.current, model, candidate
+        before, self.current, self._current_snapshot = self.current, model, candidate
         log.info("version %s is in use, on %s", model.version, model.runtime.name)
         self._on_loaded(model, before)
         return True
 
-    def _model(self, candidate: Candidate) -> Model:
-        if self._loaded and self._loaded.candidate == candidate:
-            return self._loaded.model
+    def _load_or_reuse(self, candidate: VersionSnapshot) -> Model:
+        if self._preloaded and self._preloaded.snapshot == candidate:
+            return self._preloaded.model
         return self._load(candidate.path)
 
 
-def preload(models: Path, runtime: str) -> Loaded | None:
+def preload(models: Path, runtime: str) -> PreloadedModel | None:
     """Load the newest version if LiteRT is to run it: a process forked from this one shares its memory.
 
     None where there is none, or it is refused, or TensorFlow is to run it, whose threads do not survive a fork.
     """
     try:
-        newest = candidates(models)[:1]
-        if runtime == "tensorflow" or not newest or not (newest[0].path / PLAN).exists():
+        newest = list_versions(models)[:1]
+        if runtime == "tensorflow" or not newest or not (newest[0].path / TFLITE_FILE).exists():
             return None
         model = load(newest[0].path, "litert")
-    except (Unfit, OSError):
+    except (ModelRejected, OSError):
         return None  # a worker meets it again, and says so
-    return Loaded(newest[0], model)
+    return PreloadedModel(newest[0], model)
 
 
-def candidates(models: Path) -> list[Candidate]:
+def list_versions(models: Path) -> list[VersionSnapshot]:
     """The versions in `models`, newest first; a missing directory has none."""
     numbers = sorted((int(path.name) for path in models.glob("*") if _is_version(path)), reverse=True)
-    return [Candidate(models / str(number), _fingerprint(models / str(number))) for number in numbers]
+    return [VersionSnapshot(models / str(number), _fingerprint(models / str(number))) for number in numbers]
 
 
 def _is_version(path: Path) -> bool:
@@ -178,13 +178,15 @@ def load(path: Path, runtime: str) -> Model:
     """
     try:
         manifest = _verified_manifest(path)
-        plan = manifest is not None and PLAN in manifest["files"]
+        plan = manifest is not None and TFLITE_FILE in manifest["files"]
         if runtime == "litert" and not plan:
-            raise Unfit("runtime", f"it has no manifest that lists {PLAN}, which the runtime litert needs")
+            raise ModelRejected(
+                "runtime", f"it has no manifest that lists {TFLITE_FILE}, which the runtime litert needs"
+            )
         use_plan = plan and runtime != "tensorflow"
-        chosen: Runtime = LiteRT((path / PLAN).read_bytes()) if use_plan else TensorFlow(path)
+        chosen: Runtime = LiteRT((path / TFLITE_FILE).read_bytes()) if use_plan else TensorFlow(path)
     except OSError as error:
-        raise Unfit("files", f"a file cannot be read: {error}") from error
+        raise ModelRejected("files", f"a file cannot be read: {error}") from error
     model = Model(path.name, manifest, chosen)
     _warm_up(model)
     return model
@@ -197,17 +199,17 @@ def _verified_manifest(path: Path) -> Mapping[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError) as error:
-        raise Unfit("manifest", f"{MANIFEST} is not JSON: {error}") from None
+        raise ModelRejected("manifest", f"{MANIFEST} is not JSON: {error}") from None
     _check_manifest(manifest, path.name)
     for name, sha256 in manifest["files"].items():
         file = path / name
         if "\0" in name or not file.resolve().is_relative_to(path.resolve()):
-            raise Unfit("manifest", f"{MANIFEST} lists {name!r}, which is outside of the version")
+            raise ModelRejected("manifest", f"{MANIFEST} lists {name!r}, which is outside of the version")
         if not file.is_file():
-            raise Unfit("checksum", f"{name} is missing")
+            raise ModelRejected("checksum", f"{name} is missing")
         found = hashlib.sha256(file.read_bytes()).hexdigest()
         if found != sha256:
-            raise Unfit("checksum", f"{name} has sha256 {found}, the manifest says {sha256}")
+            raise ModelRejected("checksum", f"{name} has sha256 {found}, the manifest says {sha256}")
     return manifest  # type: ignore[no-any-return]
 
 
@@ -217,20 +219,22 @@ def _no_json(constant: str) -> None:
 
 def _check_manifest(manifest: Any, version: str) -> None:
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise Unfit("manifest", f"{MANIFEST} has no object `files`")
+        raise ModelRejected("manifest", f"{MANIFEST} has no object `files`")
     if str(manifest.get("version")) != version:
-        raise Unfit("manifest", f"{MANIFEST} is of version {manifest.get('version')}, its directory is {version}")
+        raise ModelRejected(
+            "manifest", f"{MANIFEST} is of version {manifest.get('version')}, its directory is {version}"
+        )
     thresholds = manifest.get("thresholds", {})
     threshold = thresholds.get("confidence", 0.0) if isinstance(thresholds, dict) else thresholds
     if not isinstance(threshold, float | int) or not 0 <= threshold <= 1:
-        raise Unfit("manifest", f"{MANIFEST} has the confidence threshold {threshold!r}; 0 to 1 is allowed")
+        raise ModelRejected("manifest", f"{MANIFEST} has the confidence threshold {threshold!r}; 0 to 1 is allowed")
 
 
 def _warm_up(model: Model) -> None:
     for count in (1, 2):
         answers = model(np.zeros((count, 28, 28), np.uint8))
         if answers.shape != (count, 10) or not np.allclose(answers.sum(axis=1), 1, atol=1e-3):
-            raise Unfit("signature", f"its answers to blank images are no probabilities: {answers[0].tolist()}")
+            raise ModelRejected("signature", f"its answers to blank images are no probabilities: {answers[0].tolist()}")
 
 
 def _fingerprint(path: Path) -> Fingerprint:

@@ -20,11 +20,11 @@ Batch = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
 
 SIGNATURE = "serving_default"
-PIECE = 256
+MAX_CHUNK = 256
 """Images that LiteRT takes at once: its memory grows with the largest batch that it ever saw."""
 
 
-class Unfit(Exception):
+class ModelRejected(Exception):
     """A model that this runtime cannot serve; `reason` is one word for the metrics."""
 
     def __init__(self, reason: str, sentence: str) -> None:
@@ -49,21 +49,21 @@ class LiteRT:
 
     name = "litert"
 
-    def __init__(self, plan: bytes) -> None:
-        self._runner = _RunnerOfThread(plan)
-        self._helpers = _Helpers()
+    def __init__(self, model: bytes) -> None:
+        self._interpreter = _ThreadLocalInterpreter(model)
+        self._pool = _ChunkPool()
 
     def __call__(self, batch: Batch) -> Probabilities:
         """As Runtime says."""
         if len(batch) == 1:
-            return self._runner.one(batch)
-        return self._helpers.run(self._piece, batch)
+            return self._interpreter.run_single(batch)
+        return self._pool.run(self._run_chunk, batch)
 
-    def _piece(self, batch: Batch) -> Probabilities:
-        return np.asarray(self._runner.run(images=batch)["probabilities"])
+    def _run_chunk(self, batch: Batch) -> Probabilities:
+        return np.asarray(self._interpreter.run(images=batch)["probabilities"])
 
 
-class _RunnerOfThread(threading.local):
+class _ThreadLocalInterpreter(threading.local):
     """`threading.local` calls __init__ anew in every thread that touches the object."""
 
     def __init__(self, plan: bytes) -> None:
@@ -73,11 +73,13 @@ class _RunnerOfThread(threading.local):
             interpreter = Interpreter(model_content=plan, num_threads=1)
             self.run = interpreter.get_signature_runner(SIGNATURE)
         except (ValueError, RuntimeError) as error:
-            raise Unfit("signature", f"the plan cannot be loaded: {' '.join(str(error).split())[:200]}") from error
+            raise ModelRejected(
+                "signature", f"the plan cannot be loaded: {' '.join(str(error).split())[:200]}"
+            ) from error
         _check_details("input", self.run.get_input_details(), "images", np.uint8, (-1, 28, 28))
         _check_details("output", self.run.get_output_details(), "probabilities", np.float32, (-1, 10))
 
-    def one(self, batch: Batch) -> Probabilities:
+    def run_single(self, batch: Batch) -> Probabilities:
         """As run, for N = 1: an interpreter that is never resized, called without dictionaries, is 3 us faster."""
         if self._single is None:
             self._single = Interpreter(model_content=self._plan, num_threads=1)
@@ -101,7 +103,7 @@ class TensorFlow:
         try:
             import tensorflow as tf  # noqa: PLC0415 - only where it is needed, and after the fork
         except ImportError:
-            raise Unfit("runtime", "it needs TensorFlow, which is not installed") from None
+            raise ModelRejected("runtime", "it needs TensorFlow, which is not installed") from None
         tf.get_logger().setLevel("ERROR")  # sessions are called deprecated
         tf1 = tf.compat.v1
         threads = {
@@ -114,20 +116,20 @@ class TensorFlow:
             with session.graph.as_default():
                 signature = tf1.saved_model.load(session, ["serve"], str(directory)).signature_def[SIGNATURE]
         except (OSError, KeyError, ValueError, RuntimeError, tf.errors.OpError) as error:
-            raise Unfit(
+            raise ModelRejected(
                 "signature", f"the SavedModel cannot be loaded: {' '.join(str(error).split())[:200]}"
             ) from error
-        images = _only("input", signature.inputs, "images", (tf.uint8, [-1, 28, 28]))
-        probabilities = _only("output", signature.outputs, "probabilities", (tf.float32, [-1, 10]))
+        images = _single_tensor("input", signature.inputs, "images", (tf.uint8, [-1, 28, 28]))
+        probabilities = _single_tensor("output", signature.outputs, "probabilities", (tf.float32, [-1, 10]))
         self._call = session.make_callable(probabilities, feed_list=[images])
-        self._helpers = _Helpers()
+        self._pool = _ChunkPool()
 
     def __call__(self, batch: Batch) -> Probabilities:
         """As Runtime says."""
-        return self._helpers.run(self._call, batch)
+        return self._pool.run(self._call, batch)
 
 
-class _Helpers:
+class _ChunkPool:
     """As many threads as there are cores. They begin with their first work; a forked process begins its own."""
 
     def __init__(self) -> None:
@@ -135,25 +137,25 @@ class _Helpers:
 
     def run(self, call: Callable[[Batch], Probabilities], batch: Batch) -> Probabilities:
         """Call for a batch in pieces, all together; for a single piece on this thread."""
-        if len(batch) <= PIECE:
+        if len(batch) <= MAX_CHUNK:
             return call(batch)
         if self._process != os.getpid():
             self._process, self._pool = os.getpid(), ThreadPoolExecutor(cores(), thread_name_prefix="pieces")
-        pieces = (batch[start : start + PIECE] for start in range(0, len(batch), PIECE))
+        pieces = (batch[start : start + MAX_CHUNK] for start in range(0, len(batch), MAX_CHUNK))
         return np.concatenate(list(self._pool.map(call, pieces)))
 
 
 def _check_details(kind: str, details: dict[str, Any], name: str, dtype: type, shape: tuple[int, ...]) -> None:
     found = {key: (value["dtype"], tuple(value["shape_signature"])) for key, value in details.items()}
     if found != {name: (dtype, shape)}:
-        raise Unfit("signature", f"the plan's {kind} is {found}, not {name} {np.dtype(dtype)} {shape}")
+        raise ModelRejected("signature", f"the plan's {kind} is {found}, not {name} {np.dtype(dtype)} {shape}")
 
 
-def _only(kind: str, tensors: Mapping[str, Any], name: str, expected: tuple[Any, list[int]]) -> str:
+def _single_tensor(kind: str, tensors: Mapping[str, Any], name: str, expected: tuple[Any, list[int]]) -> str:
     """The graph's name of the only tensor that a SavedModel's signature has of this kind."""
     shapes = {key: [side.size for side in tensor.tensor_shape.dim] for key, tensor in tensors.items()}
     found = {key: (tensor.dtype, shapes[key]) for key, tensor in tensors.items()}
     dtype, shape = expected
     if found != {name: (dtype.as_datatype_enum, shape)}:
-        raise Unfit("signature", f"the SavedModel's {kind} is {shapes}, not {name} {dtype.name} {shape}")
+        raise ModelRejected("signature", f"the SavedModel's {kind} is {shapes}, not {name} {dtype.name} {shape}")
     return str(tensors[name].name)

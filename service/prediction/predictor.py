@@ -92,9 +92,9 @@ class Answers(NamedTuple):
         if len(probabilities) == 1:  # the same in half the time
             digit = int(probabilities.argmax())
             confidence = probabilities[0, digit : digit + 1]
-            return cls((digit,), confidence, (bool(confidence[0] < model.uncertain_below),), probabilities)
+            return cls((digit,), confidence, (bool(confidence[0] < model.confidence_threshold),), probabilities)
         confidence = probabilities.max(axis=1)
-        uncertain = (confidence < model.uncertain_below).tolist()
+        uncertain = (confidence < model.confidence_threshold).tolist()
         return cls(probabilities.argmax(axis=1).tolist(), confidence, uncertain, probabilities)
 
     def part(self, start: int, stop: int) -> "Answers":
@@ -132,7 +132,7 @@ class Predictor:
             RequestError: what is wrong with the request, or with the time of it.
         """
         asked = question(query)
-        model = self._store.in_use()
+        model = self._store.require_current()
         with self._metrics.stage("decode"):
             read = body_parser.read(body, content_type, self._settings, asked.reading)
         with self._metrics.stage("infer"):

@@ -24,7 +24,7 @@ from flask import Flask
 from service import responses
 from service.app import Service
 from service.errors import RequestError
-from service.inference.batching import Turns
+from service.inference.batching import DynamicBatcher
 from service.prediction import body_parser, fast_path
 from service.prediction.predictor import encode, question
 from service.responses import Reply
@@ -49,14 +49,14 @@ class Application:
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="long")
         self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")  # which wait for no photograph
         self._uploads = Uploads(self._settings)
-        self.turns = Turns(self._metrics.staged)
+        self.turns = DynamicBatcher(self._metrics.staged)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or follow the server's life, as https://asgi.readthedocs.io/en/stable/specs/ says."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        self.turns.begun()
+        self.turns.request_started()
         if scope["path"] == "/predict" and scope["method"] == "POST":
             upload = Upload(receive, self._uploads)
             await self.predict(scope["headers"], scope["query_string"], upload, partial(_send, send))
@@ -105,7 +105,7 @@ class Application:
                 reply = responses.sentence(500, responses.FAULT)
             await send(reply)
             self._metrics.answered("/predict", "POST", reply.status, time.perf_counter() - began)
-            self.turns.stay_awake()
+            self.turns.spin_briefly()
         finally:
             self._metrics.ended()
         await upload.throw_away()
@@ -137,13 +137,13 @@ class Application:
 
     async def _answer_body(self, body: bytes, content_type: bytes, query: bytes) -> bytes:
         asked = question(query)
-        model = self.service.store.in_use()
+        model = self.service.store.require_current()
         if asked.plain:
             began = time.perf_counter()
             images = fast_path.read(body, content_type, self._settings)
             if images is not None:
                 self._metrics.staged("decode", time.perf_counter() - began)
-                answers = await self.turns.ask(model, images)
+                answers = await self.turns.predict(model, images)
                 began = time.perf_counter()
                 encoded = encode(asked, model.version, answers)
                 self._metrics.staged("encode", time.perf_counter() - began)

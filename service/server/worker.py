@@ -49,7 +49,7 @@ class Worker(ASGIWorker):  # type: ignore[misc]
     def load_wsgi(self) -> None:
         """Make the application, and put the fast door before it."""
         self.asgi = Application(self.make_flask())
-        self.asgi.turns.coming = 0
+        self.asgi.turns.expected_requests = 0
         ASGIProtocol._check_h1c_protocol_available()  # noqa: SLF001 - asked of a subclass, it forgets half of the answer
 
     def init_signals(self) -> None:

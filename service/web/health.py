@@ -22,11 +22,11 @@ def routes(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool]) ->
     def readyz() -> Response:
         if stopping():
             raise NotReady("the service is stopping")
-        return _json({"status": "ready", "version": store.in_use().version})
+        return _json({"status": "ready", "version": store.require_current().version})
 
     @blueprint.get("/model")
     def model() -> Response:
-        current = store.in_use()
+        current = store.require_current()
         return _json({"version": current.version, "manifest": current.manifest, "runtime": current.runtime.name})
 
     @blueprint.get("/metrics")

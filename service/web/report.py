@@ -39,7 +39,7 @@ def routes(settings: Settings, store: ModelStore) -> Blueprint:
     @blueprint.get(ROUTES[0])
     @blueprint.get(ROUTES[1])
     def report(name: str = "index.html") -> Response:
-        model = store.in_use()
+        model = store.require_current()
         sha256 = (model.manifest or {}).get("files", {}).get(f"report/{name}")
         if sha256 is None:
             abort(404)

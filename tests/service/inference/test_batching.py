@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.inference.batching import Turns
+from service.inference.batching import DynamicBatcher
 from service.inference.model_store import Model
 from service.inference.runtimes import Batch, Probabilities
 from service.prediction.predictor import Answers
@@ -37,9 +37,9 @@ def images(*digits: int) -> bytes:
     return b"".join(bytes([digit]) + bytes(783) for digit in digits)
 
 
-def turns(coming: int | None = None) -> Turns:
-    made = Turns(lambda *_: None)
-    made.coming = coming
+def turns(coming: int | None = None) -> DynamicBatcher:
+    made = DynamicBatcher(lambda *_: None)
+    made.expected_requests = coming
     return made
 
 
@@ -59,14 +59,14 @@ def digits(answers: Answers | BaseException) -> list[int]:
 def test_who_comes_together_is_answered_together_and_in_order(coming: int | None) -> None:
     which, runtime = model()
     shared = turns(coming)
-    found = together(*(shared.ask(which, images(*some)) for some in ([1], [2, 3, 4], [5], [6])))
+    found = together(*(shared.predict(which, images(*some)) for some in ([1], [2, 3, 4], [5], [6])))
     assert [digits(answers) for answers in found] == [[1], [2, 3, 4], [5], [6]]
     assert runtime.calls == [6]
 
 
-def at_once(shared: Turns, which: Model, digit: int) -> bool:
+def at_once(shared: DynamicBatcher, which: Model, digit: int) -> bool:
     """Whether somebody who asks now is answered without waiting. Takes a running loop."""
-    asked = shared.ask(which, images(digit))
+    asked = shared.predict(which, images(digit))
     try:
         asked.send(None)
     except StopIteration as ended:  # a coroutine that ends at its first step has waited for nothing
@@ -92,7 +92,7 @@ def test_a_second_in_one_turn_tells_of_more_to_come() -> None:
         assert at_once(shared, which, 2)
         assert not at_once(shared, which, 3)
         await asyncio.sleep(0)
-        assert not shared.coming
+        assert not shared.expected_requests
         assert at_once(shared, which, 4)
 
     (which, runtime), shared = model(), turns(coming=0)
@@ -103,9 +103,9 @@ def test_a_second_in_one_turn_tells_of_more_to_come() -> None:
 def test_after_company_the_loop_decides_and_alone_again_nobody_waits() -> None:
     which, runtime = model()
     shared = turns(coming=1)
-    together(shared.ask(which, images(1)), shared.ask(which, images(2)))
-    assert shared.coming == 0
-    together(shared.ask(which, images(3)))
+    together(shared.predict(which, images(1)), shared.predict(which, images(2)))
+    assert shared.expected_requests == 0
+    together(shared.predict(which, images(3)))
 
     async def alone() -> None:
         assert at_once(shared, which, 4)
@@ -117,18 +117,18 @@ def test_after_company_the_loop_decides_and_alone_again_nobody_waits() -> None:
 def test_what_never_begins_is_not_waited_for_forever() -> None:
     which, _ = model()
     shared = turns(coming=5)
-    shared.begun()
-    assert shared.coming == 4
-    together(shared.ask(which, images(1)))
-    assert shared.coming == 0
-    shared.begun()
-    assert shared.coming == 0
+    shared.request_started()
+    assert shared.expected_requests == 4
+    together(shared.predict(which, images(1)))
+    assert shared.expected_requests == 0
+    shared.request_started()
+    assert shared.expected_requests == 0
 
 
 def test_each_is_answered_by_the_model_that_it_began_with() -> None:
     (old, of_old), (new, of_new) = model("1"), model("2")
     shared = turns()
-    found = together(*(shared.ask(which, images(5)) for which in (old, new, old, new)))
+    found = together(*(shared.predict(which, images(5)) for which in (old, new, old, new)))
     assert [digits(answers) for answers in found] == [[5]] * 4
     assert sum(of_old.calls) == sum(of_new.calls) == 2
 
@@ -136,9 +136,9 @@ def test_each_is_answered_by_the_model_that_it_began_with() -> None:
 def test_a_fault_is_everyones_and_the_next_turn_is_well() -> None:
     which, runtime = model()
     shared = turns()
-    found = together(*(shared.ask(which, images(digit)) for digit in (1, 10)))
+    found = together(*(shared.predict(which, images(digit)) for digit in (1, 10)))
     assert [str(error) for error in found] == ["no digit"] * 2
-    assert digits(together(shared.ask(which, images(3)))[0]) == [3]
+    assert digits(together(shared.predict(which, images(3)))[0]) == [3]
     assert runtime.calls == [2, 1]
 
 
@@ -147,8 +147,8 @@ def test_who_went_away_costs_the_others_nothing() -> None:
     shared = turns()
 
     async def one_leaves() -> list[int]:
-        leaving = asyncio.ensure_future(shared.ask(which, images(1)))
-        staying = asyncio.ensure_future(shared.ask(which, images(2)))
+        leaving = asyncio.ensure_future(shared.predict(which, images(1)))
+        staying = asyncio.ensure_future(shared.predict(which, images(2)))
         await asyncio.sleep(0)
         leaving.cancel()
         return digits(await staying)
@@ -159,10 +159,10 @@ def test_who_went_away_costs_the_others_nothing() -> None:
 def test_staying_awake_ends_by_itself() -> None:
     async def awake() -> int:
         loop, shared = asyncio.get_running_loop(), turns(coming=0)
-        shared.stay_awake()
-        shared.stay_awake()
+        shared.spin_briefly()
+        shared.spin_briefly()
         rounds = 0
-        while shared._awake_until is not None:
+        while shared._spin_until is not None:
             rounds += 1
             await asyncio.sleep(0)
         assert loop.time()

@@ -27,7 +27,7 @@ class Watched:
         self.refused: list[str] = []
         self.changed = threading.Event()
         self.store = ModelStore(
-            models, lambda path: load(path, runtime), on_loaded=self._on_loaded, on_refused=self.refused.append
+            models, lambda path: load(path, runtime), on_loaded=self._on_loaded, on_rejected=self.refused.append
         )
 
     def _on_loaded(self, new: Model, old: Model | None) -> None:
@@ -85,7 +85,7 @@ def test_the_runtime_is_chosen(versions: Versions, models: Path) -> None:
     versions.put(models, 1, digit=4)
     for runtime, name in (("auto", "litert"), ("litert", "litert"), ("tensorflow", "tensorflow")):
         model = Watched(models, runtime).refresh()
-        assert (model.runtime.name, digit_of(model), model.uncertain_below) == (name, 4, 0.5)
+        assert (model.runtime.name, digit_of(model), model.confidence_threshold) == (name, 4, 0.5)
 
 
 def flip_a_byte_of_the_plan(path: Path) -> None:
@@ -212,7 +212,12 @@ def test_a_version_damaged_while_in_use_goes_on_from_memory(versions: Versions, 
 def test_a_version_without_a_manifest_is_served_by_tensorflow(versions: Versions, models: Path) -> None:
     (versions.put(models, 1, digit=6) / "manifest.json").unlink()
     model = Watched(models).refresh()
-    assert (model.runtime.name, model.manifest, model.uncertain_below, digit_of(model)) == ("tensorflow", None, 0, 6)
+    assert (model.runtime.name, model.manifest, model.confidence_threshold, digit_of(model)) == (
+        "tensorflow",
+        None,
+        0,
+        6,
+    )
 
 
 def test_a_plan_that_the_manifest_does_not_vouch_for_is_left_alone(versions: Versions, models: Path) -> None:
@@ -281,9 +286,9 @@ def test_the_watcher_outlives_a_directory_that_cannot_be_read(
     versions: Versions, models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     looks = iter([OSError("Stale file handle"), None])
-    look = model_store.candidates
+    look = model_store.list_versions
 
-    def candidates(path: Path) -> list[model_store.Candidate]:
+    def candidates(path: Path) -> list[model_store.VersionSnapshot]:
         if error := next(looks, None):
             raise error
         return look(path)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from service.inference.runtimes import PIECE, LiteRT, Runtime, TensorFlow, Unfit
+from service.inference.runtimes import MAX_CHUNK, LiteRT, ModelRejected, Runtime, TensorFlow
 from training.data.mnist import Dataset
 
 Floats = npt.NDArray[np.float64]
@@ -46,7 +46,7 @@ def tensorflow(one_version: Path) -> TensorFlow:
     return TensorFlow(one_version / "1")
 
 
-@pytest.mark.parametrize("count", [1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE + 1])
+@pytest.mark.parametrize("count", [1, MAX_CHUNK - 1, MAX_CHUNK, MAX_CHUNK + 1, 2 * MAX_CHUNK + 1])
 def test_both_runtimes_compute_the_network(
     litert: LiteRT, tensorflow: TensorFlow, one_version: Path, mnist: Dataset, count: int
 ) -> None:
@@ -76,7 +76,7 @@ def test_litert_answers_many_threads_at_once(litert: LiteRT, mnist: Dataset) -> 
 
 def test_litert_goes_on_in_a_forked_process(litert: LiteRT, mnist: Dataset) -> None:
     """As gunicorn forks its workers; the threads that share a large batch stay behind in the parent."""
-    batch = mnist.test.images[: 3 * PIECE]
+    batch = mnist.test.images[: 3 * MAX_CHUNK]
     expected = litert(batch)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.12 on, of a fork beside threads
@@ -134,9 +134,9 @@ def test_another_signature_is_unfit(wrong: str, tmp_path: Path) -> None:
     model = Signature(**UNFIT[wrong])
     saved_model = model.save(tmp_path)
     plan = tf.lite.TFLiteConverter.from_saved_model(str(saved_model), signature_keys=[model.key]).convert()
-    with pytest.raises(Unfit, match="the SavedModel") as of_saved_model:
+    with pytest.raises(ModelRejected, match="the SavedModel") as of_saved_model:
         TensorFlow(saved_model)
-    with pytest.raises(Unfit, match="the plan") as of_plan:
+    with pytest.raises(ModelRejected, match="the plan") as of_plan:
         LiteRT(plan)
     assert of_saved_model.value.reason == of_plan.value.reason == "signature"
 
@@ -150,18 +150,18 @@ def test_the_right_signature_is_fit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [0, 4, 1000, -1000])
 def test_a_damaged_plan_is_unfit(one_version: Path, cut: int) -> None:
-    with pytest.raises(Unfit, match=r"the plan cannot be loaded: ."):
+    with pytest.raises(ModelRejected, match=r"the plan cannot be loaded: ."):
         LiteRT((one_version / "1" / "model.tflite").read_bytes()[:cut])
 
 
 def test_a_directory_without_a_saved_model_is_unfit(tmp_path: Path) -> None:
-    with pytest.raises(Unfit, match=r"the SavedModel cannot be loaded: .") as caught:
+    with pytest.raises(ModelRejected, match=r"the SavedModel cannot be loaded: .") as caught:
         TensorFlow(tmp_path)
     assert caught.value.reason == "signature"
 
 
 def test_without_tensorflow_its_models_are_unfit(one_version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(Unfit, match="needs TensorFlow, which is not installed") as caught:
+    with pytest.raises(ModelRejected, match="needs TensorFlow, which is not installed") as caught:
         TensorFlow(one_version / "1")
     assert caught.value.reason == "runtime"
