@@ -17,8 +17,8 @@ from service import responses
 from service.errors import RequestError
 from service.inference import model_store
 from service.inference.model_store import Model, ModelStore, PreloadedModel
-from service.monitoring.drift_reference import Reference
-from service.monitoring.metrics import CONFIDENCES, Metrics
+from service.monitoring.drift_reference import ReferenceDistribution
+from service.monitoring.metrics import CONFIDENCE_BUCKETS, Metrics
 from service.prediction import body_parser, predictor
 from service.prediction.predictor import Predictor
 from service.responses import Reply
@@ -35,12 +35,12 @@ class Service:
     def __init__(self, settings: Settings, loaded: PreloadedModel | None = None) -> None:
         self.settings = settings
         self.metrics = Metrics(settings.metrics_dir)
-        self.metrics.limited(settings.max_in_flight)
+        self.metrics.set_in_flight_limit(settings.max_in_flight)
         self.store = ModelStore(
             settings.models,
             lambda path: model_store.load(path, settings.runtime),
             on_loaded=self._loaded,
-            on_rejected=self.metrics.load_failed,
+            on_rejected=self.metrics.model_load_failed,
             preloaded=loaded,
         )
         self.predictor = Predictor(settings, self.store, self.metrics)
@@ -63,7 +63,7 @@ class Service:
 
     def _loaded(self, new: Model, old: Model | None) -> None:
         before = (old.version, old.runtime.name) if old else None
-        reference = Reference.of(new.manifest, CONFIDENCES)
+        reference = ReferenceDistribution.from_manifest(new.manifest, CONFIDENCE_BUCKETS)
         self.metrics.model_changed(new.version, new.runtime.name, before, reference)
 
 
@@ -100,16 +100,16 @@ def _count_requests(app: Flask, metrics: Metrics) -> None:
     @app.before_request
     def begin() -> None:
         g.began = time.perf_counter()
-        metrics.begun()
+        metrics.request_started()
 
     @app.after_request
     def count(response: Response) -> Response:
-        metrics.answered(_route(), request.method, response.status_code, time.perf_counter() - g.began)
+        metrics.request_completed(_route(), request.method, response.status_code, time.perf_counter() - g.began)
         return response
 
     @app.teardown_request
     def end(_: BaseException | None) -> None:
-        metrics.ended()
+        metrics.request_finished()
 
 
 def _route() -> str:
@@ -131,7 +131,7 @@ def _answer_errors(app: Flask, service: Service) -> None:
     @app.errorhandler(RequestError)
     def refused(error: RequestError) -> Response:
         if _route() == "/predict":
-            service.metrics.rejected(type(error).__name__)
+            service.metrics.prediction_rejected(type(error).__name__)
         response = _response(responses.of_error(error))
         if response.status_code == 401 and _route() in report.ROUTES:
             response.headers.add("WWW-Authenticate", report.CHALLENGE)

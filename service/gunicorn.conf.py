@@ -19,7 +19,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from service.app import create_app
 from service.inference import model_store
-from service.monitoring.metrics import share_between_workers
+from service.monitoring.metrics import use_slot_files
 from service.server.acceptor import Counts
 from service.settings import SettingError, Settings
 
@@ -75,7 +75,7 @@ def pre_fork(server: Arbiter, worker: Worker) -> None:
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """Point the new process at its metrics files, before it makes the application."""
-    share_between_workers(server.metrics_dir, worker.slot)
+    use_slot_files(server.metrics_dir, worker.slot)
     os.environ["DIGITS_METRICS_DIR"] = str(server.metrics_dir)
     worker.signals_of_arbiter = server.SIG_QUEUE  # as the fork copied it
     worker.make_flask = lambda: create_app(Settings.from_environment(), server.loaded)

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 
-class Reference(NamedTuple):
+class ReferenceDistribution(NamedTuple):
     """Shares of answers, 0 to 1: of each digit [10], and, by confidence, of those that are at most so sure."""
 
     class_shares: Sequence[float] = ()
-    confidence_at_most: Mapping[float, float] = {}
+    confidence_cdf: Mapping[float, float] = {}
 
     @classmethod
-    def of(cls, manifest: Mapping[str, Any] | None, bounds: Sequence[float]) -> Self:
+    def from_manifest(cls, manifest: Mapping[str, Any] | None, bounds: Sequence[float]) -> Self:
         """Read a manifest's `reference`; empty where it has none, or none that can be read.
 
         Args:

@@ -133,11 +133,11 @@ class Predictor:
         """
         asked = question(query)
         model = self._store.require_current()
-        with self._metrics.stage("decode"):
+        with self._metrics.time_stage("decode"):
             read = body_parser.read(body, content_type, self._settings, asked.reading)
-        with self._metrics.stage("infer"):
+        with self._metrics.time_stage("infer"):
             probabilities = model(read.images)
-        with self._metrics.stage("encode"):
+        with self._metrics.time_stage("encode"):
             answers = Answers.of(model, probabilities)
             encoded = encode(asked, model.version, answers, read)
         self.count(answers)
@@ -145,7 +145,7 @@ class Predictor:
 
     def count(self, answers: Answers) -> None:
         """Count answers that were given to one request."""
-        self._metrics.predicted(answers.digits, answers.confidence, sum(answers.uncertain))
+        self._metrics.predictions_made(answers.digits, answers.confidence, sum(answers.uncertain))
 
 
 def encode(asked: Question, version: str, answers: Answers, read: Body | None = None) -> bytes:

@@ -49,7 +49,7 @@ class Application:
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="long")
         self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")  # which wait for no photograph
         self._uploads = Uploads(self._settings)
-        self.turns = DynamicBatcher(self._metrics.staged)
+        self.turns = DynamicBatcher(self._metrics.stage_completed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or follow the server's life, as https://asgi.readthedocs.io/en/stable/specs/ says."""
@@ -75,8 +75,8 @@ class Application:
     def refuse(self, seconds: float) -> Reply:
         """The answer to a prediction that came while all places were taken, `seconds` ago; it is counted."""
         error = self.places.refusal()
-        self._metrics.rejected(type(error).__name__)
-        self._metrics.answered("/predict", "POST", error.status, seconds)
+        self._metrics.prediction_rejected(type(error).__name__)
+        self._metrics.request_completed("/predict", "POST", error.status, seconds)
         return responses.of_error(error)
 
     async def predict(
@@ -91,12 +91,12 @@ class Application:
             send: called once, unless there is nobody to answer.
         """
         began = time.perf_counter()
-        self._metrics.begun()
+        self._metrics.request_started()
         try:
             try:
                 reply = await self._answer(headers, query, upload)
             except RequestError as error:
-                self._metrics.rejected(type(error).__name__)
+                self._metrics.prediction_rejected(type(error).__name__)
                 reply = responses.of_error(error)
             except Gone:
                 return
@@ -104,10 +104,10 @@ class Application:
                 log.exception("Exception on /predict [POST]")
                 reply = responses.sentence(500, responses.FAULT)
             await send(reply)
-            self._metrics.answered("/predict", "POST", reply.status, time.perf_counter() - began)
+            self._metrics.request_completed("/predict", "POST", reply.status, time.perf_counter() - began)
             self.turns.spin_briefly()
         finally:
-            self._metrics.ended()
+            self._metrics.request_finished()
         await upload.throw_away()
 
     async def _answer(self, headers: Headers, query: bytes, upload: Upload | Whole) -> Reply:
@@ -142,11 +142,11 @@ class Application:
             began = time.perf_counter()
             images = fast_path.read(body, content_type, self._settings)
             if images is not None:
-                self._metrics.staged("decode", time.perf_counter() - began)
+                self._metrics.stage_completed("decode", time.perf_counter() - began)
                 answers = await self.turns.predict(model, images)
                 began = time.perf_counter()
                 encoded = encode(asked, model.version, answers)
-                self._metrics.staged("encode", time.perf_counter() - began)
+                self._metrics.stage_completed("encode", time.perf_counter() - began)
                 self._predictor.count(answers)
                 return encoded
         loop = asyncio.get_running_loop()

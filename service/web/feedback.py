@@ -69,7 +69,7 @@ def routes(settings: Settings, metrics: Metrics) -> Blueprint:
         body = request.get_data(cache=False)
         document = parse(body, settings)
         box.put(document)
-        metrics.fed_back(document["digit"])
+        metrics.feedback_received(document["digit"])
         return Response(orjson.dumps({"status": "kept"}), 201, mimetype=JSON)
 
     return blueprint

@@ -86,7 +86,7 @@ def routes(settings: Settings, store: ModelStore, predictor: Predictor, metrics:
         try:
             response = page(numbers=_numbers(_answer(settings, predictor)))
         except RequestError as error:
-            metrics.rejected(type(error).__name__)
+            metrics.prediction_rejected(type(error).__name__)
             reply = responses.of_error(error)
             response = page(problem=f"{error}")
             response.status_code = reply.status

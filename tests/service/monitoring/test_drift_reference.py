@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.monitoring.drift_reference import Reference
-from service.monitoring.metrics import CONFIDENCES, Metrics
+from service.monitoring.drift_reference import ReferenceDistribution
+from service.monitoring.metrics import CONFIDENCE_BUCKETS, Metrics
 from tests.conftest import REPOSITORY, Serve, Versions, service_of
 
 WHOLE: dict[str, Any] = {
@@ -19,17 +19,17 @@ WHOLE: dict[str, Any] = {
 
 
 def test_shares_add_up_from_the_lowest_confidence() -> None:
-    found = Reference.of({"reference": WHOLE}, CONFIDENCES)
+    found = ReferenceDistribution.from_manifest({"reference": WHOLE}, CONFIDENCE_BUCKETS)
     assert found.class_shares == [0.1] * 10
-    below = {round(bound, 3): pytest.approx(share) for bound, share in found.confidence_at_most.items()}
+    below = {round(bound, 3): pytest.approx(share) for bound, share in found.confidence_cdf.items()}
     assert below == {0.2: 0, 0.3: 0, 0.4: 0, 0.5: 0, 0.6: 0, 0.7: 0, 0.8: 0, 0.9: 0.05, 0.95: 0.1, 1.0: 1}
 
 
 def test_the_committed_version_has_one() -> None:
     newest = max((REPOSITORY / "models" / "digits").glob("[0-9]*"), key=lambda path: int(path.name))
-    found = Reference.of(json.loads((newest / "manifest.json").read_text()), CONFIDENCES)
+    found = ReferenceDistribution.from_manifest(json.loads((newest / "manifest.json").read_text()), CONFIDENCE_BUCKETS)
     assert sum(found.class_shares) == pytest.approx(1)
-    assert found.confidence_at_most[1.0] == pytest.approx(1)
+    assert found.confidence_cdf[1.0] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_the_committed_version_has_one() -> None:
     ],
 )
 def test_what_cannot_be_read_is_no_reference(manifest: Any) -> None:
-    assert Reference.of(manifest, CONFIDENCES) == Reference()
+    assert ReferenceDistribution.from_manifest(manifest, CONFIDENCE_BUCKETS) == ReferenceDistribution()
 
 
 def test_the_exposition_has_that_of_the_version_in_use(serve: Serve, models: Path, versions: Versions) -> None:
@@ -65,6 +65,6 @@ def test_the_exposition_has_that_of_the_version_in_use(serve: Serve, models: Pat
 
 def test_a_reference_is_forgotten_with_its_version() -> None:
     metrics = Metrics()
-    metrics.model_changed("1", "litert", None, Reference([0.1] * 10, {1.0: 1.0}))
+    metrics.model_changed("1", "litert", None, ReferenceDistribution([0.1] * 10, {1.0: 1.0}))
     metrics.model_changed("2", "litert", ("1", "litert"))
     assert b"digits_reference_confidence{" not in metrics.exposition()

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.multiprocess import mark_process_dead
 
-from service.monitoring.metrics import CONFIDENCES, BatchHistogram, Metrics
+from service.monitoring.metrics import CONFIDENCE_BUCKETS, BatchHistogram, Metrics
 from tests.conftest import REPOSITORY
 
 WORKER = """
@@ -44,8 +44,8 @@ def samples(metrics: Metrics, *names: str) -> list[str]:
 
 def test_the_exposition_of_two_batches() -> None:
     metrics = Metrics()
-    metrics.predicted([7, 7, 1], np.array([0.5, 0.25, 1.0], np.float32), 2)
-    metrics.predicted([7], np.array([0.998], np.float32), 0)
+    metrics.predictions_made([7, 7, 1], np.array([0.5, 0.25, 1.0], np.float32), 2)
+    metrics.predictions_made([7], np.array([0.998], np.float32), 0)
     text = metrics.exposition().decode()
     predictions = text[text.index("# HELP digits_predictions_total") : text.index("# HELP digits_predictions_created")]
     assert predictions == (
@@ -57,7 +57,7 @@ def test_the_exposition_of_two_batches() -> None:
     assert samples(metrics, "digits_uncertain_predictions_total") == ["digits_uncertain_predictions_total 2.0"]
     below = {0.2: 0, 0.3: 1, 0.4: 1, 0.5: 2, 0.6: 2, 0.7: 2, 0.8: 2, 0.9: 2, 0.95: 2, 0.99: 2, 0.999: 3, 1.0: 4}
     assert samples(metrics, "digits_prediction_confidence_bucket", "digits_prediction_confidence_count") == [
-        *(f'digits_prediction_confidence_bucket{{le="{bound}"}} {below[bound]}.0' for bound in CONFIDENCES),
+        *(f'digits_prediction_confidence_bucket{{le="{bound}"}} {below[bound]}.0' for bound in CONFIDENCE_BUCKETS),
         'digits_prediction_confidence_bucket{le="+Inf"} 4.0',
         "digits_prediction_confidence_count 4.0",
     ]
@@ -92,7 +92,7 @@ def test_every_metric_of_the_contract_is_there_and_no_other() -> None:
 
 def test_a_stage_that_fails_is_timed_too() -> None:
     metrics = Metrics()
-    with pytest.raises(ValueError, match="broken"), metrics.stage("decode"):
+    with pytest.raises(ValueError, match="broken"), metrics.time_stage("decode"):
         raise ValueError("broken")
     assert samples(metrics, "digits_stage_seconds_count") == ['digits_stage_seconds_count{stage="decode"} 1.0']
 
@@ -149,10 +149,10 @@ def test_counts_add_up_over_workers_and_outlive_them(tmp_path: Path) -> None:
 
 
 def test_a_batch_counts_as_its_values_one_by_one() -> None:
-    amounts = np.concatenate([np.random.default_rng(0).random(500), CONFIDENCES, [0.0]]).astype(np.float32)
+    amounts = np.concatenate([np.random.default_rng(0).random(500), CONFIDENCE_BUCKETS, [0.0]]).astype(np.float32)
     registries = CollectorRegistry(), CollectorRegistry()
-    whole = BatchHistogram("x", "x", buckets=CONFIDENCES, registry=registries[0])
-    single = Histogram("x", "x", buckets=CONFIDENCES, registry=registries[1])
+    whole = BatchHistogram("x", "x", buckets=CONFIDENCE_BUCKETS, registry=registries[0])
+    single = Histogram("x", "x", buckets=CONFIDENCE_BUCKETS, registry=registries[1])
     whole.add(amounts)
     for amount in amounts.tolist():
         single.observe(amount)
