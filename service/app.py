@@ -86,7 +86,7 @@ def create_app(settings: Settings | None = None, loaded: PreloadedModel | None =
     _count_requests(app, service.metrics)
     _ask_for_key(app, service.predictor)
     _answer_errors(app, service)
-    app.register_blueprint(predictor.routes(service.predictor, service.settings))
+    app.register_blueprint(predictor.blueprint(service.predictor, service.settings))
     app.register_blueprint(health.routes(service.store, service.metrics, lambda: service.stopping))
     app.register_blueprint(ui.routes(service.settings, service.store, service.predictor, service.metrics))
     app.register_blueprint(report.routes(service.settings, service.store))
@@ -139,7 +139,7 @@ def _answer_errors(app: Flask, service: Service) -> None:
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:
-        return refused(body_parser.cut_off(service.settings))
+        return refused(body_parser.body_too_large(service.settings))
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:

@@ -11,7 +11,7 @@ import numpy as np
 
 from service.imaging.mnist_format import IMAGE_SIDE
 from service.inference.model_store import Model
-from service.prediction.predictor import Answers
+from service.prediction.predictor import Predictions
 
 SPIN_SECONDS = 0.0002
 
@@ -30,7 +30,7 @@ class DynamicBatcher:
         self.expected_requests: int | None = None
         """Requests whose heads are read and that are not begun yet, if the server counts them."""
 
-    async def predict(self, model: Model, images: bytes) -> Answers:
+    async def predict(self, model: Model, images: bytes) -> Predictions:
         """The answers to N images, N x 784 bytes."""
         if not self._is_idle:
             return await self._enqueue(model, images)
@@ -72,7 +72,7 @@ class DynamicBatcher:
         """Whether nobody else is here to be answered in the same call, nor was a moment ago."""
         return self.expected_requests == 0 and not self._last_batch_shared
 
-    def _enqueue(self, model: Model, images: bytes) -> "asyncio.Future[Answers]":
+    def _enqueue(self, model: Model, images: bytes) -> "asyncio.Future[Predictions]":
         loop = asyncio.get_running_loop()
         if self._pending is None or self._pending.model is not model:
             self._pending = PendingBatch(model)
@@ -87,9 +87,11 @@ class DynamicBatcher:
         self._last_batch_shared = turn.size > 1
         turn.run(self._infer)
 
-    def _infer(self, model: Model, images: bytes) -> Answers:
+    def _infer(self, model: Model, images: bytes) -> Predictions:
         began = time.perf_counter()
-        answers = Answers.of(model, model(np.frombuffer(images, np.uint8).reshape(-1, IMAGE_SIDE, IMAGE_SIDE)))
+        answers = Predictions.from_probabilities(
+            model, model(np.frombuffer(images, np.uint8).reshape(-1, IMAGE_SIDE, IMAGE_SIDE))
+        )
         self._stage_completed("infer", time.perf_counter() - began)
         return answers
 
@@ -100,20 +102,20 @@ class PendingBatch:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._images: list[bytes] = []
-        self._futures: list[asyncio.Future[Answers]] = []
+        self._futures: list[asyncio.Future[Predictions]] = []
 
     @property
     def size(self) -> int:
         """How many requests have joined."""
         return len(self._futures)
 
-    def add(self, images: bytes, answers: asyncio.Future[Answers]) -> asyncio.Future[Answers]:
+    def add(self, images: bytes, answers: asyncio.Future[Predictions]) -> asyncio.Future[Predictions]:
         """Add N x 784 bytes, and where the answers to them go."""
         self._images.append(images)
         self._futures.append(answers)
         return answers
 
-    def run(self, call: Callable[[Model, bytes], Answers]) -> None:
+    def run(self, call: Callable[[Model, bytes], Predictions]) -> None:
         """Answer them all; a fault is everyone's."""
         try:
             answers = call(self.model, b"".join(self._images))
@@ -126,5 +128,5 @@ class PendingBatch:
         for images, future in zip(self._images, self._futures, strict=True):
             stop = start + len(images) // (IMAGE_SIDE * IMAGE_SIDE)
             if not future.done():
-                future.set_result(answers.part(start, stop))
+                future.set_result(answers.slice(start, stop))
             start = stop

@@ -16,15 +16,15 @@ from service.imaging.mnist_format import IMAGE_SIDE
 
 Batch = npt.NDArray[np.uint8]
 
-PIXELS = IMAGE_SIDE * IMAGE_SIDE
+IMAGE_PIXELS = IMAGE_SIDE * IMAGE_SIDE
 IDX3_MAGIC = b"\x00\x00\x08\x03"
 NPY_MAGIC = b"\x93NUMPY"
 
-_LARGEST_SIDE = 1 << 32
+_MAX_SIDE = 1 << 32
 _SIDES = struct.pack(">2I", IMAGE_SIDE, IMAGE_SIDE)
 
 
-def read(body: bytes, most: int) -> Batch:
+def parse_bulk(body: bytes, max_images: int) -> Batch:
     """An IDX3 file, a .npy array, or N x 784 bytes as they are: uint8 [N, 28, 28], N from 1 to `most`.
 
     Raises:
@@ -32,28 +32,30 @@ def read(body: bytes, most: int) -> Batch:
         TooLarge: it has more than `most` images.
     """
     if body.startswith(NPY_MAGIC):
-        return read_npy(body, most)
-    if body.startswith(IDX3_MAGIC) and (body[8:16] == _SIDES or len(body) % PIXELS):
-        return _idx3(body, most)
-    if len(body) % PIXELS:
-        raise Malformed(f"the body has {len(body)} bytes; a multiple of {PIXELS}, an IDX3 file or a .npy array is read")
-    return _counted(np.frombuffer(body, np.uint8), most)
+        return parse_npy(body, max_images)
+    if body.startswith(IDX3_MAGIC) and (body[8:16] == _SIDES or len(body) % IMAGE_PIXELS):
+        return _parse_idx3(body, max_images)
+    if len(body) % IMAGE_PIXELS:
+        raise Malformed(
+            f"the body has {len(body)} bytes; a multiple of {IMAGE_PIXELS}, an IDX3 file or a .npy array is read"
+        )
+    return _as_batch(np.frombuffer(body, np.uint8), max_images)
 
 
-def _idx3(body: bytes, most: int) -> Batch:
+def _parse_idx3(body: bytes, max_images: int) -> Batch:
     head = struct.calcsize(">4I")
     if len(body) < head:
         raise Malformed(f"the IDX3 file has {len(body)} bytes, fewer than its header's {head}")
     _, count, rows, columns = struct.unpack_from(">4I", body)
     if (rows, columns) != (IMAGE_SIDE, IMAGE_SIDE):
         raise Malformed(f"the IDX3 file says that its images are {rows}x{columns}; 28x28 is read")
-    if len(body) != head + count * PIXELS:
-        size = head + count * PIXELS
+    if len(body) != head + count * IMAGE_PIXELS:
+        size = head + count * IMAGE_PIXELS
         raise Malformed(f"the IDX3 file says that it has {count} images, which take {size} bytes; it has {len(body)}")
-    return _counted(np.frombuffer(body, np.uint8, offset=head), most)
+    return _as_batch(np.frombuffer(body, np.uint8, offset=head), max_images)
 
 
-def read_npy(body: bytes, most: int) -> Batch:
+def parse_npy(body: bytes, max_images: int) -> Batch:
     """A .npy array uint8 (N, 28, 28) or (N, 784) as uint8 [N, 28, 28], N from 1 to `most`.
 
     The format is that of https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html ; the header is read by
@@ -67,13 +69,13 @@ def read_npy(body: bytes, most: int) -> Batch:
     shape, fortran, dtype = _npy_header(file)
     if dtype != np.uint8:
         raise Malformed(f"the .npy array is of {str(dtype)[:50]}; uint8 is read")
-    if shape[1:] not in ((IMAGE_SIDE, IMAGE_SIDE), (PIXELS,)) or fortran:
+    if shape[1:] not in ((IMAGE_SIDE, IMAGE_SIDE), (IMAGE_PIXELS,)) or fortran:
         order = " in Fortran order" if fortran else ""
         raise Malformed(f"the .npy array is {str(shape)[:50]}{order}; (N, 28, 28) or (N, 784) in C order is read")
     left = len(body) - file.tell()
-    if left != shape[0] * PIXELS:
-        raise Malformed(f"the .npy array {shape} takes {shape[0] * PIXELS} bytes; {left} follow its header")
-    return _counted(np.frombuffer(body, np.uint8, offset=file.tell()), most)
+    if left != shape[0] * IMAGE_PIXELS:
+        raise Malformed(f"the .npy array {shape} takes {shape[0] * IMAGE_PIXELS} bytes; {left} follow its header")
+    return _as_batch(np.frombuffer(body, np.uint8, offset=file.tell()), max_images)
 
 
 def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -88,15 +90,15 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         raise Malformed(f"the .npy array is of format {version[0]}.{version[1]}; 1.0 and 2.0 are read") from None
     except (ValueError, TypeError, IndexError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
         raise Malformed("the .npy header cannot be read") from None
-    if not all(0 <= side < _LARGEST_SIDE for side in shape):
-        raise Malformed(f"the .npy array has a side that is negative, or {_LARGEST_SIDE} or more")
+    if not all(0 <= side < _MAX_SIDE for side in shape):
+        raise Malformed(f"the .npy array has a side that is negative, or {_MAX_SIDE} or more")
     return shape, fortran, dtype
 
 
-def _counted(flat: Batch, most: int) -> Batch:
-    count = len(flat) // PIXELS
+def _as_batch(flat: Batch, max_images: int) -> Batch:
+    count = len(flat) // IMAGE_PIXELS
     if count == 0:
         raise Malformed("the body has 0 images")
-    if count > most:
-        raise TooLarge(f"the body has {count} images; {most} are allowed")
+    if count > max_images:
+        raise TooLarge(f"the body has {count} images; {max_images} are allowed")
     return flat.reshape(count, IMAGE_SIDE, IMAGE_SIDE)

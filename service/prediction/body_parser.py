@@ -32,14 +32,14 @@ from service.prediction import array_formats
 from service.settings import Settings
 
 Batch = npt.NDArray[np.uint8]
-Reader = Callable[[Any], list[ExtractedDigit]]
+ParseEntry = Callable[[Any], list[ExtractedDigit]]
 
-_LISTS = ({"images"}, {"instances"})
+_IMAGE_KEYS = ({"images"}, {"instances"})
 
-TYPES = "multipart/form-data, image/*, application/json, application/octet-stream, application/x-npy"
+SUPPORTED_TYPES = "multipart/form-data, image/*, application/json, application/octet-stream, application/x-npy"
 
 
-class Body(NamedTuple):
+class ParsedBody(NamedTuple):
     """What a body holds.
 
     images uint8 [N, 28, 28]. places: for each image the number of its picture, from 1, and where on it the digit
@@ -47,26 +47,28 @@ class Body(NamedTuple):
     """
 
     images: Batch
-    places: Sequence[tuple[int, tuple[int, int, int, int]]] | None = None
+    sources: Sequence[tuple[int, tuple[int, int, int, int]]] | None = None
 
 
-def check_length(length: int, settings: Settings, *, so_far: bool = False) -> None:
+def check_body_size(length: int, settings: Settings, *, at_least: bool = False) -> None:
     """Let a body of so many bytes pass; `so_far`: it may have more.
 
     Raises:
         TooLarge: it is over the limit.
     """
     if length > settings.max_body_bytes:
-        found = f"more than {settings.max_body_bytes}" if so_far else str(length)
+        found = f"more than {settings.max_body_bytes}" if at_least else str(length)
         raise TooLarge(f"the body has {found} bytes; {settings.max_body_bytes} are allowed")
 
 
-def cut_off(settings: Settings) -> TooLarge:
+def body_too_large(settings: Settings) -> TooLarge:
     """What is wrong with a body that werkzeug stopped reading, so nobody knows how long it is."""
     return TooLarge(f"the body has more bytes; {settings.max_body_bytes} are allowed")
 
 
-def read(body: bytes, content_type: str, settings: Settings, reading: NormaliseOptions = DEFAULT_OPTIONS) -> Body:
+def parse_body(
+    body: bytes, content_type: str, settings: Settings, options: NormaliseOptions = DEFAULT_OPTIONS
+) -> ParsedBody:
     """The images in a request body, N from 1 to `settings.max_pictures`.
 
     Raises:
@@ -77,27 +79,29 @@ def read(body: bytes, content_type: str, settings: Settings, reading: NormaliseO
     if not body:
         raise Malformed("the body has 0 bytes")
     if kind.startswith("image/"):
-        return _body([(1, found) for found in reader.read_picture(body, settings, reading)], settings)
-    if kind in _BULK:
-        batch = _BULK[kind](body, settings.max_pictures)
-        if reading.normalise != "always" and not reading.split:
-            return Body(batch)
-        return _each(list(batch), lambda image: reader.read_image(image, reading), settings)
+        return _collect([(1, found) for found in reader.read_picture(body, settings, options)], settings)
+    if kind in _BULK_PARSERS:
+        batch = _BULK_PARSERS[kind](body, settings.max_pictures)
+        if options.normalise != "always" and not options.split:
+            return ParsedBody(batch)
+        return _parse_all(list(batch), lambda image: reader.read_image(image, options), settings)
     if kind == "multipart/form-data":
-        uploads = _uploads(body, options, settings)
-        return _each(uploads, lambda upload: reader.read_picture(upload, settings, reading), settings)
+        uploads = _parse_form(body, options, settings)
+        return _parse_all(uploads, lambda upload: reader.read_picture(upload, settings, options), settings)
     if kind == "application/json":
-        images, booleans = json_images(body, settings), b"true" in body or b"false" in body
-        return _each(images, lambda image: _json_image(image, settings, reading, booleans=booleans), settings)
-    raise UnknownType(f"the content type is {kind[:100] or 'missing'!r}; read are {TYPES}")
+        images, booleans = parse_json_images(body, settings), b"true" in body or b"false" in body
+        return _parse_all(
+            images, lambda image: _parse_json_image(image, settings, options, booleans=booleans), settings
+        )
+    raise UnknownType(f"the content type is {kind[:100] or 'missing'!r}; read are {SUPPORTED_TYPES}")
 
 
-def _uploads(body: bytes, options: dict[str, str], settings: Settings) -> list[bytes]:
+def _parse_form(body: bytes, options: dict[str, str], settings: Settings) -> list[bytes]:
     """The file parts of a form."""
     boundary = options.get("boundary", "")
     if not boundary or not boundary.isascii():
         raise Malformed("the content type multipart/form-data names no boundary")
-    parser = MultiPartParser(_in_memory, settings.max_body_bytes, max_form_parts=settings.max_pictures)
+    parser = MultiPartParser(_memory_stream, settings.max_body_bytes, max_form_parts=settings.max_pictures)
     try:
         _, files = parser.parse(BytesIO(body), boundary.encode(), len(body))
     except RequestEntityTooLarge:
@@ -110,7 +114,7 @@ def _uploads(body: bytes, options: dict[str, str], settings: Settings) -> list[b
     return uploads
 
 
-def json_images(body: bytes, settings: Settings) -> list[Any]:
+def parse_json_images(body: bytes, settings: Settings) -> list[Any]:
     """The entries of {"images": [...]}, 1 to `settings.max_pictures`.
 
     Raises:
@@ -120,7 +124,7 @@ def json_images(body: bytes, settings: Settings) -> list[Any]:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Malformed(f"the JSON cannot be read: {error}") from None
-    if not isinstance(document, dict) or document.keys() not in _LISTS:
+    if not isinstance(document, dict) or document.keys() not in _IMAGE_KEYS:
         raise Malformed('the JSON is not an object {"images": [...]} with this one key')
     ((key, images),) = document.items()
     if not isinstance(images, list):
@@ -132,7 +136,7 @@ def json_images(body: bytes, settings: Settings) -> list[Any]:
     return images
 
 
-def _json_image(
+def _parse_json_image(
     image: object, settings: Settings, reading: NormaliseOptions, *, booleans: bool
 ) -> list[ExtractedDigit]:
     if isinstance(image, str):
@@ -141,29 +145,29 @@ def _json_image(
         except (binascii.Error, ValueError) as error:
             raise Malformed(f"the base64 cannot be read: {error}") from None
         return reader.read_picture(data, settings, reading)
-    return reader.read_image(pixels(image, booleans=booleans), reading)
+    return reader.read_image(parse_pixels(image, booleans=booleans), reading)
 
 
-def pixels(image: object, *, booleans: bool) -> DigitImage:
+def parse_pixels(image: object, *, booleans: bool) -> DigitImage:
     """28 rows of 28 numbers, or 784 numbers, as uint8 [28, 28]; `booleans`: some may be true or false.
 
     Raises:
         Malformed: they are others, or otherwise arranged.
     """
     if not isinstance(image, list):
-        raise Malformed(f"it is {_name(image)}; 28x28 or 784 numbers, or base64, are read")
+        raise Malformed(f"it is {_json_type(image)}; 28x28 or 784 numbers, or base64, are read")
     rows = image if image and isinstance(image[0], list) else [image]
     sides = sorted({len(row) if isinstance(row, list) else 0 for row in rows})
-    if (len(rows), sides) not in ((IMAGE_SIDE, [IMAGE_SIDE]), (1, [array_formats.PIXELS])):
+    if (len(rows), sides) not in ((IMAGE_SIDE, [IMAGE_SIDE]), (1, [array_formats.IMAGE_PIXELS])):
         widths = " or ".join(map(str, sides[:3])) + (" or more" if len(sides) > 3 else "")
         raise Malformed(f"it has {len(rows)} rows of {widths} numbers, not 28 of 28 or 784")
-    flat = None if booleans else _as_bytes(rows)
+    flat = None if booleans else _pack_rows(rows)
     if flat is None:
-        flat = bytes(_pixel(value) for row in rows for value in row)
+        flat = bytes(_parse_pixel(value) for row in rows for value in row)
     return np.frombuffer(flat, np.uint8).reshape(IMAGE_SIDE, IMAGE_SIDE)
 
 
-def _as_bytes(rows: Sequence[Any]) -> bytes | None:
+def _pack_rows(rows: Sequence[Any]) -> bytes | None:
     """Rows of whole numbers from 0 to 255 (and true and false, which bytes() takes for 1 and 0); None for others."""
     try:
         return b"".join(map(bytes, rows))
@@ -171,34 +175,34 @@ def _as_bytes(rows: Sequence[Any]) -> bytes | None:
         return None
 
 
-def _pixel(value: object) -> int:
+def _parse_pixel(value: object) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is not int:
-        raise Malformed(f"a pixel is {_name(value)}; whole numbers from 0 to 255 are read")
+        raise Malformed(f"a pixel is {_json_type(value)}; whole numbers from 0 to 255 are read")
     if not 0 <= value <= 255:
         raise Malformed(f"a pixel is {str(value)[:50]}; whole numbers from 0 to 255 are read")
     return value
 
 
-def _each(entries: Sequence[Any], read_one: Reader, settings: Settings) -> Body:
+def _parse_all(entries: Sequence[Any], read_one: ParseEntry, settings: Settings) -> ParsedBody:
     """Read every entry; of more than one, an error says which (from 1)."""
     found: list[tuple[int, ExtractedDigit]] = []
     for number, entry in enumerate(entries, 1):
-        found += [(number, one) for one in _named(entry, number, entries, read_one)]
+        found += [(number, one) for one in _parse_one(entry, number, entries, read_one)]
         if len(found) > settings.max_pictures:
             break
-    return _body(found, settings)
+    return _collect(found, settings)
 
 
-def _body(found: Sequence[tuple[int, ExtractedDigit]], settings: Settings) -> Body:
+def _collect(found: Sequence[tuple[int, ExtractedDigit]], settings: Settings) -> ParsedBody:
     if len(found) > settings.max_pictures:
         raise TooLarge(f"the pictures have more than {settings.max_pictures} digits")
     images = np.stack([one.image for _, one in found]) if len(found) > 1 else found[0][1].image[None]
-    return Body(images, [(number, one.box) for number, one in found])
+    return ParsedBody(images, [(number, one.box) for number, one in found])
 
 
-def _named(entry: object, number: int, entries: Sequence[Any], read_one: Reader) -> list[ExtractedDigit]:
+def _parse_one(entry: object, number: int, entries: Sequence[Any], read_one: ParseEntry) -> list[ExtractedDigit]:
     try:
         return read_one(entry)
     except RequestError as error:
@@ -207,7 +211,7 @@ def _named(entry: object, number: int, entries: Sequence[Any], read_one: Reader)
         raise type(error)(f"picture {number} of {len(entries)}: {error}") from None
 
 
-def _in_memory(
+def _memory_stream(
     total_content_length: int | None,  # noqa: ARG001 - werkzeug passes all four by name
     content_type: str | None,  # noqa: ARG001
     filename: str | None,  # noqa: ARG001
@@ -216,13 +220,13 @@ def _in_memory(
     return BytesIO()
 
 
-def _name(value: object) -> str:
+def _json_type(value: object) -> str:
     """What a JSON value is, in JSON's words."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), str(value))
 
 
-_BULK: dict[str, Callable[[bytes, int], Batch]] = {
-    "application/octet-stream": array_formats.read,
-    "application/x-npy": array_formats.read_npy,
+_BULK_PARSERS: dict[str, Callable[[bytes, int], Batch]] = {
+    "application/octet-stream": array_formats.parse_bulk,
+    "application/x-npy": array_formats.parse_npy,
 }

@@ -7,44 +7,44 @@ from contextlib import contextmanager
 from service.errors import TooBusy
 
 
-class Places:
+class ConcurrencyLimiter:
     """The places of one worker. Every method may be called from several threads at once."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = self._free = limit
+        self._limit = self._available = limit
         self._lock = threading.Lock()
 
     @property
-    def free(self) -> int:
+    def available(self) -> int:
         """How many nobody has."""
-        return self._free
+        return self._available
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Take one.
 
         Raises:
             TooBusy: all of them are taken.
         """
         with self._lock:
-            if self._free > 0:
-                self._free -= 1
+            if self._available > 0:
+                self._available -= 1
                 return
-        raise self.refusal()
+        raise self.rejection()
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give it back."""
         with self._lock:
-            self._free += 1
+            self._available += 1
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def acquired(self) -> Iterator[None]:
         """A place, while the context lasts."""
-        self.take()
+        self.acquire()
         try:
             yield
         finally:
-            self.leave()
+            self.release()
 
-    def refusal(self) -> TooBusy:
+    def rejection(self) -> TooBusy:
         """What is said to those for whom there is none."""
         return TooBusy(f"{self._limit} requests are being answered, which is the limit")

@@ -17,31 +17,31 @@ from service.imaging.mnist_format import IMAGE_SIDE
 from service.prediction import array_formats, body_parser
 from service.settings import Settings
 
-MOST = 16
+MAX_IMAGES = 16
 """Images that are read here: more would keep others waiting."""
-LONGEST = 1 << 16
+MAX_BODY_BYTES = 1 << 16
 """Bytes of a body that is read here."""
 
 _BLANK_BORDER = bytes(4 * IMAGE_SIDE)
 _FAINT = bytes(range(reader.MIN_CONTRAST))
-_FORM = re.compile(rb"multipart/form-data; ?boundary=([A-Za-z0-9'()+_,./:=?-]{1,70})")
+_FORM_TYPE = re.compile(rb"multipart/form-data; ?boundary=([A-Za-z0-9'()+_,./:=?-]{1,70})")
 _NAME = rb'"[^"\\%\x00-\x1f\x7f-\xff]*"'  # of other bytes, some are no UTF-8, which the long way refuses
 _PART = re.compile(
     rb"Content-Disposition: form-data; name=%b; filename=%b(?:\r\nContent-Type: image/[a-z+.-]+)?" % (_NAME, _NAME)
 )
 
 
-def read(body: bytes, content_type: bytes, settings: Settings) -> bytes | None:
+def try_read(body: bytes, content_type: bytes, settings: Settings) -> bytes | None:
     """N images as N x 784 bytes, N from 1 to MOST; None: the body is to go the long way.
 
     For a question that is plain, and a `content_type` as the client sent it.
     """
-    if not 0 < len(body) <= LONGEST:
+    if not 0 < len(body) <= MAX_BODY_BYTES:
         return None
     if content_type.startswith(b"image/"):
-        return _image(body)
-    if form := _FORM.fullmatch(content_type):
-        return _form(body, b"--" + form[1], settings)
+        return _read_image(body)
+    if form := _FORM_TYPE.fullmatch(content_type):
+        return _read_form(body, b"--" + form[1], settings)
     if reader := _READERS.get(content_type):
         try:
             return reader(body, settings)
@@ -50,12 +50,12 @@ def read(body: bytes, content_type: bytes, settings: Settings) -> bytes | None:
     return None
 
 
-def _image(file: bytes) -> bytes | None:
+def _read_image(file: bytes) -> bytes | None:
     pixels = minimal_png.decode_minimal_png(file)
-    return pixels if pixels is not None and _stays(pixels) else None
+    return pixels if pixels is not None and _passes_unchanged(pixels) else None
 
 
-def _stays(pixels: bytes) -> bool:
+def _passes_unchanged(pixels: bytes) -> bool:
     """As pictures.stays, which most images need not be asked: their border is blank, and there is ink."""
     border = pixels[:IMAGE_SIDE] + pixels[-IMAGE_SIDE:] + pixels[::IMAGE_SIDE] + pixels[IMAGE_SIDE - 1 :: IMAGE_SIDE]
     if border == _BLANK_BORDER and pixels.translate(None, _FAINT):
@@ -66,45 +66,45 @@ def _stays(pixels: bytes) -> bool:
         return False
 
 
-def _form(body: bytes, boundary: bytes, settings: Settings) -> bytes | None:
+def _read_form(body: bytes, boundary: bytes, settings: Settings) -> bytes | None:
     """A form of files with the headers that curl, browsers and libraries send."""
     begin, between, ends = boundary + b"\r\n", b"\r\n" + boundary + b"\r\n", (b"\r\n" + boundary + b"--\r\n")
     if not body.startswith(begin) or not body.endswith(ends):
         return None
     parts = body[len(begin) : -len(ends)].split(between)
-    if len(parts) > min(MOST, settings.max_pictures) or body.count(boundary) != len(parts) + 1:
+    if len(parts) > min(MAX_IMAGES, settings.max_pictures) or body.count(boundary) != len(parts) + 1:
         return None
-    return _joined(_file(*part.partition(b"\r\n\r\n")) for part in parts)
+    return _join(_read_part(*part.partition(b"\r\n\r\n")) for part in parts)
 
 
-def _file(head: bytes, _: bytes, file: bytes) -> bytes | None:
-    return _image(file) if _PART.fullmatch(head) else None
+def _read_part(head: bytes, _: bytes, file: bytes) -> bytes | None:
+    return _read_image(file) if _PART.fullmatch(head) else None
 
 
-def _json(body: bytes, settings: Settings) -> bytes | None:
-    images = body_parser.json_images(body, settings)
-    if len(images) > MOST:
+def _read_json(body: bytes, settings: Settings) -> bytes | None:
+    images = body_parser.parse_json_images(body, settings)
+    if len(images) > MAX_IMAGES:
         return None
     booleans = b"true" in body or b"false" in body
-    return _joined(_json_image(image, booleans=booleans) for image in images)
+    return _join(_read_json_image(image, booleans=booleans) for image in images)
 
 
-def _json_image(image: object, *, booleans: bool) -> bytes | None:
+def _read_json_image(image: object, *, booleans: bool) -> bytes | None:
     if not isinstance(image, str):
-        pixels = body_parser.pixels(image, booleans=booleans).tobytes()
-        return pixels if _stays(pixels) else None
+        pixels = body_parser.parse_pixels(image, booleans=booleans).tobytes()
+        return pixels if _passes_unchanged(pixels) else None
     try:
-        return _image(b64decode(image, validate=True))
+        return _read_image(b64decode(image, validate=True))
     except (binascii.Error, ValueError):
         return None
 
 
-def _bulk(body: bytes, settings: Settings) -> bytes | None:
-    batch = array_formats.read(body, settings.max_pictures)
-    return batch.tobytes() if len(batch) <= MOST else None
+def _read_bulk(body: bytes, settings: Settings) -> bytes | None:
+    batch = array_formats.parse_bulk(body, settings.max_pictures)
+    return batch.tobytes() if len(batch) <= MAX_IMAGES else None
 
 
-def _joined(images: Iterable[bytes | None]) -> bytes | None:
+def _join(images: Iterable[bytes | None]) -> bytes | None:
     """All of them, or None if one is None, and none after it is looked at."""
     joined = []
     for image in images:
@@ -115,6 +115,6 @@ def _joined(images: Iterable[bytes | None]) -> bytes | None:
 
 
 _READERS: dict[bytes, Callable[[bytes, Settings], bytes | None]] = {
-    b"application/json": _json,
-    b"application/octet-stream": _bulk,
+    b"application/json": _read_json,
+    b"application/octet-stream": _read_bulk,
 }

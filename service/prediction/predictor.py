@@ -28,30 +28,30 @@ from service.inference.model_store import Model, ModelStore
 from service.inference.runtimes import Batch, Probabilities
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
-from service.prediction.body_parser import Body
-from service.prediction.concurrency import Places
+from service.prediction.body_parser import ParsedBody
+from service.prediction.concurrency import ConcurrencyLimiter
 from service.responses import JSON
 from service.settings import Settings
 
-NAME = "digits"
+MODEL_NAME = "digits"
 FIELDS = ("digit", "confidence", "uncertain", "probabilities")
-PLACE = ("picture", "box")
+SOURCE_FIELDS = ("picture", "box")
 
 
-class Question(NamedTuple):
+class PredictOptions(NamedTuple):
     """What a request asks for, besides its body: the query string, checked."""
 
     fields: Sequence[str] = FIELDS
-    reading: NormaliseOptions = DEFAULT_OPTIONS
-    show: bool = False
+    normalise: NormaliseOptions = DEFAULT_OPTIONS
+    include_image: bool = False
 
     @property
-    def plain(self) -> bool:
+    def allows_fast_path(self) -> bool:
         """Whether images pass as usual, and nothing is answered that a picture's pixels or place are needed for."""
-        return self.reading == DEFAULT_OPTIONS and not self.show
+        return self.normalise == DEFAULT_OPTIONS and not self.include_image
 
     @classmethod
-    def of(cls, arguments: Mapping[str, str]) -> Self:
+    def from_arguments(cls, arguments: Mapping[str, str]) -> Self:
         """Read a query; keys that nobody knows are left to whoever put them there.
 
         Raises:
@@ -69,16 +69,16 @@ class Question(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def question(query: bytes) -> Question:
+def parse_query(query: bytes) -> PredictOptions:
     """Read a query string as it came, which few clients vary.
 
     Raises:
         Malformed: as Question.of says.
     """
-    return Question.of(Request({"QUERY_STRING": query.decode("latin-1")}).args)
+    return PredictOptions.from_arguments(Request({"QUERY_STRING": query.decode("latin-1")}).args)
 
 
-class Answers(NamedTuple):
+class Predictions(NamedTuple):
     """What a model says to a batch: digits, confidence float32 [N], uncertain or not, probabilities float32 [N, 10]."""
 
     digits: Sequence[int]
@@ -87,7 +87,7 @@ class Answers(NamedTuple):
     probabilities: Probabilities
 
     @classmethod
-    def of(cls, model: Model, probabilities: Probabilities) -> Self:
+    def from_probabilities(cls, model: Model, probabilities: Probabilities) -> Self:
         """Read probabilities [N, 10] off."""
         if len(probabilities) == 1:  # the same in half the time
             digit = int(probabilities.argmax())
@@ -97,10 +97,10 @@ class Answers(NamedTuple):
         uncertain = (confidence < model.confidence_threshold).tolist()
         return cls(probabilities.argmax(axis=1).tolist(), confidence, uncertain, probabilities)
 
-    def part(self, start: int, stop: int) -> "Answers":
+    def slice(self, start: int, stop: int) -> "Predictions":
         """Those from `start`, before `stop`."""
         digits, confidence, uncertain, probabilities = self
-        return Answers(digits[start:stop], confidence[start:stop], uncertain[start:stop], probabilities[start:stop])
+        return Predictions(digits[start:stop], confidence[start:stop], uncertain[start:stop], probabilities[start:stop])
 
 
 class Predictor:
@@ -108,7 +108,7 @@ class Predictor:
 
     def __init__(self, settings: Settings, store: ModelStore, metrics: Metrics) -> None:
         self._settings, self._store, self._metrics = settings, store, metrics
-        self.places = Places(settings.max_in_flight)
+        self.limiter = ConcurrencyLimiter(settings.max_in_flight)
         self._key = f"Bearer {settings.api_key}".encode() if settings.api_key else None
 
     def check_key(self, authorization: bytes) -> None:
@@ -120,7 +120,7 @@ class Predictor:
         if self._key is not None and not hmac.compare_digest(authorization, self._key):
             raise Unauthorised("the header Authorization is not `Bearer KEY` with the right key")
 
-    def answer(self, body: bytes, content_type: str, query: bytes) -> bytes:
+    def predict_json(self, body: bytes, content_type: str, query: bytes) -> bytes:
         """The JSON answer to a body.
 
         Args:
@@ -131,36 +131,40 @@ class Predictor:
         Raises:
             RequestError: what is wrong with the request, or with the time of it.
         """
-        asked = question(query)
+        asked = parse_query(query)
         model = self._store.require_current()
         with self._metrics.time_stage("decode"):
-            read = body_parser.read(body, content_type, self._settings, asked.reading)
+            read = body_parser.parse_body(body, content_type, self._settings, asked.normalise)
         with self._metrics.time_stage("infer"):
             probabilities = model(read.images)
         with self._metrics.time_stage("encode"):
-            answers = Answers.of(model, probabilities)
-            encoded = encode(asked, model.version, answers, read)
-        self.count(answers)
+            answers = Predictions.from_probabilities(model, probabilities)
+            encoded = encode_json(asked, model.version, answers, read)
+        self.record(answers)
         return encoded
 
-    def count(self, answers: Answers) -> None:
+    def record(self, answers: Predictions) -> None:
         """Count answers that were given to one request."""
         self._metrics.predictions_made(answers.digits, answers.confidence, sum(answers.uncertain))
 
 
-def encode(asked: Question, version: str, answers: Answers, read: Body | None = None) -> bytes:
+def encode_json(
+    options: PredictOptions, version: str, predictions: Predictions, body: ParsedBody | None = None
+) -> bytes:
     """The JSON of answers; `read` is what they answer, which a plain question does not ask for."""
-    answer: dict[str, Any] = {"model": NAME, "version": version}
-    if asked.fields == ["digit"] and asked.plain:
-        answer["predictions"] = [_DIGIT[digit] for digit in answers.digits]
+    answer: dict[str, Any] = {"model": MODEL_NAME, "version": version}
+    if options.fields == ["digit"] and options.allows_fast_path:
+        answer["predictions"] = [_DIGIT[digit] for digit in predictions.digits]
         return orjson.dumps(answer)
-    given = (answers.digits, answers.confidence, answers.uncertain, answers.probabilities)
-    columns: dict[str, Any] = {name: column for name, column in zip(FIELDS, given, strict=True) if name in asked.fields}
-    if read and asked.reading.split and read.places is not None:
-        columns |= dict(zip(PLACE, zip(*read.places, strict=True), strict=True))
-        answer["numbers"] = _numbers(columns["picture"], answers.digits)
-    if read and asked.show:
-        columns["image"] = [png(image) for image in read.images]
+    given = (predictions.digits, predictions.confidence, predictions.uncertain, predictions.probabilities)
+    columns: dict[str, Any] = {
+        name: column for name, column in zip(FIELDS, given, strict=True) if name in options.fields
+    }
+    if body and options.normalise.split and body.sources is not None:
+        columns |= dict(zip(SOURCE_FIELDS, zip(*body.sources, strict=True), strict=True))
+        answer["numbers"] = _join_digits(columns["picture"], predictions.digits)
+    if body and options.include_image:
+        columns["image"] = [png_base64(image) for image in body.images]
     answer["predictions"] = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
@@ -177,7 +181,7 @@ def parse_fields(fields: str) -> Sequence[str]:
     return [name for name in FIELDS if name in wanted]
 
 
-def png(image: Batch) -> str:
+def png_base64(image: Batch) -> str:
     """An image uint8 [28, 28] as a PNG file in base64."""
     file = BytesIO()
     Image.fromarray(image).save(file, "PNG")
@@ -190,7 +194,7 @@ def _one_of(key: str, value: str, allowed: Sequence[str]) -> str:
     return value
 
 
-def _numbers(pictures: Sequence[int], digits: Sequence[int]) -> list[str]:
+def _join_digits(pictures: Sequence[int], digits: Sequence[int]) -> list[str]:
     """The digits of each picture, read as one number: ["2024"]."""
     pairs = zip(pictures, digits, strict=True)
     return ["".join(str(digit) for _, digit in row) for _, row in groupby(pairs, key=lambda pair: pair[0])]
@@ -199,17 +203,17 @@ def _numbers(pictures: Sequence[int], digits: Sequence[int]) -> list[str]:
 _DIGIT = [{"digit": digit} for digit in range(10)]
 
 
-def routes(predictor: Predictor, settings: Settings) -> Blueprint:
+def blueprint(predictor: Predictor, settings: Settings) -> Blueprint:
     """The blueprint of this module."""
     blueprint = Blueprint("predict", __name__)
 
     @blueprint.post("/predict")
     def predict() -> Response:
-        with predictor.places.place():
-            body_parser.check_length(request.content_length or 0, settings)
+        with predictor.limiter.acquired():
+            body_parser.check_body_size(request.content_length or 0, settings)
             body = request.get_data(cache=False)
-            body_parser.check_length(len(body), settings, so_far=True)
-            answer = predictor.answer(body, request.headers.get("Content-Type", ""), request.query_string)
+            body_parser.check_body_size(len(body), settings, at_least=True)
+            answer = predictor.predict_json(body, request.headers.get("Content-Type", ""), request.query_string)
         return Response(answer, mimetype=JSON)
 
     return blueprint

@@ -26,7 +26,7 @@ from service.app import Service
 from service.errors import RequestError
 from service.inference.batching import DynamicBatcher
 from service.prediction import body_parser, fast_path
-from service.prediction.predictor import encode, question
+from service.prediction.predictor import encode_json, parse_query
 from service.responses import Reply
 from service.server.request_body import Gone, Message, Receive, Upload, Uploads, Whole
 
@@ -45,7 +45,7 @@ class Application:
         self.service: Service = flask.extensions["digits"]
         self._settings = self.service.settings
         self._predictor, self._metrics = self.service.predictor, self.service.metrics
-        self.places = self._predictor.places
+        self.places = self._predictor.limiter
         self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="long")
         self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")  # which wait for no photograph
         self._uploads = Uploads(self._settings)
@@ -74,7 +74,7 @@ class Application:
 
     def refuse(self, seconds: float) -> Reply:
         """The answer to a prediction that came while all places were taken, `seconds` ago; it is counted."""
-        error = self.places.refusal()
+        error = self.places.rejection()
         self._metrics.prediction_rejected(type(error).__name__)
         self._metrics.request_completed("/predict", "POST", error.status, seconds)
         return responses.of_error(error)
@@ -127,31 +127,31 @@ class Application:
             elif name == b"authorization":
                 authorization = value
         self._predictor.check_key(authorization)
-        body_parser.check_length(length, self._settings)
+        body_parser.check_body_size(length, self._settings)
         body = await upload.read()
-        self.places.take()
+        self.places.acquire()
         try:
             return Reply(200, await self._answer_body(body, content_type, query))
         finally:
-            self.places.leave()
+            self.places.release()
 
     async def _answer_body(self, body: bytes, content_type: bytes, query: bytes) -> bytes:
-        asked = question(query)
+        asked = parse_query(query)
         model = self.service.store.require_current()
-        if asked.plain:
+        if asked.allows_fast_path:
             began = time.perf_counter()
-            images = fast_path.read(body, content_type, self._settings)
+            images = fast_path.try_read(body, content_type, self._settings)
             if images is not None:
                 self._metrics.stage_completed("decode", time.perf_counter() - began)
                 answers = await self.turns.predict(model, images)
                 began = time.perf_counter()
-                encoded = encode(asked, model.version, answers)
+                encoded = encode_json(asked, model.version, answers)
                 self._metrics.stage_completed("encode", time.perf_counter() - began)
-                self._predictor.count(answers)
+                self._predictor.record(answers)
                 return encoded
         loop = asyncio.get_running_loop()
         text = content_type.decode("latin-1")
-        return await loop.run_in_executor(self._threads, self._predictor.answer, body, text, query)
+        return await loop.run_in_executor(self._threads, self._predictor.predict_json, body, text, query)
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         upload = Upload(receive, self._uploads)

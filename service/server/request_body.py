@@ -70,7 +70,7 @@ class Upload:
         if not message.get("more_body") and "body" in message:
             self.whole = True
             body = message["body"]
-            body_parser.check_length(len(body), self._uploads.settings, so_far=True)
+            body_parser.check_body_size(len(body), self._uploads.settings, at_least=True)
             return bytes(body)
         seconds = self._uploads.settings.receive_seconds
         try:
@@ -98,7 +98,7 @@ class Upload:
                 chunks.append(chunk)
                 length += len(chunk)
                 uploads.arriving += len(chunk)
-                body_parser.check_length(length, uploads.settings, so_far=True)
+                body_parser.check_body_size(length, uploads.settings, at_least=True)
                 if uploads.arriving > uploads.most:
                     raise TooBusy(f"more than {uploads.most} bytes of bodies are arriving, which is the limit")
                 if self.whole:

@@ -99,7 +99,7 @@ def parse(body: bytes, settings: Settings) -> dict[str, Any]:
         picture = orjson.dumps({"images": [document["image"]]})
     except orjson.JSONEncodeError:
         raise Malformed("the image is nested too deep; 28x28 or 784 numbers, or base64, are read") from None
-    body_parser.read(picture, JSON, settings)
+    body_parser.parse_body(picture, JSON, settings)
     return document
 
 

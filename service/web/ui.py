@@ -117,15 +117,15 @@ def _answer(settings: Settings, predictor: Predictor) -> list[Mapping[str, Any]]
     Raises:
         RequestError: as POST /predict answers it.
     """
-    body_parser.check_length(request.content_length or 0, settings)
+    body_parser.check_body_size(request.content_length or 0, settings)
     try:
         body = request.get_data()
         key = request.form.get("key", "") if settings.api_key else ""
     except RequestEntityTooLarge:
-        raise body_parser.cut_off(settings) from None
+        raise body_parser.body_too_large(settings) from None
     predictor.check_key(f"Bearer {key}".encode())
-    with predictor.places.place():
-        answer = predictor.answer(body, request.headers.get("Content-Type", ""), ASKED)
+    with predictor.limiter.acquired():
+        answer = predictor.predict_json(body, request.headers.get("Content-Type", ""), ASKED)
     return orjson.loads(answer)["predictions"]  # type: ignore[no-any-return]
 
 

@@ -10,7 +10,7 @@ import pytest
 from service.inference.batching import DynamicBatcher
 from service.inference.model_store import Model
 from service.inference.runtimes import Batch, Probabilities
-from service.prediction.predictor import Answers
+from service.prediction.predictor import Predictions
 
 
 class Brightest:
@@ -43,15 +43,15 @@ def turns(coming: int | None = None) -> DynamicBatcher:
     return made
 
 
-def together(*asked: Coroutine[Any, Any, Answers]) -> list[Answers | BaseException]:
-    async def all_of_them() -> list[Answers | BaseException]:
+def together(*asked: Coroutine[Any, Any, Predictions]) -> list[Predictions | BaseException]:
+    async def all_of_them() -> list[Predictions | BaseException]:
         return await asyncio.gather(*asked, return_exceptions=True)
 
     return asyncio.run(all_of_them())
 
 
-def digits(answers: Answers | BaseException) -> list[int]:
-    assert isinstance(answers, Answers)
+def digits(answers: Predictions | BaseException) -> list[int]:
+    assert isinstance(answers, Predictions)
     return list(answers.digits)
 
 

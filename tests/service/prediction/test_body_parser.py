@@ -56,14 +56,14 @@ def test_every_form_gives_the_images_in_order(name: str, mnist: Dataset) -> None
         "npy of octets": npy(images.reshape(3, 784)),
     }
     kind, _ = WHOLE[name]
-    assert np.array_equal(body_parser.read(written[name], kind, LIMITS).images, images)
+    assert np.array_equal(body_parser.parse_body(written[name], kind, LIMITS).images, images)
 
 
 @pytest.mark.parametrize(("name", "kind", "body"), [(name, *whole) for name, whole in WHOLE.items()])
 def test_the_limit_on_pictures_is_exact(name: str, kind: str, body: bytes) -> None:
-    assert len(body_parser.read(body, kind, LIMITS).images) == 3, name
+    assert len(body_parser.parse_body(body, kind, LIMITS).images) == 3, name
     with pytest.raises(TooLarge, match=r"(3|more than 2) (entries|images|parts)") as caught:
-        body_parser.read(body, kind, replace(LIMITS, max_pictures=2))
+        body_parser.parse_body(body, kind, replace(LIMITS, max_pictures=2))
     assert "2" in str(caught.value)
 
 
@@ -80,12 +80,12 @@ def test_the_limit_on_pictures_is_exact(name: str, kind: str, body: bytes) -> No
 )
 def test_a_type_may_be_written_in_any_way(kind: str, body: bytes) -> None:
     """RFC 9110, 8.3.1: type, subtype and the names of parameters are case-insensitive."""
-    assert np.array_equal(body_parser.read(body, kind, LIMITS).images, [stroke()])
+    assert np.array_equal(body_parser.parse_body(body, kind, LIMITS).images, [stroke()])
 
 
 def test_form_fields_are_no_pictures() -> None:
     field = b'--edge\r\nContent-Disposition: form-data; name="token"\r\n\r\nsecret\r\n'
-    assert np.array_equal(body_parser.read(field + form(encode(stroke())), FORM, LIMITS).images, [stroke()])
+    assert np.array_equal(body_parser.parse_body(field + form(encode(stroke())), FORM, LIMITS).images, [stroke()])
 
 
 def test_octets_are_images_as_they_are() -> None:
@@ -94,27 +94,28 @@ def test_octets_are_images_as_they_are() -> None:
     images[1] = 255
     images[2].reshape(-1)[:4] = [0, 0, 8, 3]
     for part in (images, images[2:]):
-        assert np.array_equal(body_parser.read(part.tobytes(), "application/octet-stream", LIMITS).images, part)
+        assert np.array_equal(body_parser.parse_body(part.tobytes(), "application/octet-stream", LIMITS).images, part)
 
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_every_form_is_normalised_where_that_is_asked_for(name: str) -> None:
     kind, body = WHOLE[name]
     (expected,) = reader.read_image(stroke(), NormaliseOptions("always"))
-    read = body_parser.read(body, kind, LIMITS, NormaliseOptions("always"))
+    read = body_parser.parse_body(body, kind, LIMITS, NormaliseOptions("always"))
     assert np.array_equal(read.images, [expected.image] * 3)
     assert not np.array_equal(expected.image, stroke())
-    assert read.places == [(number, expected.box) for number in (1, 2, 3)]
+    assert read.sources == [(number, expected.box) for number in (1, 2, 3)]
 
 
 def test_the_digits_of_all_pictures_count_as_pictures() -> None:
     row = np.concatenate([stroke(), stroke()], axis=1)
     split = NormaliseOptions(split=True)
     assert [
-        place[0] for place in body_parser.read(form(encode(row), encode(stroke())), FORM, LIMITS, split).places or ()
+        place[0]
+        for place in body_parser.parse_body(form(encode(row), encode(stroke())), FORM, LIMITS, split).sources or ()
     ] == [1, 1, 2]
     with pytest.raises(TooLarge, match="the pictures have more than 3 digits"):
-        body_parser.read(form(encode(row), encode(row)), FORM, LIMITS, split)
+        body_parser.parse_body(form(encode(row), encode(row)), FORM, LIMITS, split)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_the_digits_of_all_pictures_count_as_pictures() -> None:
 )
 def test_one_bad_picture_of_many_is_named(kind: str, body: bytes, error: type[RequestError]) -> None:
     with pytest.raises(error, match=r"^picture 2 of 3: "):
-        body_parser.read(body, kind, LIMITS)
+        body_parser.parse_body(body, kind, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_one_bad_picture_of_many_is_named(kind: str, body: bytes, error: type[Re
 )
 def test_what_a_client_writes_does_not_fill_the_sentence(kind: str, body: bytes) -> None:
     with pytest.raises(RequestError) as caught:
-        body_parser.read(body, kind, LIMITS)
+        body_parser.parse_body(body, kind, LIMITS)
     assert len(str(caught.value)) < 300
 
 
@@ -185,7 +186,7 @@ def assert_answered(body: bytes, kind: str) -> None:
 
 def read_or_refuse(body: bytes, kind: str) -> body_parser.Batch | RequestError:
     try:
-        return body_parser.read(body, kind, LIMITS).images
+        return body_parser.parse_body(body, kind, LIMITS).images
     except RequestError as error:
         return error
 

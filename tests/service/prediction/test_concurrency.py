@@ -4,32 +4,32 @@ from threading import Barrier
 import pytest
 
 from service.errors import TooBusy
-from service.prediction.concurrency import Places
+from service.prediction.concurrency import ConcurrencyLimiter
 
 
 def test_as_many_as_there_are_places_and_no_more() -> None:
-    places = Places(2)
-    places.take()
-    with places.place():
-        assert places.free == 0
+    places = ConcurrencyLimiter(2)
+    places.acquire()
+    with places.acquired():
+        assert places.available == 0
         with pytest.raises(TooBusy, match=r"^2 requests are being answered, which is the limit$"):
-            places.take()
-    assert places.free == 1
-    with pytest.raises(ZeroDivisionError), places.place():
+            places.acquire()
+    assert places.available == 1
+    with pytest.raises(ZeroDivisionError), places.acquired():
         raise ZeroDivisionError
-    places.leave()
-    assert places.free == 2
+    places.release()
+    assert places.available == 2
 
 
 def test_threads_share_them() -> None:
-    places, start = Places(100), Barrier(16)
+    places, start = ConcurrencyLimiter(100), Barrier(16)
 
     def take() -> int:
         start.wait()
         taken = 0
         while True:
             try:
-                places.take()
+                places.acquire()
             except TooBusy:
                 return taken
             taken += 1

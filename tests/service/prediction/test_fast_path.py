@@ -21,11 +21,11 @@ JSON, OCTETS = "application/json", "application/octet-stream"
 
 
 def read(body: bytes, content_type: str, settings: Settings = SETTINGS) -> bytes | None:
-    return fast_path.read(body, content_type.encode(), settings)
+    return fast_path.try_read(body, content_type.encode(), settings)
 
 
 def long_way(body: bytes, content_type: str) -> bytes:
-    return body_parser.read(body, content_type, SETTINGS).images.tobytes()
+    return body_parser.parse_body(body, content_type, SETTINGS).images.tobytes()
 
 
 def curl_form(*files: bytes) -> bytes:
@@ -133,6 +133,6 @@ def test_mnist_as_png_is_quick(mnist: Dataset) -> None:
 def test_no_error_leaves_it() -> None:
     for body, content_type in LONG.values():
         try:
-            body_parser.read(body, content_type, SETTINGS)
+            body_parser.parse_body(body, content_type, SETTINGS)
         except RequestError:
             assert read(body, content_type) is None

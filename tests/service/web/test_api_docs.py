@@ -122,7 +122,7 @@ def test_refusals_are_as_it_says(
 
 def test_the_types_and_choices_of_predict_are_those_of_the_code(contract: dict[str, Any]) -> None:
     predict = contract["paths"]["/predict"]["post"]
-    assert ", ".join(predict["requestBody"]["content"]) == body_parser.TYPES
+    assert ", ".join(predict["requestBody"]["content"]) == body_parser.SUPPORTED_TYPES
     with pytest.raises(ValidationError):
         check(contract, {"$ref": "#/components/schemas/Images"}, {"images": [[0] * 783]})
 

@@ -146,7 +146,7 @@ def test_the_form_asks_for_the_key_and_escapes_what_it_shows(serve: Serve, one_v
 
 def test_the_form_is_busy_with_the_rest(serve: Serve, one_version: Path) -> None:
     client = serve(one_version, max_in_flight=1)
-    with service_of(client).predictor.places.place():
+    with service_of(client).predictor.limiter.acquired():
         response = post(client, PICTURE)
         assert (response.status_code, response.headers["Retry-After"]) == (429, "1")
     assert post(client, PICTURE).status_code == 200
