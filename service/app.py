@@ -87,11 +87,11 @@ def create_app(settings: Settings | None = None, loaded: PreloadedModel | None =
     _ask_for_key(app, service.predictor)
     _answer_errors(app, service)
     app.register_blueprint(predictor.blueprint(service.predictor, service.settings))
-    app.register_blueprint(health.routes(service.store, service.metrics, lambda: service.stopping))
-    app.register_blueprint(ui.routes(service.settings, service.store, service.predictor, service.metrics))
-    app.register_blueprint(report.routes(service.settings, service.store))
-    app.register_blueprint(feedback.routes(service.settings, service.metrics))
-    app.register_blueprint(api_docs.routes(service.settings))
+    app.register_blueprint(health.blueprint(service.store, service.metrics, lambda: service.stopping))
+    app.register_blueprint(ui.blueprint(service.settings, service.store, service.predictor, service.metrics))
+    app.register_blueprint(report.blueprint(service.settings, service.store))
+    app.register_blueprint(feedback.blueprint(service.settings, service.metrics))
+    app.register_blueprint(api_docs.blueprint(service.settings))
     service.start()
     return app
 
@@ -122,7 +122,7 @@ def _ask_for_key(app: Flask, predictor: Predictor) -> None:
     def check() -> None:
         if _route() in KEYED_ROUTES:
             authorization = request.headers.get("Authorization", "").encode("latin-1")  # as WSGI decoded it
-            predictor.check_key(report.as_bearer(authorization) if _route() in report.ROUTES else authorization)
+            predictor.check_key(report.basic_to_bearer(authorization) if _route() in report.ROUTES else authorization)
 
 
 def _answer_errors(app: Flask, service: Service) -> None:
@@ -134,7 +134,7 @@ def _answer_errors(app: Flask, service: Service) -> None:
             service.metrics.prediction_rejected(type(error).__name__)
         response = _response(responses.of_error(error))
         if response.status_code == 401 and _route() in report.ROUTES:
-            response.headers.add("WWW-Authenticate", report.CHALLENGE)
+            response.headers.add("WWW-Authenticate", report.BASIC_CHALLENGE)
         return response
 
     @app.errorhandler(RequestEntityTooLarge)

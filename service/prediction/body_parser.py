@@ -74,7 +74,7 @@ def parse_body(
     Raises:
         RequestError: which of its kinds, and why; of many pictures, it names the bad one.
     """
-    kind, options = parse_options_header(content_type)
+    kind, parameters = parse_options_header(content_type)
     kind = kind.lower()
     if not body:
         raise Malformed("the body has 0 bytes")
@@ -86,7 +86,7 @@ def parse_body(
             return ParsedBody(batch)
         return _parse_all(list(batch), lambda image: reader.read_image(image, options), settings)
     if kind == "multipart/form-data":
-        uploads = _parse_form(body, options, settings)
+        uploads = _parse_form(body, parameters, settings)
         return _parse_all(uploads, lambda upload: reader.read_picture(upload, settings, options), settings)
     if kind == "application/json":
         images, booleans = parse_json_images(body, settings), b"true" in body or b"false" in body
@@ -96,9 +96,9 @@ def parse_body(
     raise UnknownType(f"the content type is {kind[:100] or 'missing'!r}; read are {SUPPORTED_TYPES}")
 
 
-def _parse_form(body: bytes, options: dict[str, str], settings: Settings) -> list[bytes]:
+def _parse_form(body: bytes, parameters: dict[str, str], settings: Settings) -> list[bytes]:
     """The file parts of a form."""
-    boundary = options.get("boundary", "")
+    boundary = parameters.get("boundary", "")
     if not boundary or not boundary.isascii():
         raise Malformed("the content type multipart/form-data names no boundary")
     parser = MultiPartParser(_memory_stream, settings.max_body_bytes, max_form_parts=settings.max_pictures)

@@ -204,10 +204,10 @@ _DIGIT = [{"digit": digit} for digit in range(10)]
 
 
 def blueprint(predictor: Predictor, settings: Settings) -> Blueprint:
-    """The blueprint of this module."""
-    blueprint = Blueprint("predict", __name__)
+    """The routes of this module."""
+    routes = Blueprint("predict", __name__)
 
-    @blueprint.post("/predict")
+    @routes.post("/predict")
     def predict() -> Response:
         with predictor.limiter.acquired():
             body_parser.check_body_size(request.content_length or 0, settings)
@@ -216,4 +216,4 @@ def blueprint(predictor: Predictor, settings: Settings) -> Blueprint:
             answer = predictor.predict_json(body, request.headers.get("Content-Type", ""), request.query_string)
         return Response(answer, mimetype=JSON)
 
-    return blueprint
+    return routes

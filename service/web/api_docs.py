@@ -5,21 +5,25 @@ from flask import Blueprint, Response, render_template
 
 from service.responses import JSON
 from service.settings import Settings
-from service.web.headers import HTML, guarded, kept
-from service.web.openapi import document
+from service.web.headers import HTML, cacheable, with_security_headers
+from service.web.openapi import build_document
 
 
-def routes(settings: Settings) -> Blueprint:
+def blueprint(settings: Settings) -> Blueprint:
     """GET /openapi.json and GET /docs."""
-    blueprint = Blueprint("docs", __name__)
-    contract = document(settings)
+    routes = Blueprint("docs", __name__)
+    contract = build_document(settings)
 
-    @blueprint.get("/openapi.json")
+    @routes.get("/openapi.json")
     def openapi() -> Response:
-        return guarded(kept(Response(orjson.dumps(contract, option=orjson.OPT_INDENT_2), mimetype=JSON)))
+        return with_security_headers(
+            cacheable(Response(orjson.dumps(contract, option=orjson.OPT_INDENT_2), mimetype=JSON))
+        )
 
-    @blueprint.get("/docs")
+    @routes.get("/docs")
     def docs() -> Response:
-        return guarded(kept(Response(render_template("docs.html", contract=contract), mimetype=HTML)))
+        return with_security_headers(
+            cacheable(Response(render_template("docs.html", contract=contract), mimetype=HTML))
+        )
 
-    return blueprint
+    return routes

@@ -20,13 +20,13 @@ from service.prediction import body_parser
 from service.responses import JSON
 from service.settings import SettingError, Settings
 
-MOST_BYTES = 1 << 16
+MAX_BYTES = 1 << 16
 """Of one request. The page sends the image that the network saw, which has a few hundred."""
-LONGEST_VERSION = 20
-KEYS = {"image", "digit", "answered", "version"}
+MAX_VERSION_LENGTH = 20
+ALLOWED_KEYS = {"image", "digit", "answered", "version"}
 
 
-class Box:
+class FeedbackStore:
     """A directory that takes in so many files and no more."""
 
     def __init__(self, directory: Path, most: int) -> None:
@@ -37,7 +37,7 @@ class Box:
         except OSError as error:
             raise SettingError("DIGITS_FEEDBACK_DIR", str(directory), f"a directory, but {error.strerror}") from None
 
-    def put(self, document: dict[str, Any]) -> None:
+    def add(self, document: dict[str, Any]) -> None:
         """Keep a document.
 
         Raises:
@@ -53,48 +53,48 @@ class Box:
             being_written.rename(self._directory / name)
 
 
-def routes(settings: Settings, metrics: Metrics) -> Blueprint:
+def blueprint(settings: Settings, metrics: Metrics) -> Blueprint:
     """POST /feedback, where a directory for it is set.
 
     Raises:
         SettingError: the directory cannot be made.
     """
-    blueprint = Blueprint("feedback", __name__)
+    routes = Blueprint("feedback", __name__)
     if settings.feedback_dir is None:
-        return blueprint
-    box = Box(settings.feedback_dir, settings.feedback_most)
+        return routes
+    box = FeedbackStore(settings.feedback_dir, settings.feedback_most)
 
-    @blueprint.post("/feedback")
+    @routes.post("/feedback")
     def feedback() -> Response:
         body = request.get_data(cache=False)
-        document = parse(body, settings)
-        box.put(document)
+        document = parse_feedback(body, settings)
+        box.add(document)
         metrics.feedback_received(document["digit"])
         return Response(orjson.dumps({"status": "kept"}), 201, mimetype=JSON)
 
-    return blueprint
+    return routes
 
 
-def parse(body: bytes, settings: Settings) -> dict[str, Any]:
+def parse_feedback(body: bytes, settings: Settings) -> dict[str, Any]:
     """The document in a request body: image and digit, and what was answered, by which version, if that is known.
 
     Raises:
         RequestError: it is no such document, or its picture is none that /predict would read.
     """
-    if len(body) > MOST_BYTES:
-        raise TooLarge(f"the feedback has {len(body)} bytes; {MOST_BYTES} are allowed")
+    if len(body) > MAX_BYTES:
+        raise TooLarge(f"the feedback has {len(body)} bytes; {MAX_BYTES} are allowed")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise Malformed(f"the JSON cannot be read: {error}") from None
-    if not isinstance(document, dict) or not {"image", "digit"} <= document.keys() <= KEYS:
+    if not isinstance(document, dict) or not {"image", "digit"} <= document.keys() <= ALLOWED_KEYS:
         raise Malformed('the JSON is not an object {"image", "digit"}, with "answered" and "version" if known')
     _check_digit("digit", document["digit"])
     if document.get("answered") is not None:
         _check_digit("answered", document["answered"])
     version = document.get("version")
-    if version is not None and not (isinstance(version, str) and len(version) <= LONGEST_VERSION):
-        raise Malformed(f"version is {str(version)[:50]!r}; a text of at most {LONGEST_VERSION} characters is read")
+    if version is not None and not (isinstance(version, str) and len(version) <= MAX_VERSION_LENGTH):
+        raise Malformed(f"version is {str(version)[:50]!r}; a text of at most {MAX_VERSION_LENGTH} characters is read")
     try:
         picture = orjson.dumps({"images": [document["image"]]})
     except orjson.JSONEncodeError:

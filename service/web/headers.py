@@ -18,7 +18,7 @@ REPORT_POLICY = (
 """A report has its styles within, so that it opens from disk, and its plots beside it. It has no scripts."""
 
 
-def kept(response: Response, cache: str = "no-cache", etag: str | None = None) -> Response:
+def cacheable(response: Response, cache: str = "no-cache", etag: str | None = None) -> Response:
     """The response with leave to keep it, and 304 in its place for a client that has it.
 
     Args:
@@ -35,7 +35,7 @@ def kept(response: Response, cache: str = "no-cache", etag: str | None = None) -
     return response
 
 
-def guarded(response: Response, policy: str = PAGE_POLICY) -> Response:
+def with_security_headers(response: Response, policy: str = PAGE_POLICY) -> Response:
     """The response with the headers that bound what a browser does with it."""
     response.headers["Content-Security-Policy"] = policy
     response.headers["X-Content-Type-Options"] = "nosniff"

@@ -10,30 +10,30 @@ from service.inference.model_store import ModelStore
 from service.monitoring.metrics import CONTENT_TYPE, Metrics
 
 
-def routes(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool]) -> Blueprint:
+def blueprint(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool]) -> Blueprint:
     """GET /healthz, /readyz, /model and /metrics."""
-    blueprint = Blueprint("health", __name__)
+    routes = Blueprint("health", __name__)
 
-    @blueprint.get("/healthz")
+    @routes.get("/healthz")
     def healthz() -> Response:
         return _json({"status": "alive"})
 
-    @blueprint.get("/readyz")
+    @routes.get("/readyz")
     def readyz() -> Response:
         if stopping():
             raise NotReady("the service is stopping")
         return _json({"status": "ready", "version": store.require_current().version})
 
-    @blueprint.get("/model")
+    @routes.get("/model")
     def model() -> Response:
         current = store.require_current()
         return _json({"version": current.version, "manifest": current.manifest, "runtime": current.runtime.name})
 
-    @blueprint.get("/metrics")
+    @routes.get("/metrics")
     def exposition() -> Response:
         return Response(metrics.exposition(), content_type=CONTENT_TYPE)
 
-    return blueprint
+    return routes
 
 
 def _json(document: object) -> Response:

@@ -10,7 +10,7 @@ from service.web import schemas
 
 Json = dict[str, Any]
 
-REFUSALS = {
+ERROR_DESCRIPTIONS = {
     "400": "malformed",
     "401": "no key, or a wrong one",
     "404": "not there",
@@ -24,34 +24,36 @@ REFUSALS = {
 }
 
 
-def document(settings: Settings) -> Json:
+def build_document(settings: Settings) -> Json:
     """The whole of it, with the limits of these settings."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "Digits", "version": "1", "description": "Reads handwritten digits on pictures."},
         "paths": {
-            "/predict": {"post": _keyed(_predict(settings), settings)},
-            **({"/feedback": {"post": _keyed(_feedback(), settings)}} if settings.feedback_dir else {}),
+            "/predict": {"post": _secured(_predict(settings), settings)},
+            **({"/feedback": {"post": _secured(_feedback(), settings)}} if settings.feedback_dir else {}),
             "/model": {
-                "get": _keyed(_get("The version in use: its manifest and its runtime", "Model", "503"), settings)
+                "get": _secured(_get("The version in use: its manifest and its runtime", "Model", "503"), settings)
             },
             "/healthz": {"get": _get("Whether the process lives", "Status")},
             "/readyz": {"get": _get("Whether a model is loaded and warm", "Ready", "503")},
-            "/metrics": {"get": _page("Metrics of all workers together, for Prometheus", "text/plain")},
+            "/metrics": {"get": _html("Metrics of all workers together, for Prometheus", "text/plain")},
             "/": {
-                "get": _page("The page: draw or drop a picture, see the answer"),
+                "get": _html("The page: draw or drop a picture, see the answer"),
                 "post": _form(),
             },
-            "/report/": {"get": _keyed(_page("The report of the version in use", "text/html", "404", "503"), settings)},
-            "/report/{name}": {
-                "get": _keyed(_page("A file of the report", "*/*", "404", "503"), settings)
-                | {"parameters": [_in("path", "name", "the file's name", {"type": "string"}, required=True)]}
+            "/report/": {
+                "get": _secured(_html("The report of the version in use", "text/html", "404", "503"), settings)
             },
-            "/docs": {"get": _page("This contract, for people")},
+            "/report/{name}": {
+                "get": _secured(_html("A file of the report", "*/*", "404", "503"), settings)
+                | {"parameters": [_parameter("path", "name", "the file's name", {"type": "string"}, required=True)]}
+            },
+            "/docs": {"get": _html("This contract, for people")},
             "/openapi.json": {"get": _get("This contract", "Contract")},
         },
         "components": {
-            "schemas": schemas.all_of_them(),
+            "schemas": schemas.component_schemas(),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -67,15 +69,15 @@ def _predict(settings: Settings) -> Json:
         ),
         "x-codeSamples": [{"lang": "Shell", "source": "curl -F file=@seven.png http://127.0.0.1:8000/predict"}],
         "parameters": [
-            _in("query", "fields", f"only these of {', '.join(FIELDS)}, with commas", {"type": "string"}),
-            _in(
+            _parameter("query", "fields", f"only these of {', '.join(FIELDS)}, with commas", {"type": "string"}),
+            _parameter(
                 "query",
                 "normalise",
                 "whether images of 28x28 are normalised too",
                 {"enum": list(NORMALISE_MODES), "default": NORMALISE_MODES[0]},
             ),
-            _in("query", "split", "every digit of a row on its own", {"const": "digits"}),
-            _in("query", "show", "adds the image that the network saw", {"const": "image"}),
+            _parameter("query", "split", "every digit of a row on its own", {"const": "digits"}),
+            _parameter("query", "show", "adds the image that the network saw", {"const": "image"}),
         ],
         "requestBody": {
             "required": True,
@@ -87,7 +89,7 @@ def _predict(settings: Settings) -> Json:
                 "application/x-npy": {"schema": schemas.BYTES},
             },
         },
-        "responses": _responses("Answer", *_of_pictures(settings)),
+        "responses": _responses("Answer", *_predict_errors(settings)),
     }
 
 
@@ -116,12 +118,12 @@ def _feedback() -> Json:
     }
 
 
-def _of_pictures(settings: Settings) -> list[str]:
+def _predict_errors(settings: Settings) -> list[str]:
     statuses = ["400", "408", "413", "415", "422", "429", "503"]
     return sorted([*statuses, "401"]) if settings.api_key else statuses
 
 
-def _in(place: str, name: str, meaning: str, schema: Json, *, required: bool = False) -> Json:
+def _parameter(place: str, name: str, meaning: str, schema: Json, *, required: bool = False) -> Json:
     return {"name": name, "in": place, "description": meaning, "schema": schema, "required": required}
 
 
@@ -129,24 +131,24 @@ def _get(summary: str, schema: str, *refusals: str) -> Json:
     return {"summary": summary, "responses": _responses(schema, *refusals)}
 
 
-def _page(summary: str, kind: str = "text/html", *refusals: str) -> Json:
+def _html(summary: str, kind: str = "text/html", *refusals: str) -> Json:
     answers = {"200": {"description": "found", "content": {kind: {"schema": {"type": "string"}}}}}
-    return {"summary": summary, "responses": answers | _refused(refusals)}
+    return {"summary": summary, "responses": answers | _error_responses(refusals)}
 
 
-def _keyed(operation: Json, settings: Settings) -> Json:
+def _secured(operation: Json, settings: Settings) -> Json:
     if not settings.api_key:
         return operation
-    responses = dict(sorted((operation["responses"] | _refused(["401"])).items()))
+    responses = dict(sorted((operation["responses"] | _error_responses(["401"])).items()))
     return operation | {"security": [{"key": []}], "responses": responses}
 
 
 def _responses(schema: str, *refusals: str, success: str = "200") -> Json:
-    return {success: {"description": "answered", "content": _json(schema)}} | _refused(refusals)
+    return {success: {"description": "answered", "content": _json(schema)}} | _error_responses(refusals)
 
 
-def _refused(statuses: tuple[str, ...] | list[str]) -> Json:
-    return {status: {"description": REFUSALS[status], "content": _json("Error")} for status in statuses}
+def _error_responses(statuses: tuple[str, ...] | list[str]) -> Json:
+    return {status: {"description": ERROR_DESCRIPTIONS[status], "content": _json("Error")} for status in statuses}
 
 
 def _json(schema: str) -> Json:

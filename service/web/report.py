@@ -13,14 +13,14 @@ from flask import Blueprint, Response, abort
 
 from service.inference.model_store import ModelStore
 from service.settings import Settings
-from service.web.headers import REPORT_POLICY, guarded, kept
+from service.web.headers import REPORT_POLICY, cacheable, with_security_headers
 
 ROUTES = ("/report/", "/report/<path:name>")
-CHALLENGE = 'Basic realm="Digits: the password is the key", charset="UTF-8"'
-TEXTS = {".md", ".toml", ".csv"}
+BASIC_CHALLENGE = 'Basic realm="Digits: the password is the key", charset="UTF-8"'
+PLAIN_TEXT_SUFFIXES = {".md", ".toml", ".csv"}
 
 
-def as_bearer(authorization: bytes) -> bytes:
+def basic_to_bearer(authorization: bytes) -> bytes:
     """The header Authorization with the password of Basic as the key of Bearer; others as they are."""
     scheme, _, encoded = authorization.partition(b" ")
     if scheme.lower() != b"basic":
@@ -32,12 +32,12 @@ def as_bearer(authorization: bytes) -> bytes:
     return b"Bearer " + password
 
 
-def routes(settings: Settings, store: ModelStore) -> Blueprint:
+def blueprint(settings: Settings, store: ModelStore) -> Blueprint:
     """GET /report/ and the files beside its page."""
-    blueprint = Blueprint("reports", __name__)
+    routes = Blueprint("reports", __name__)
 
-    @blueprint.get(ROUTES[0])
-    @blueprint.get(ROUTES[1])
+    @routes.get(ROUTES[0])
+    @routes.get(ROUTES[1])
     def report(name: str = "index.html") -> Response:
         model = store.require_current()
         sha256 = (model.manifest or {}).get("files", {}).get(f"report/{name}")
@@ -47,13 +47,15 @@ def routes(settings: Settings, store: ModelStore) -> Blueprint:
             content = (settings.models / model.version / "report" / name).read_bytes()
         except OSError:  # the version is being retired
             abort(404)
-        return guarded(kept(Response(content, content_type=_type(name)), etag=sha256), REPORT_POLICY)
+        return with_security_headers(
+            cacheable(Response(content, content_type=_content_type(name)), etag=sha256), REPORT_POLICY
+        )
 
-    return blueprint
+    return routes
 
 
-def _type(name: str) -> str:
-    if PurePosixPath(name).suffix in TEXTS:
+def _content_type(name: str) -> str:
+    if PurePosixPath(name).suffix in PLAIN_TEXT_SUFFIXES:
         return "text/plain; charset=utf-8"
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind

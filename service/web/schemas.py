@@ -25,7 +25,7 @@ IMAGE = {"oneOf": [{"type": "string", "contentEncoding": "base64"}, PIXELS, ROWS
 IMAGES = {"type": "array", "items": IMAGE, "minItems": 1}
 
 
-def all_of_them() -> Json:
+def component_schemas() -> Json:
     """Every schema, by its name."""
     prediction = {
         "digit": DIGIT,

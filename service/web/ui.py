@@ -22,22 +22,24 @@ from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
 from service.prediction.predictor import Predictor
 from service.settings import Settings
-from service.web.headers import HTML, guarded, kept
+from service.web.headers import HTML, cacheable, with_security_headers
 
 STATIC = Path(__file__).parent / "static"
-TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-ASKED = b"split=digits&show=image"
-FOR_EVER = "public, max-age=31536000, immutable"
+CONTENT_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+FORM_QUERY = b"split=digits&show=image"
+IMMUTABLE = "public, max-age=31536000, immutable"
 
-SURE = ((0.999, "Certain"), (0.99, "Very sure"), (0.95, "Sure"), (0.0, "Fairly sure"))
+CONFIDENCE_LABELS = ((0.999, "Certain"), (0.99, "Very sure"), (0.95, "Sure"), (0.0, "Fairly sure"))
 """What a confidence of at least so much is called, if the model is not uncertain; static/answer.js says the same."""
 
 
-class Assets:
+class StaticFiles:
     """The files of a directory, read once, and the digest of all of them."""
 
     def __init__(self, directory: Path = STATIC) -> None:
-        self.files = {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.suffix in TYPES}
+        self.files = {
+            path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.suffix in CONTENT_TYPES
+        }
         named = b"".join(name.encode() + content for name, content in self.files.items())
         self.digest = hashlib.sha256(named).hexdigest()[:16]
 
@@ -45,24 +47,24 @@ class Assets:
         """A file; one that was asked for by another digest, that of an older page, is not to be kept."""
         if name not in self.files:
             abort(404)
-        response = Response(self.files[name], content_type=f"{TYPES[Path(name).suffix]}; charset=utf-8")
-        return kept(response, FOR_EVER if digest == self.digest else "no-cache")
+        response = Response(self.files[name], content_type=f"{CONTENT_TYPES[Path(name).suffix]}; charset=utf-8")
+        return cacheable(response, IMMUTABLE if digest == self.digest else "no-cache")
 
 
-class Number(NamedTuple):
+class PictureResult(NamedTuple):
     """What was read on one picture: its digits, and the predictions of /predict for each."""
 
     text: str
     digits: list[Mapping[str, Any]]
 
 
-def routes(settings: Settings, store: ModelStore, predictor: Predictor, metrics: Metrics) -> Blueprint:
+def blueprint(settings: Settings, store: ModelStore, predictor: Predictor, metrics: Metrics) -> Blueprint:
     """GET /, POST / and GET /static/..."""
-    blueprint = Blueprint("home", __name__)
-    assets = Assets()
-    blueprint.app_template_global("static")(lambda name: f"/static/{assets.digest}/{name}")
-    blueprint.app_template_filter("words")(words)
-    blueprint.app_template_filter("percent")(percent)
+    routes = Blueprint("home", __name__)
+    assets = StaticFiles()
+    routes.app_template_global("static")(lambda name: f"/static/{assets.digest}/{name}")
+    routes.app_template_filter("words")(confidence_label)
+    routes.app_template_filter("percent")(format_percent)
 
     def page(**found: Any) -> Response:
         model = store.current
@@ -75,16 +77,16 @@ def routes(settings: Settings, store: ModelStore, predictor: Predictor, metrics:
             report="report/index.html" in manifest.get("files", {}),
             **found,
         )
-        return guarded(Response(html, mimetype=HTML))
+        return with_security_headers(Response(html, mimetype=HTML))
 
-    @blueprint.get("/")
+    @routes.get("/")
     def home() -> Response:
-        return kept(page())
+        return cacheable(page())
 
-    @blueprint.post("/")
+    @routes.post("/")
     def read() -> Response:
         try:
-            response = page(numbers=_numbers(_answer(settings, predictor)))
+            response = page(numbers=_group_by_picture(_predict_form(settings, predictor)))
         except RequestError as error:
             metrics.prediction_rejected(type(error).__name__)
             reply = responses.of_error(error)
@@ -94,24 +96,24 @@ def routes(settings: Settings, store: ModelStore, predictor: Predictor, metrics:
         response.headers["Cache-Control"] = "no-store"
         return response
 
-    @blueprint.get("/static/<digest>/<name>")
+    @routes.get("/static/<digest>/<name>")
     def static(digest: str, name: str) -> Response:
-        return guarded(assets.response(digest, name))
+        return with_security_headers(assets.response(digest, name))
 
-    return blueprint
+    return routes
 
 
-def words(confidence: float, *, uncertain: bool) -> str:
+def confidence_label(confidence: float, *, uncertain: bool) -> str:
     """A confidence in words."""
-    return "Not sure" if uncertain else next(name for least, name in SURE if confidence >= least)
+    return "Not sure" if uncertain else next(name for least, name in CONFIDENCE_LABELS if confidence >= least)
 
 
-def percent(confidence: float) -> str:
+def format_percent(confidence: float) -> str:
     """A confidence in per cent, rounded down, and never all of it."""
     return "over 99.9 %" if confidence >= 0.999 else f"{math.floor(confidence * 1000) / 10:.1f} %"
 
 
-def _answer(settings: Settings, predictor: Predictor) -> list[Mapping[str, Any]]:
+def _predict_form(settings: Settings, predictor: Predictor) -> list[Mapping[str, Any]]:
     """The predictions for a form of pictures, which has the key as one of its fields.
 
     Raises:
@@ -125,10 +127,10 @@ def _answer(settings: Settings, predictor: Predictor) -> list[Mapping[str, Any]]
         raise body_parser.body_too_large(settings) from None
     predictor.check_key(f"Bearer {key}".encode())
     with predictor.limiter.acquired():
-        answer = predictor.predict_json(body, request.headers.get("Content-Type", ""), ASKED)
+        answer = predictor.predict_json(body, request.headers.get("Content-Type", ""), FORM_QUERY)
     return orjson.loads(answer)["predictions"]  # type: ignore[no-any-return]
 
 
-def _numbers(predictions: list[Mapping[str, Any]]) -> list[Number]:
+def _group_by_picture(predictions: list[Mapping[str, Any]]) -> list[PictureResult]:
     rows = [list(row) for _, row in groupby(predictions, key=lambda prediction: prediction["picture"])]
-    return [Number("".join(str(one["digit"]) for one in row), row) for row in rows]
+    return [PictureResult("".join(str(one["digit"]) for one in row), row) for row in rows]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, Route, expect
 
-from service.web.ui import percent, words
+from service.web.ui import confidence_label, format_percent
 from tests.conftest import REPOSITORY
 from tests.system.browser import (
     ONE_THEN_SEVEN,
@@ -308,7 +308,9 @@ def test_script_and_service_have_the_same_words(page: Page) -> None:
         }""",
         [module.replace("page.js", "answer.js"), shares],
     )
-    assert said == [[words(share, uncertain=u) for u in (False, True)] + [percent(share)] for share in shares]
+    assert said == [
+        [confidence_label(share, uncertain=u) for u in (False, True)] + [format_percent(share)] for share in shares
+    ]
 
 
 @pytest.mark.parametrize("width", [360, 1440])

@@ -288,12 +288,12 @@ def test_the_watcher_outlives_a_directory_that_cannot_be_read(
     looks = iter([OSError("Stale file handle"), None])
     look = model_store.list_versions
 
-    def candidates(path: Path) -> list[model_store.VersionSnapshot]:
+    def list_versions(path: Path) -> list[model_store.VersionSnapshot]:
         if error := next(looks, None):
             raise error
         return look(path)
 
-    monkeypatch.setattr(model_store, "candidates", candidates)
+    monkeypatch.setattr(model_store, "list_versions", list_versions)
     versions.put(models, 1, digit=1)
     watched = Watched(models)
     watched.store.watch(0.01)

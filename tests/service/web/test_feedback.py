@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 
 from service.app import create_app
 from service.settings import SettingError, Settings
-from service.web.feedback import MOST_BYTES
+from service.web.feedback import MAX_BYTES
 from tests.conftest import Serve
 from tests.service.payloads import encode, stroke
 from tests.service.test_app import samples
@@ -69,7 +69,7 @@ def test_feedback_is_kept_and_counted(client: FlaskClient, kept: Path) -> None:
         ({"image": [0] * 784}, 422, "no digit to read"),
         ({"image": 7}, 400, "it is 7; 28x28 or 784 numbers, or base64, are read"),
         ({"other": 1}, 400, "the JSON is not an object"),
-        ({"image": "A" * MOST_BYTES}, 413, "65536 are allowed"),
+        ({"image": "A" * MAX_BYTES}, 413, "65536 are allowed"),
     ],
 )
 def test_what_is_no_feedback_is_refused(

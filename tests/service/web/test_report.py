@@ -7,7 +7,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.web.headers import REPORT_POLICY
-from service.web.report import as_bearer
+from service.web.report import basic_to_bearer
 from tests.conftest import REPOSITORY, Serve, Versions
 
 FILES = {"index.html": b"<h1>It learnt</h1>", "plot.png": b"\x89PNG", "recipe.toml": b"seed = 1", "notes.md": b"# n"}
@@ -76,8 +76,8 @@ def test_a_browser_may_send_the_key_as_a_password(serve: Serve, reported: Path) 
 
 def test_what_is_no_basic_stays_as_it_is() -> None:
     for header in (b"", b"Bearer x", b"Basic", b"Basic ###", b"Basic \xff"):
-        assert as_bearer(header) in {header, b"Bearer "}
-    assert as_bearer(b"bAsIc " + b64encode(b"a:b:c")) == b"Bearer b:c"
+        assert basic_to_bearer(header) in {header, b"Bearer "}
+    assert basic_to_bearer(b"bAsIc " + b64encode(b"a:b:c")) == b"Bearer b:c"
 
 
 def test_the_committed_versions_report_needs_no_more_than_its_policy(serve: Serve) -> None:

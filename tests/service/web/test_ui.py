@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from service.web.headers import PAGE_POLICY
-from service.web.ui import Assets, percent, words
+from service.web.ui import StaticFiles, confidence_label, format_percent
 from tests.conftest import Serve, Versions, service_of
 from tests.service.payloads import encode, form, stroke
 from tests.service.test_app import samples
@@ -77,7 +77,7 @@ def test_every_module_that_is_imported_is_served(client: FlaskClient) -> None:
         found = set(re.findall(r'from "\./(\w+\.js)"', response.text))
         imported |= found - modules
         modules |= found
-    assert modules == {name for name in Assets().files if name.endswith(".js")}
+    assert modules == {name for name in StaticFiles().files if name.endswith(".js")}
 
 
 def test_a_file_by_another_digest_is_served_but_not_kept(client: FlaskClient) -> None:
@@ -87,14 +87,14 @@ def test_a_file_by_another_digest_is_served_but_not_kept(client: FlaskClient) ->
 
 def test_the_digest_follows_every_file(tmp_path: Path) -> None:
     (tmp_path / "a.css").write_text("a {}")
-    before = Assets(tmp_path).digest
+    before = StaticFiles(tmp_path).digest
     (tmp_path / "a.css").write_text("b {}")
-    assert Assets(tmp_path).digest != before
+    assert StaticFiles(tmp_path).digest != before
 
 
 @pytest.mark.parametrize("name", ["nothing.css", "../app.py", "%2e%2e/app.py", "__init__.py"])
 def test_nothing_else_is_served(client: FlaskClient, name: str) -> None:
-    response = client.get(f"/static/{Assets().digest}/{name}")
+    response = client.get(f"/static/{StaticFiles().digest}/{name}")
     assert response.status_code == 404
     assert list(response.get_json()) == ["error"]
 
@@ -153,10 +153,10 @@ def test_the_form_is_busy_with_the_rest(serve: Serve, one_version: Path) -> None
 
 
 def test_confidence_in_words_and_per_cent() -> None:
-    shown = [words(share, uncertain=False) for share in (1.0, 0.999, 0.99, 0.95, 0.1)]
+    shown = [confidence_label(share, uncertain=False) for share in (1.0, 0.999, 0.99, 0.95, 0.1)]
     assert shown == ["Certain", "Certain", "Very sure", "Sure", "Fairly sure"]
-    assert words(1.0, uncertain=True) == "Not sure"
-    assert [percent(share) for share in (1.0, 0.999, 0.99899, 0.5, 0.0004)] == [
+    assert confidence_label(1.0, uncertain=True) == "Not sure"
+    assert [format_percent(share) for share in (1.0, 0.999, 0.99899, 0.5, 0.0004)] == [
         "over 99.9 %",
         "over 99.9 %",
         "99.8 %",
