@@ -20,7 +20,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from service.app import create_app
 from service.inference import model_store
 from service.monitoring.metrics import use_slot_files
-from service.server.acceptor import Counts
+from service.server.acceptor import ConnectionCounts
 from service.settings import SettingError, Settings
 
 EXAMPLE = Path(__file__).parent.parent / "tests" / "pictures" / "seven.png"
@@ -53,7 +53,7 @@ def on_starting(server: Arbiter) -> None:
         server.metrics_dir.mkdir(parents=True, exist_ok=True)
         for old in server.metrics_dir.glob("*.db"):
             old.unlink()
-    server.counts = Counts()
+    server.counts = ConnectionCounts()
     server.loaded = model_store.preload(settings.models, settings.runtime)
     gc.freeze()  # what is there now is never garbage: a collection in a worker must not touch, and so copy, its pages
 

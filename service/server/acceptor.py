@@ -16,28 +16,28 @@ import numpy as np
 log = logging.getLogger(__name__)
 
 SLOTS = 1024
-ABSENT = 2**31 - 1
-PATIENCE_SECONDS = 0.002
-WAITS = 20
+NO_WORKER = 2**31 - 1
+DEFER_SECONDS = 0.002
+MAX_FRUITLESS_DEFERRALS = 20
 """Times in a second that a worker may wait in vain: where each request has a new connection, that is not worth more."""
-AFTER_ALL = 4
+ACCEPT_AFTER_DEFERRAL = 4
 """Connections that a worker takes after its patience, and a sixteenth of those that it has: a crowd is let in soon."""
-REST_SECONDS = 0.1
+ACCEPT_BACKOFF_SECONDS = 0.1
 """How long no connection is taken after one could not be: there are no more file descriptors, or no memory."""
 
 
-class Counts:
+class ConnectionCounts:
     """How many connections each worker has. In memory that is shared with processes forked later: one number a slot."""
 
     def __init__(self) -> None:
         self._numbers = np.frombuffer(mmap.mmap(-1, 4 * SLOTS), np.int32)
-        self._numbers[:] = ABSENT
+        self._numbers[:] = NO_WORKER
 
-    def fewest(self) -> int:
+    def minimum(self) -> int:
         """What the worker has that has fewest."""
         return int(self._numbers.min())
 
-    def of(self, slot: int) -> int:
+    def get(self, slot: int) -> int:
         """What the worker of this slot has; ABSENT if there is none."""
         return int(self._numbers[slot])
 
@@ -45,32 +45,32 @@ class Counts:
         """This slot's worker has so many more."""
         self._numbers[slot] += count
 
-    def enter(self, slot: int) -> None:
+    def register(self, slot: int) -> None:
         """There is a worker of this slot from now on."""
         self._numbers[slot] = 0
 
-    def leave(self, slot: int) -> None:
+    def unregister(self, slot: int) -> None:
         """There no longer is, or it takes no more."""
-        self._numbers[slot] = ABSENT
+        self._numbers[slot] = NO_WORKER
 
 
-class Door:
+class Acceptor:
     """A listening socket, as one worker's event loop takes connections from it."""
 
     def __init__(
-        self, listener: socket.socket, counts: Counts, slot: int, make: Callable[[], asyncio.Protocol]
+        self, listener: socket.socket, counts: ConnectionCounts, slot: int, make: Callable[[], asyncio.Protocol]
     ) -> None:
         self._listener, self._counts, self._slot, self._make = listener, counts, slot, make
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[object]] = set()
         self._rest: asyncio.TimerHandle | None = None
-        self._waits, self._waited = float(WAITS), self._loop.time()
+        self._waits, self._waited = float(MAX_FRUITLESS_DEFERRALS), self._loop.time()
         listener.settimeout(0)
-        self._open()
+        self._resume()
 
-    def _open(self) -> None:
+    def _resume(self) -> None:
         self._rest = None
-        self._loop.add_reader(self._listener, self._take_share)
+        self._loop.add_reader(self._listener, self._accept_ready)
 
     def close(self) -> None:
         """Take no more."""
@@ -80,40 +80,40 @@ class Door:
             self._loop.remove_reader(self._listener)
         self._listener.close()
 
-    def _take_share(self) -> None:
+    def _accept_ready(self) -> None:
         """Take those that wait, or leave them if another worker has fewer."""
-        while not (self._leads() and self._may_wait()):
-            if not self._take():
+        while not (self._is_overloaded() and self._may_defer()):
+            if not self._accept_one():
                 return
-        self._pause(PATIENCE_SECONDS, self._take_after_all)
+        self._pause(DEFER_SECONDS, self._accept_after_deferral)
 
-    def _leads(self) -> bool:
-        mine = self._counts.of(self._slot)
-        return mine - mine // 16 > self._counts.fewest()
+    def _is_overloaded(self) -> bool:
+        mine = self._counts.get(self._slot)
+        return mine - mine // 16 > self._counts.minimum()
 
-    def _may_wait(self) -> bool:
+    def _may_defer(self) -> bool:
         now = self._loop.time()
-        self._waits = min(self._waits + WAITS * (now - self._waited), WAITS)
+        self._waits = min(self._waits + MAX_FRUITLESS_DEFERRALS * (now - self._waited), MAX_FRUITLESS_DEFERRALS)
         self._waited = now
         if self._waits < 1:
             return False
         self._waits -= 1
         return True
 
-    def _take_after_all(self) -> None:
-        self._open()
-        if not self._take():
+    def _accept_after_deferral(self) -> None:
+        self._resume()
+        if not self._accept_one():
             self._waits += 1  # it was worth it: another worker took them
             return
-        for _ in range(AFTER_ALL - 1 + self._counts.of(self._slot) // 16):
-            if not self._take():
+        for _ in range(ACCEPT_AFTER_DEFERRAL - 1 + self._counts.get(self._slot) // 16):
+            if not self._accept_one():
                 return
 
     def _pause(self, seconds: float, then: Callable[[], None]) -> None:
         self._loop.remove_reader(self._listener)
         self._rest = self._loop.call_later(seconds, then)
 
-    def _take(self) -> bool:
+    def _accept_one(self) -> bool:
         """Take one; False: there is none, or none can be taken now."""
         try:
             connection, _ = self._listener.accept()
@@ -121,7 +121,7 @@ class Door:
             return False
         except OSError as error:
             log.warning("no connection can be taken: %s", error)
-            self._pause(REST_SECONDS, self._open)
+            self._pause(ACCEPT_BACKOFF_SECONDS, self._resume)
             return False
         connection.settimeout(0)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -28,7 +28,7 @@ from service.inference.batching import DynamicBatcher
 from service.prediction import body_parser, fast_path
 from service.prediction.predictor import encode_json, parse_query
 from service.responses import Reply
-from service.server.request_body import Gone, Message, Receive, Upload, Uploads, Whole
+from service.server.request_body import BufferedBody, ClientDisconnected, Message, Receive, ReceiveBudget, StreamedBody
 
 log = logging.getLogger(__name__)
 
@@ -45,25 +45,25 @@ class Application:
         self.service: Service = flask.extensions["digits"]
         self._settings = self.service.settings
         self._predictor, self._metrics = self.service.predictor, self.service.metrics
-        self.places = self._predictor.limiter
-        self._threads = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="long")
-        self._scrapes = ThreadPoolExecutor(1, thread_name_prefix="scrape")  # which wait for no photograph
-        self._uploads = Uploads(self._settings)
-        self.turns = DynamicBatcher(self._metrics.stage_completed)
+        self.limiter = self._predictor.limiter
+        self._slow_requests = ThreadPoolExecutor(self._settings.threads, thread_name_prefix="long")
+        self._metrics_requests = ThreadPoolExecutor(1, thread_name_prefix="scrape")  # which wait for no photograph
+        self._receive_budget = ReceiveBudget(self._settings)
+        self.batcher = DynamicBatcher(self._metrics.stage_completed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or follow the server's life, as https://asgi.readthedocs.io/en/stable/specs/ says."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._lifespan(receive, send)
             return
-        self.turns.request_started()
+        self.batcher.request_started()
         if scope["path"] == "/predict" and scope["method"] == "POST":
-            upload = Upload(receive, self._uploads)
+            upload = StreamedBody(receive, self._receive_budget)
             await self.predict(scope["headers"], scope["query_string"], upload, partial(_send, send))
         else:
-            await self._other(scope, receive, send)
+            await self._call_flask(scope, receive, send)
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             stage = (await receive())["type"]
             if stage == "lifespan.shutdown":
@@ -72,15 +72,19 @@ class Application:
             if stage == "lifespan.shutdown":
                 return
 
-    def refuse(self, seconds: float) -> Reply:
+    def rejection(self, seconds: float) -> Reply:
         """The answer to a prediction that came while all places were taken, `seconds` ago; it is counted."""
-        error = self.places.rejection()
+        error = self.limiter.rejection()
         self._metrics.prediction_rejected(type(error).__name__)
         self._metrics.request_completed("/predict", "POST", error.status, seconds)
         return responses.of_error(error)
 
     async def predict(
-        self, headers: Headers, query: bytes, upload: Upload | Whole, send: Callable[[Reply], Awaitable[None]]
+        self,
+        headers: Headers,
+        query: bytes,
+        upload: StreamedBody | BufferedBody,
+        send: Callable[[Reply], Awaitable[None]],
     ) -> None:
         """Answer POST /predict, whoever reads the request and sends the answer, and count it.
 
@@ -94,23 +98,23 @@ class Application:
         self._metrics.request_started()
         try:
             try:
-                reply = await self._answer(headers, query, upload)
+                reply = await self._respond(headers, query, upload)
             except RequestError as error:
                 self._metrics.prediction_rejected(type(error).__name__)
                 reply = responses.of_error(error)
-            except Gone:
+            except ClientDisconnected:
                 return
             except Exception:  # as Flask does: a fault of ours is logged, and answered
                 log.exception("Exception on /predict [POST]")
                 reply = responses.sentence(500, responses.FAULT)
             await send(reply)
             self._metrics.request_completed("/predict", "POST", reply.status, time.perf_counter() - began)
-            self.turns.spin_briefly()
+            self.batcher.spin_briefly()
         finally:
             self._metrics.request_finished()
-        await upload.throw_away()
+        await upload.drain()
 
-    async def _answer(self, headers: Headers, query: bytes, upload: Upload | Whole) -> Reply:
+    async def _respond(self, headers: Headers, query: bytes, upload: StreamedBody | BufferedBody) -> Reply:
         """The answer to POST /predict.
 
         Raises:
@@ -129,13 +133,13 @@ class Application:
         self._predictor.check_key(authorization)
         body_parser.check_body_size(length, self._settings)
         body = await upload.read()
-        self.places.acquire()
+        self.limiter.acquire()
         try:
-            return Reply(200, await self._answer_body(body, content_type, query))
+            return Reply(200, await self._predict_body(body, content_type, query))
         finally:
-            self.places.release()
+            self.limiter.release()
 
-    async def _answer_body(self, body: bytes, content_type: bytes, query: bytes) -> bytes:
+    async def _predict_body(self, body: bytes, content_type: bytes, query: bytes) -> bytes:
         asked = parse_query(query)
         model = self.service.store.require_current()
         if asked.allows_fast_path:
@@ -143,7 +147,7 @@ class Application:
             images = fast_path.try_read(body, content_type, self._settings)
             if images is not None:
                 self._metrics.stage_completed("decode", time.perf_counter() - began)
-                answers = await self.turns.predict(model, images)
+                answers = await self.batcher.predict(model, images)
                 began = time.perf_counter()
                 encoded = encode_json(asked, model.version, answers)
                 self._metrics.stage_completed("encode", time.perf_counter() - began)
@@ -151,33 +155,33 @@ class Application:
                 return encoded
         loop = asyncio.get_running_loop()
         text = content_type.decode("latin-1")
-        return await loop.run_in_executor(self._threads, self._predictor.predict_json, body, text, query)
+        return await loop.run_in_executor(self._slow_requests, self._predictor.predict_json, body, text, query)
 
-    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        upload = Upload(receive, self._uploads)
-        upload.whole = scope["method"] not in {"POST", "PUT", "PATCH"}
+    async def _call_flask(self, scope: Scope, receive: Receive, send: Send) -> None:
+        upload = StreamedBody(receive, self._receive_budget)
+        upload.complete = scope["method"] not in {"POST", "PUT", "PATCH"}
         scrape = scope["path"] == "/metrics"
-        takes_time = scrape or not upload.whole
-        environ = _environ(scope, b"")
-        if not upload.whole:
+        takes_time = scrape or not upload.complete
+        environ = build_environ(scope, b"")
+        if not upload.complete:
             try:
                 environ["wsgi.input"] = BytesIO(await upload.read())
             except RequestError as error:
-                environ["wsgi.input"] = Refused(error)
-            except Gone:
+                environ["wsgi.input"] = RejectedBody(error)
+            except ClientDisconnected:
                 return
         if takes_time:
             loop = asyncio.get_running_loop()
-            threads = self._scrapes if scrape else self._threads
-            status, headers, answer = await loop.run_in_executor(threads, _call, self.flask, environ)
+            threads = self._metrics_requests if scrape else self._slow_requests
+            status, headers, answer = await loop.run_in_executor(threads, call_wsgi, self.flask, environ)
         else:
-            status, headers, answer = _call(self.flask, environ)
+            status, headers, answer = call_wsgi(self.flask, environ)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
-        await upload.throw_away()
+        await upload.drain()
 
 
-class Refused(RawIOBase):
+class RejectedBody(RawIOBase):
     """A body that was not read: the reason meets who tries to, and nobody else."""
 
     def __init__(self, reason: RequestError) -> None:
@@ -197,7 +201,7 @@ async def _send(send: Send, reply: Reply) -> None:
     await send({"type": "http.response.body", "body": reply.body})
 
 
-def _call(flask: Flask, environ: dict[str, Any]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def call_wsgi(flask: Flask, environ: dict[str, Any]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Flask's answer: status, headers, body."""
     begun: list[Any] = []
 
@@ -213,7 +217,7 @@ def _call(flask: Flask, environ: dict[str, Any]) -> tuple[int, list[tuple[bytes,
     return begun[0], begun[1], body
 
 
-def _environ(scope: Scope, body: bytes) -> dict[str, Any]:
+def build_environ(scope: Scope, body: bytes) -> dict[str, Any]:
     """The request as WSGI has it (PEP 3333), with the body read."""
     host, port = scope.get("server") or ("", 0)
     environ: dict[str, Any] = {

@@ -25,15 +25,15 @@ from gunicorn.asgi.protocol import ASGIProtocol
 from service import responses
 from service.responses import Reply
 from service.server import eager_task
-from service.server.request_body import Whole
+from service.server.request_body import BufferedBody
 
 if TYPE_CHECKING:
-    from service.server.worker import Worker
+    from service.server.worker import DigitsWorker
 
 HTTP_1_1 = SimpleNamespace(version=(1, 1))
 END_OF_HEAD = b"\r\n\r\n"
 PREDICT = re.compile(rb"/predict(?:\?([\w=,&.~%+-]*))?", re.ASCII)
-USUAL = frozenset(
+PASSTHROUGH_HEADERS = frozenset(
     b"host user-agent accept accept-encoding accept-language connection content-type content-length authorization "
     b"cache-control traceparent tracestate x-request-id x-real-ip x-forwarded-for x-forwarded-proto".split()
 )
@@ -43,15 +43,15 @@ USUAL = frozenset(
 class Connection(ASGIProtocol):  # type: ignore[misc]
     """One client's connection."""
 
-    def __init__(self, worker: "Worker") -> None:
+    def __init__(self, worker: "DigitsWorker") -> None:
         super().__init__(worker)
         self._data = b""
-        self._held = b""
-        self._began: float | None = None
+        self._pipelined = b""
+        self._fast_request_started: float | None = None
         """When the prediction came that is answered without a request; None: there is none."""
-        self._answered = -math.inf
+        self._last_response_at = -math.inf
         """When the last one was, in the loop's time."""
-        self._hooked = bool(self.log.access_log_enabled or self._pre_request or self._post_request)
+        self._has_hooks = bool(self.log.access_log_enabled or self._pre_request or self._post_request)
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin, and wait for the first head only so long."""
@@ -62,26 +62,31 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
-        if self._began is not None:  # answers go out in the order of their requests
-            self._held += data
+        if self._fast_request_started is not None:  # answers go out in the order of their requests
+            self._pipelined += data
             self._pause_reading()
             return
         self._data = data
         super().data_received(data)
         self._data = b""  # so that a connection does not hold it until the next
-        if self._began is not None:
+        if self._fast_request_started is not None:
             self._predict(data)
 
     def _on_headers_complete(self) -> bool:
         parser = self._callback_parser
-        if parser.method == b"POST" and PREDICT.fullmatch(parser.path) and self._is_whole() and self._is_usual():
-            self._began = time.perf_counter()
+        if (
+            parser.method == b"POST"
+            and PREDICT.fullmatch(parser.path)
+            and self._is_complete()
+            and self._is_fast_path_eligible()
+        ):
+            self._fast_request_started = time.perf_counter()
             return False
         skip: bool = super()._on_headers_complete()
         self.worker.asgi.turns.coming += 1
         return skip
 
-    def _is_whole(self) -> bool:
+    def _is_complete(self) -> bool:
         """Whether all of the request is here, and nothing else."""
         # The first empty line in what came ends the head, unless it began in what came before.
         end = -1 if self._data[:1] in {b"\r", b"\n"} else self._data.find(END_OF_HEAD)
@@ -89,15 +94,15 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         parser = self._callback_parser
         return end >= 0 and not parser.is_chunked and bool(follows == parser.content_length)
 
-    def _is_usual(self) -> bool:
+    def _is_fast_path_eligible(self) -> bool:
         """Whether gunicorn has nothing to do for this request but to hand it on and keep the connection."""
         parser, worker = self._callback_parser, self.worker
-        if self._hooked or not (worker.alive and self._keepalive):
+        if self._has_hooks or not (worker.alive and self._keepalive):
             return False
         if parser.http_version != (1, 1) or not parser.should_keep_alive or worker.nr + 1 >= worker.max_requests:
             return False
         names = [name for name, _ in _headers(parser)]
-        return USUAL.issuperset(names) and len(set(names)) == len(names)
+        return PASSTHROUGH_HEADERS.issuperset(names) and len(set(names)) == len(names)
 
     def _predict(self, data: bytes) -> None:
         parser = self._callback_parser
@@ -105,13 +110,13 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         parser.reset()
         self.worker.nr += 1
         if self.worker.asgi.places.free:
-            eager_task.start(self._answer(headers, path.partition(b"?")[2], body))
+            eager_task.run_eagerly(self._answer(headers, path.partition(b"?")[2], body))
         else:
             self.worker.refusals.add(self)
 
     async def _answer(self, headers: list[tuple[bytes, bytes]], query: bytes, body: bytes) -> None:
-        await self.worker.asgi.predict(headers, query, Whole(body), self._send)
-        self._go_on()
+        await self.worker.asgi.predict(headers, query, BufferedBody(body), self._send)
+        self._next_request()
 
     async def _send(self, reply: Reply) -> None:
         self._write(reply)
@@ -127,31 +132,31 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         if last:
             self._close_transport()
 
-    def _go_on(self) -> None:
+    def _next_request(self) -> None:
         """Wait for the next request, or read it if it came meanwhile."""
         if self._closed:
             return
-        if self._answered < 0:
+        if self._last_response_at < 0:
             self._arm_keepalive_timer()
-        self._began, self._answered = None, self.worker.loop.time()
+        self._fast_request_started, self._last_response_at = None, self.worker.loop.time()
         self._resume_reading()
-        held, self._held = self._held, b""
+        held, self._pipelined = self._pipelined, b""
         if held:
             self.data_received(held)
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Read no more until `refuse`."""
         self._pause_reading()
 
-    def refuse(self) -> None:
+    def reject(self) -> None:
         """Send 429."""
-        if self._closed or self._began is None:
+        if self._closed or self._fast_request_started is None:
             return
-        self._write(self.worker.asgi.refuse(time.perf_counter() - self._began))
-        self._go_on()
+        self._write(self.worker.asgi.refuse(time.perf_counter() - self._fast_request_started))
+        self._next_request()
 
     def _keepalive_timeout(self) -> None:
-        idle = 0 if self._began is not None else self.worker.loop.time() - self._answered
+        idle = 0 if self._fast_request_started is not None else self.worker.loop.time() - self._last_response_at
         if idle < self._keepalive:
             self._keepalive_handle = self.worker.loop.call_later(self._keepalive - idle, self._keepalive_timeout)
         else:
@@ -167,7 +172,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
 
     def close_if_idle(self) -> None:
         """Close it, unless a request is being received or answered."""
-        if self._awaiting_request and self._began is None:
+        if self._awaiting_request and self._fast_request_started is None:
             super()._keepalive_timeout()
 
     async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-def start(coroutine: Coroutine[Any, None, None]) -> None:
+def run_eagerly(coroutine: Coroutine[Any, None, None]) -> None:
     """Run a coroutine until it waits for a future, and on from there as soon as that is done.
 
     Raises:
@@ -20,4 +20,4 @@ def start(coroutine: Coroutine[Any, None, None]) -> None:
     except StopIteration:
         return
     future._asyncio_future_blocking = False  # noqa: SLF001 - how a future is told that it was seen to be waited for
-    future.add_done_callback(lambda _: start(coroutine))
+    future.add_done_callback(lambda _: run_eagerly(coroutine))

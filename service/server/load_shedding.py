@@ -13,56 +13,56 @@ from typing import Protocol
 
 from service.responses import RETRY_AFTER_SECONDS
 
-RATE = 500
+MAX_REJECTIONS_PER_SECOND = 500
 """A second, of a worker: about a hundredth of its time."""
 TICK_SECONDS = 0.01
-A_TICK = int(RATE * TICK_SECONDS)
+REJECTIONS_PER_TICK = int(MAX_REJECTIONS_PER_SECOND * TICK_SECONDS)
 
 
-class Refused(Protocol):
+class Rejectable(Protocol):
     """Who is to be refused."""
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """It has to wait for it."""
 
-    def refuse(self) -> None:
+    def reject(self) -> None:
         """Now."""
 
 
-class Refusals:
+class RejectionThrottle:
     """The refusals of one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._left, self._pace = RATE, A_TICK
-        self._waiting: deque[Refused] = deque()
+        self._left, self._pace = MAX_REJECTIONS_PER_SECOND, REJECTIONS_PER_TICK
+        self._waiting: deque[Rejectable] = deque()
         self._ticking = False
 
-    def add(self, refused: Refused) -> None:
+    def submit(self, refused: Rejectable) -> None:
         """Refuse this one, at once if possible."""
         if self._left:
             self._left -= 1
-            refused.refuse()
+            refused.reject()
         else:
             self._waiting.append(refused)
-            refused.hold()
+            refused.pause()
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(TICK_SECONDS, self._tick)
 
     def _tick(self) -> None:
         in_time = ceil(len(self._waiting) * TICK_SECONDS / RETRY_AFTER_SECONDS)
-        self._pace = max(self._pace, in_time) if self._waiting else A_TICK
+        self._pace = max(self._pace, in_time) if self._waiting else REJECTIONS_PER_TICK
         self._left += self._pace
         while self._waiting and self._left:
             self._left -= 1
-            self._waiting.popleft().refuse()
-        self._left = min(self._left, RATE)
-        self._ticking = self._left < RATE
+            self._waiting.popleft().reject()
+        self._left = min(self._left, MAX_REJECTIONS_PER_SECOND)
+        self._ticking = self._left < MAX_REJECTIONS_PER_SECOND
         if self._ticking:
             self._loop.call_later(TICK_SECONDS, self._tick)
 
-    def end(self) -> None:
+    def flush(self) -> None:
         """Refuse all who wait."""
         while self._waiting:
-            self._waiting.popleft().refuse()
+            self._waiting.popleft().reject()

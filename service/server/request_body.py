@@ -12,30 +12,30 @@ from service.settings import Settings
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
-LARGEST_AT_ONCE = 8
+MAX_BUFFERED_BODIES = 8
 """Bodies of the largest size that a worker holds while they arrive, in bytes together; more get 429."""
 LINGER_SECONDS = 2.0
 """How long a refused body is read on and thrown away: a connection closed at once could take the answer with it."""
 
 
-class Gone(Exception):
+class ClientDisconnected(Exception):
     """The client went away before its request was whole."""
 
 
-class Uploads:
+class ReceiveBudget:
     """All the bodies that arrive at one worker."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.most = LARGEST_AT_ONCE * settings.max_body_bytes
-        self.arriving = 0
+        self.limit = MAX_BUFFERED_BODIES * settings.max_body_bytes
+        self.used = 0
 
 
-class Whole:
+class BufferedBody:
     """A body that is here, with a length that its head told. `whole`: no more of it is to come."""
 
     __slots__ = ("_body",)
-    whole = True
+    complete = True
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -44,18 +44,18 @@ class Whole:
         """All of it."""
         return self._body
 
-    async def throw_away(self) -> None:
+    async def drain(self) -> None:
         """Read what is left of it: nothing."""
 
 
-class Upload:
+class StreamedBody:
     """One body that arrives. `whole`: no more of it is to come."""
 
-    __slots__ = ("_receive", "_uploads", "whole")
+    __slots__ = ("_budget", "_receive", "complete")
 
-    def __init__(self, receive: Receive, uploads: Uploads) -> None:
-        self._receive, self._uploads = receive, uploads
-        self.whole = False
+    def __init__(self, receive: Receive, uploads: ReceiveBudget) -> None:
+        self._receive, self._budget = receive, uploads
+        self.complete = False
 
     async def read(self) -> bytes:
         """All of it.
@@ -68,41 +68,41 @@ class Upload:
         """
         message = await self._receive()
         if not message.get("more_body") and "body" in message:
-            self.whole = True
+            self.complete = True
             body = message["body"]
-            body_parser.check_body_size(len(body), self._uploads.settings, at_least=True)
+            body_parser.check_body_size(len(body), self._budget.settings, at_least=True)
             return bytes(body)
-        seconds = self._uploads.settings.receive_seconds
+        seconds = self._budget.settings.receive_seconds
         try:
             async with asyncio.timeout(seconds):
                 return await self._collect(message)
         except TimeoutError:
             raise TooSlow(f"the body did not arrive within {seconds} seconds") from None
 
-    async def throw_away(self) -> None:
+    async def drain(self) -> None:
         """Read what is left of it, for a while."""
-        if not self.whole:
+        if not self.complete:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LINGER_SECONDS):
                     while (await self._receive()).get("more_body"):
                         pass
 
     async def _collect(self, message: Message) -> bytes:
-        uploads, chunks, length = self._uploads, [], 0
+        uploads, chunks, length = self._budget, [], 0
         try:
             while True:
                 if message["type"] == "http.disconnect":
-                    raise Gone
+                    raise ClientDisconnected
                 chunk = message.get("body", b"")
-                self.whole = not message.get("more_body")
+                self.complete = not message.get("more_body")
                 chunks.append(chunk)
                 length += len(chunk)
-                uploads.arriving += len(chunk)
+                uploads.used += len(chunk)
                 body_parser.check_body_size(length, uploads.settings, at_least=True)
-                if uploads.arriving > uploads.most:
-                    raise TooBusy(f"more than {uploads.most} bytes of bodies are arriving, which is the limit")
-                if self.whole:
+                if uploads.used > uploads.limit:
+                    raise TooBusy(f"more than {uploads.limit} bytes of bodies are arriving, which is the limit")
+                if self.complete:
                     return b"".join(chunks)
                 message = await self._receive()
         finally:
-            uploads.arriving -= length
+            uploads.used -= length

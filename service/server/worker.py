@@ -23,84 +23,84 @@ from gunicorn.asgi.lifespan import LifespanManager
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers.gasgi import ASGIWorker
 
-from service.server.acceptor import Counts, Door
+from service.server.acceptor import Acceptor, ConnectionCounts
 from service.server.asgi import Application
 from service.server.connection import Connection
-from service.server.load_shedding import Refusals
+from service.server.load_shedding import RejectionThrottle
 
-ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 HEARTBEAT_SECONDS = 1.0
-LAST_SECONDS = 1.0
+DRAIN_SECONDS = 1.0
 """How long an idle connection is kept at a stop: a request may be on its way."""
 
 
-class Worker(ASGIWorker):  # type: ignore[misc]
+class DigitsWorker(ASGIWorker):  # type: ignore[misc]
     """Serves one Flask application in one event loop."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self.connections: set[Connection] = set()
-        self.make_flask: Callable[[], Flask]
-        self.signals_of_arbiter: SimpleQueue[int]
+        self.app_factory: Callable[[], Flask]
+        self.inherited_signals: SimpleQueue[int]
         self.slot: int
-        self.counts: Counts
-        self._end = asyncio.Event()
+        self.counts: ConnectionCounts
+        self._stop_event = asyncio.Event()
 
     def load_wsgi(self) -> None:
         """Make the application, and put the fast door before it."""
-        self.asgi = Application(self.make_flask())
-        self.asgi.turns.expected_requests = 0
+        self.asgi = Application(self.app_factory())
+        self.asgi.batcher.expected_requests = 0
         ASGIProtocol._check_h1c_protocol_available()  # noqa: SLF001 - asked of a subclass, it forgets half of the answer
 
     def init_signals(self) -> None:
         """Take signals, those to end by the loop only once it runs; one that the arbiter's handler took is not lost."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         super().init_signals()
-        for number in ENDING:
-            signal.signal(number, self._end_before_the_start)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
-        while not self.signals_of_arbiter.empty():
-            if self.signals_of_arbiter.get() in ENDING:
+        for number in STOP_SIGNALS:
+            signal.signal(number, self._stop_before_start)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        while not self.inherited_signals.empty():
+            if self.inherited_signals.get() in STOP_SIGNALS:
                 self.alive = False
 
-    def _end_before_the_start(self, _: int, __: FrameType | None) -> None:
+    def _stop_before_start(self, _: int, __: FrameType | None) -> None:
         self.alive = False
 
     def handle_exit_signal(self) -> None:
         """SIGTERM: not ready from now on; what is in flight is finished."""
         super().handle_exit_signal()
         self.asgi.service.drain()
-        self._end.set()
+        self._stop_event.set()
 
     def handle_quit_signal(self) -> None:
         """SIGQUIT, SIGINT: at once."""
         super().handle_quit_signal()
-        self._end.set()
+        self._stop_event.set()
 
     async def _serve(self) -> None:
         super().init_signals()
-        self.refusals = Refusals(self.loop)
+        self.rejections = RejectionThrottle(self.loop)
         self.lifespan = LifespanManager(self.asgi, self.log, self.state)
         await self.lifespan.startup()
-        self.counts.enter(self.slot)
-        self.doors = [
-            Door(listener.sock, self.counts, self.slot, lambda: Connection(self)) for listener in self.sockets
+        self.counts.register(self.slot)
+        self.acceptors = [
+            Acceptor(listener.sock, self.counts, self.slot, lambda: Connection(self)) for listener in self.sockets
         ]
         while self.alive and self.ppid == os.getppid():
             self.notify()
             try:
-                await asyncio.wait_for(self._end.wait(), HEARTBEAT_SECONDS)
+                await asyncio.wait_for(self._stop_event.wait(), HEARTBEAT_SECONDS)
             except TimeoutError:
                 continue
         await self._drain()
         await self._shutdown()
 
     async def _drain(self) -> None:
-        for door in self.doors:
+        for door in self.acceptors:
             door.close()
-        self.counts.leave(self.slot)
-        self.refusals.end()
+        self.counts.unregister(self.slot)
+        self.rejections.flush()
         if self.connections and not self._quick_shutdown:
-            await asyncio.sleep(LAST_SECONDS)
+            await asyncio.sleep(DRAIN_SECONDS)
         for connection in tuple(self.connections):
             connection.close_if_idle()

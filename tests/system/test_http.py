@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.server.load_shedding import RATE
+from service.server.load_shedding import MAX_REJECTIONS_PER_SECOND
 from tests.service.payloads import encode, stroke
 from tests.system.server import Server, serving
 from tests.system.test_lifecycle import full, place, until, worker_of
@@ -355,7 +355,7 @@ def test_nothing_that_follows_a_refused_head_in_pieces_is_taken_for_its_body(one
 def test_a_connection_that_was_refused_is_kept_and_answered_once_there_is_a_place(one_version: Path) -> None:
     with full(one_version) as (server, long), ExitStack() as kept:
         connections = [kept.enter_context(socket.create_connection(place(server), timeout=60)) for _ in range(100)]
-        for _ in range(RATE // 100 + 1):  # so the last have to wait for it
+        for _ in range(MAX_REJECTIONS_PER_SECOND // 100 + 1):  # so the last have to wait for it
             for connection in connections:
                 connection.sendall(WHOLE)
             for connection in connections:

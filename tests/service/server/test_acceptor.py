@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from service.server.acceptor import ABSENT, WAITS, Counts, Door
+from service.server.acceptor import MAX_FRUITLESS_DEFERRALS, NO_WORKER, Acceptor, ConnectionCounts
 
 
 class Listener(socket.socket):
@@ -35,15 +35,15 @@ def listener() -> Iterator[Listener]:
 class House:
     """Workers of one event loop, each with its door, and clients that come."""
 
-    def __init__(self, listener: socket.socket, counts: Counts) -> None:
+    def __init__(self, listener: socket.socket, counts: ConnectionCounts) -> None:
         self.counts, self._listener = counts, listener
         self._arrived, self._left = asyncio.Semaphore(0), asyncio.Semaphore(0)
         self._clients: list[socket.socket] = []
 
-    def door(self, slot: int, listener: socket.socket | None = None) -> Door:
+    def door(self, slot: int, listener: socket.socket | None = None) -> Acceptor:
         """A worker begins."""
-        self.counts.enter(slot)
-        return Door(listener or self._listener.dup(), self.counts, slot, lambda: Guest(self._arrived, self._left))
+        self.counts.register(slot)
+        return Acceptor(listener or self._listener.dup(), self.counts, slot, lambda: Guest(self._arrived, self._left))
 
     async def come(self, count: int) -> None:
         """So many clients connect, and are let in."""
@@ -73,7 +73,7 @@ class Guest(asyncio.Protocol):
         self._left.release()
 
 
-def live(listener: socket.socket, counts: Counts, story: Callable[[House], Awaitable[None]]) -> None:
+def live(listener: socket.socket, counts: ConnectionCounts, story: Callable[[House], Awaitable[None]]) -> None:
     async def told() -> None:
         house = House(listener, counts)
         try:
@@ -88,13 +88,13 @@ def test_two_workers_share_out_what_comes(listener: Listener) -> None:
     async def story(house: House) -> None:
         doors = house.door(0), house.door(1)
         await house.come(20)
-        counts = house.counts.of(0), house.counts.of(1)
+        counts = house.counts.get(0), house.counts.get(1)
         assert sum(counts) == 20
         assert abs(counts[0] - counts[1]) <= 4
         for door in doors:
             door.close()
 
-    live(listener, Counts(), story)
+    live(listener, ConnectionCounts(), story)
 
 
 def test_who_has_fewer_gets_all_until_it_has_as_many(listener: Listener) -> None:
@@ -103,60 +103,60 @@ def test_who_has_fewer_gets_all_until_it_has_as_many(listener: Listener) -> None
         house.counts.add(0, 10)
         for _ in range(10):
             await house.come(1)
-        assert (house.counts.of(0), house.counts.of(1)) == (10, 10)
+        assert (house.counts.get(0), house.counts.get(1)) == (10, 10)
         for door in doors:
             door.close()
 
-    live(listener, Counts(), story)
+    live(listener, ConnectionCounts(), story)
 
 
 @pytest.mark.parametrize("count", [1, 100])
 def test_what_another_worker_does_not_take_is_taken_after_all(listener: Listener, count: int) -> None:
     async def story(house: House) -> None:
-        house.counts.enter(1)  # and does nothing
+        house.counts.register(1)  # and does nothing
         door = house.door(0)
         house.counts.add(0, 50)
         await house.come(count)
-        assert (house.counts.of(0), house.counts.of(1)) == (50 + count, 0)
+        assert (house.counts.get(0), house.counts.get(1)) == (50 + count, 0)
         door.close()
 
-    live(listener, Counts(), story)
+    live(listener, ConnectionCounts(), story)
 
 
 def test_a_worker_waits_only_so_often(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     waits = []
 
-    class Watched(Door):
+    class Watched(Acceptor):
         def _pause(self, seconds: float, then: Callable[[], None]) -> None:
             waits.append(seconds)
             super()._pause(seconds, then)
 
     async def story(house: House) -> None:
         monkeypatch.setattr("tests.service.server.test_acceptor.Door", Watched)
-        house.counts.enter(1)  # and does nothing
+        house.counts.register(1)  # and does nothing
         door = house.door(0)
         house.counts.add(0, 1)
         began = asyncio.get_running_loop().time()
-        for _ in range(10 * WAITS):
+        for _ in range(10 * MAX_FRUITLESS_DEFERRALS):
             await house.come(1)
         spent = asyncio.get_running_loop().time() - began
-        assert WAITS <= len(waits) <= WAITS * (1 + spent) + 1
+        assert MAX_FRUITLESS_DEFERRALS <= len(waits) <= MAX_FRUITLESS_DEFERRALS * (1 + spent) + 1
         door.close()
 
-    live(listener, Counts(), story)
+    live(listener, ConnectionCounts(), story)
 
 
 def test_nobody_waits_for_a_worker_that_is_gone(listener: Listener) -> None:
     async def story(house: House) -> None:
         gone, door = house.door(1), house.door(0)
         gone.close()
-        house.counts.leave(1)
-        assert (house.counts.of(1), house.counts.fewest()) == (ABSENT, 0)
+        house.counts.unregister(1)
+        assert (house.counts.get(1), house.counts.minimum()) == (NO_WORKER, 0)
         await house.come(3)
-        assert (house.counts.of(0), house.counts.fewest()) == (3, 3)
+        assert (house.counts.get(0), house.counts.minimum()) == (3, 3)
         door.close()
 
-    live(listener, Counts(), story)
+    live(listener, ConnectionCounts(), story)
 
 
 def test_a_connection_that_cannot_be_taken_now_is_taken_later(
@@ -168,20 +168,20 @@ def test_a_connection_that_cannot_be_taken_now_is_taken_later(
         await house.come(1)
 
     with caplog.at_level(logging.WARNING, "service.server.acceptor"):
-        live(listener, Counts(), story)
+        live(listener, ConnectionCounts(), story)
     assert caplog.messages == ["no connection can be taken: [Errno 24] Too many open files"] * 2
 
 
 def test_other_processes_see_the_counts() -> None:
-    counts = Counts()
-    counts.enter(3)
+    counts = ConnectionCounts()
+    counts.register(3)
     read, write = os.pipe()
     if not (child := os.fork()):
         counts.add(3, 7)
-        os.write(write, str(counts.fewest()).encode())
+        os.write(write, str(counts.minimum()).encode())
         os._exit(0)
     os.waitpid(child, 0)
     with closing(os.fdopen(read)) as pipe:
         os.close(write)
         assert pipe.read() == "7"
-    assert counts.of(3) == 7
+    assert counts.get(3) == 7

@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from service.inference.runtimes import Batch, LiteRT, Probabilities
 from service.server.asgi import Application
-from service.server.request_body import LARGEST_AT_ONCE
+from service.server.request_body import MAX_BUFFERED_BODIES
 from tests.conftest import Serve, service_of
 from tests.service.payloads import FORM, encode, form, idx3, json_of, stroke
 
@@ -309,13 +309,13 @@ def test_bodies_that_arrive_are_bounded_together(serve: Serve, one_version: Path
 
         sent: list[Any] = [{"type": "http.request", "body": bytes(900), "more_body": True}, wait]
         request = scope("POST", "/predict", OCTETS)
-        crowd = asyncio.gather(*(ask(application, sent, request, heard) for _ in range(LARGEST_AT_ONCE + 2)))
+        crowd = asyncio.gather(*(ask(application, sent, request, heard) for _ in range(MAX_BUFFERED_BODIES + 2)))
         while (await heard.get())["type"] != "http.response.body":
             pass
         go_on.set()
         return sorted(read(messages)[0] for messages in await crowd)
 
-    assert asyncio.run(crowd()) == [400] * LARGEST_AT_ONCE + [429] * 2
+    assert asyncio.run(crowd()) == [400] * MAX_BUFFERED_BODIES + [429] * 2
 
 
 def test_a_client_that_goes_away_is_not_answered_and_not_counted(client: FlaskClient) -> None:

@@ -17,7 +17,7 @@ def test_who_waits_for_nothing_needs_no_loop() -> None:
     async def answer() -> int:
         return 42
 
-    eager_task.start(quick())
+    eager_task.run_eagerly(quick())
     assert heard == [42]
 
 
@@ -26,10 +26,10 @@ def test_what_is_raised_at_once_is_raised_here() -> None:
         raise ValueError("at once")
 
     with pytest.raises(ValueError, match="at once"):
-        eager_task.start(broken())
+        eager_task.run_eagerly(broken())
 
 
-@pytest.mark.parametrize("start", [eager_task.start, asyncio.ensure_future])
+@pytest.mark.parametrize("start", [eager_task.run_eagerly, asyncio.ensure_future])
 def test_who_waits_goes_on_with_what_comes(start: Callable[..., object]) -> None:
     async def waiting(futures: "list[asyncio.Future[int]]", ended: "asyncio.Future[list[object]]") -> None:
         heard: list[object] = []
@@ -64,7 +64,7 @@ def test_what_is_raised_later_the_loop_is_told() -> None:
         told: asyncio.Future[BaseException] = loop.create_future()
         loop.set_exception_handler(lambda _, context: told.set_result(context["exception"]))
         future: asyncio.Future[None] = loop.create_future()
-        eager_task.start(broken(future))
+        eager_task.run_eagerly(broken(future))
         future.set_result(None)
         return await asyncio.wait_for(told, 20)
 
