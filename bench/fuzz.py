@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10, help="how long (%(default)s)")
     minutes = parser.parse_args().minutes
     logging.disable(logging.CRITICAL)
-    app = create_app(Settings(poll_seconds=3600))
+    app = create_app(Settings(model_poll_seconds=3600))
     app.testing = True
     target = Target(app.test_client())
     with tempfile.TemporaryDirectory() as corpus:

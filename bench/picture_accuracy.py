@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from bench import synthetic_photos
 from bench.synthetic_photos import Pixels, Random
-from service.errors import NoDigit
+from service.errors import NoDigitFound
 from service.imaging import mnist_format, reader
 from service.imaging.reader import DEFAULT_OPTIONS, NormaliseOptions
 from service.inference import model_store
@@ -71,7 +71,7 @@ def ask(files: Sequence[bytes], labels: Pixels, images: Pixels | None, reading: 
     for index, file in enumerate(files):
         try:
             seen[index] = reader.read_picture(file, LIMITS, reading)[0].image
-        except NoDigit:
+        except NoDigitFound:
             unread += 1
     seconds = (time.perf_counter() - began) / len(files)
     model = _model()

@@ -21,27 +21,27 @@ from service.monitoring.drift_reference import ReferenceDistribution
 from service.monitoring.metrics import CONFIDENCE_BUCKETS, Metrics
 from service.prediction import body_parser, predictor
 from service.prediction.predictor import Predictor
-from service.responses import Reply
+from service.responses import JsonResponse
 from service.settings import Settings
 from service.web import api_docs, feedback, health, report, ui
 
-KEYED_ROUTES = frozenset({"/predict", "/model", "/feedback", *report.ROUTES})
+PROTECTED_ROUTES = frozenset({"/predict", "/model", "/feedback", *report.ROUTES})
 """POST / asks for the key too, in a field of its form."""
 
 
-class Service:
+class ServiceContext:
     """What lives as long as the application: `app.extensions["digits"]`."""
 
-    def __init__(self, settings: Settings, loaded: PreloadedModel | None = None) -> None:
+    def __init__(self, settings: Settings, preloaded: PreloadedModel | None = None) -> None:
         self.settings = settings
         self.metrics = Metrics(settings.metrics_dir)
         self.metrics.set_in_flight_limit(settings.max_in_flight)
         self.store = ModelStore(
-            settings.models,
+            settings.model_dir,
             lambda path: model_store.load(path, settings.runtime),
-            on_loaded=self._loaded,
+            on_loaded=self._on_model_loaded,
             on_rejected=self.metrics.model_load_failed,
-            preloaded=loaded,
+            preloaded=preloaded,
         )
         self.predictor = Predictor(settings, self.store, self.metrics)
         self.stopping = False
@@ -49,7 +49,7 @@ class Service:
     def start(self) -> None:
         """Load the newest version, then watch for others. Without any, the service answers 503."""
         self.store.refresh()
-        self.store.watch(self.settings.poll_seconds)
+        self.store.watch(self.settings.model_poll_seconds)
         self.metrics.start()
 
     def drain(self) -> None:
@@ -61,13 +61,13 @@ class Service:
         self.store.close()
         self.metrics.close()
 
-    def _loaded(self, new: Model, old: Model | None) -> None:
+    def _on_model_loaded(self, new: Model, old: Model | None) -> None:
         before = (old.version, old.runtime.name) if old else None
         reference = ReferenceDistribution.from_manifest(new.manifest, CONFIDENCE_BUCKETS)
         self.metrics.model_changed(new.version, new.runtime.name, before, reference)
 
 
-def create_app(settings: Settings | None = None, loaded: PreloadedModel | None = None) -> Flask:
+def create_app(settings: Settings | None = None, preloaded: PreloadedModel | None = None) -> Flask:
     """Make the application, with the newest version loaded and watched.
 
     Args:
@@ -77,15 +77,15 @@ def create_app(settings: Settings | None = None, loaded: PreloadedModel | None =
     Raises:
         SettingError: no settings were given, and the environment's are wrong.
     """
-    service = Service(settings or Settings.from_environment(), loaded)
+    service = ServiceContext(settings or Settings.from_environment(), preloaded)
     app = Flask("service", static_folder=None, template_folder="web/templates")
     # Werkzeug cuts a chunked body off at its limit without a word: one byte more, and bodies.read can tell.
     app.config["MAX_CONTENT_LENGTH"] = service.settings.max_body_bytes + 1
     app.config["MAX_FORM_PARTS"] = None  # bodies.read counts them
     app.extensions["digits"] = service
-    _count_requests(app, service.metrics)
-    _ask_for_key(app, service.predictor)
-    _answer_errors(app, service)
+    _record_requests(app, service.metrics)
+    _require_api_key(app, service.predictor)
+    _register_error_handlers(app, service)
     app.register_blueprint(predictor.blueprint(service.predictor, service.settings))
     app.register_blueprint(health.blueprint(service.store, service.metrics, lambda: service.stopping))
     app.register_blueprint(ui.blueprint(service.settings, service.store, service.predictor, service.metrics))
@@ -96,7 +96,7 @@ def create_app(settings: Settings | None = None, loaded: PreloadedModel | None =
     return app
 
 
-def _count_requests(app: Flask, metrics: Metrics) -> None:
+def _record_requests(app: Flask, metrics: Metrics) -> None:
     @app.before_request
     def begin() -> None:
         g.began = time.perf_counter()
@@ -117,22 +117,22 @@ def _route() -> str:
     return request.url_rule.rule if request.url_rule else "unknown"
 
 
-def _ask_for_key(app: Flask, predictor: Predictor) -> None:
+def _require_api_key(app: Flask, predictor: Predictor) -> None:
     @app.before_request
     def check() -> None:
-        if _route() in KEYED_ROUTES:
+        if _route() in PROTECTED_ROUTES:
             authorization = request.headers.get("Authorization", "").encode("latin-1")  # as WSGI decoded it
             predictor.check_key(report.basic_to_bearer(authorization) if _route() in report.ROUTES else authorization)
 
 
-def _answer_errors(app: Flask, service: Service) -> None:
+def _register_error_handlers(app: Flask, service: ServiceContext) -> None:
     """Every error, on every route, is {"error": "one sentence"}."""
 
     @app.errorhandler(RequestError)
     def refused(error: RequestError) -> Response:
         if _route() == "/predict":
             service.metrics.prediction_rejected(type(error).__name__)
-        response = _response(responses.of_error(error))
+        response = _response(responses.response_for(error))
         if response.status_code == 401 and _route() in report.ROUTES:
             response.headers.add("WWW-Authenticate", report.BASIC_CHALLENGE)
         return response
@@ -146,12 +146,12 @@ def _answer_errors(app: Flask, service: Service) -> None:
         sentences = {
             404: f"there is no route {request.path[:100]}",
             405: f"{request.path[:100]} does not take {request.method[:20]}",
-            500: responses.FAULT,
+            500: responses.INTERNAL_ERROR,
         }
         status = error.code or 500
         allow = (header for header in error.get_headers() if header[0] == "Allow")
-        return _response(responses.sentence(status, sentences.get(status, str(error.description)), *allow))
+        return _response(responses.error_response(status, sentences.get(status, str(error.description)), *allow))
 
 
-def _response(reply: Reply) -> Response:
+def _response(reply: JsonResponse) -> Response:
     return Response(reply.body, reply.status, reply.headers, mimetype=responses.JSON)

@@ -7,7 +7,7 @@ class RequestError(Exception):
     status = 400
 
 
-class Malformed(RequestError):
+class BadRequest(RequestError):
     """The body is not what its type says (400)."""
 
 
@@ -17,43 +17,43 @@ class Unauthorised(RequestError):
     status = 401
 
 
-class TooSlow(RequestError):
+class RequestTimeout(RequestError):
     """A body that takes too long to arrive (408)."""
 
     status = 408
 
 
-class TooLarge(RequestError):
+class PayloadTooLarge(RequestError):
     """A body, a picture or a batch over its limit (413)."""
 
     status = 413
 
 
-class UnknownType(RequestError):
+class UnsupportedMediaType(RequestError):
     """A type that is not read here (415)."""
 
     status = 415
 
 
-class NoDigit(RequestError):
+class NoDigitFound(RequestError):
     """A picture that decodes, but that no digit can be read from (422)."""
 
     status = 422
 
 
-class TooBusy(RequestError):
+class TooManyRequests(RequestError):
     """More requests at once than the worker takes (429)."""
 
     status = 429
 
 
-class NotReady(RequestError):
+class ModelNotReady(RequestError):
     """No model is loaded, or the service is stopping (503)."""
 
     status = 503
 
 
-class NoRoom(RequestError):
+class InsufficientStorage(RequestError):
     """As much is kept as is to be (507)."""
 
     status = 507

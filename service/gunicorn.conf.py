@@ -36,7 +36,7 @@ bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{sett
 workers = settings.workers
 wsgi_app = "service.app:create_app()"
 worker_class = "service.server.worker.Worker"
-graceful_timeout = settings.graceful_seconds
+graceful_timeout = settings.shutdown_timeout_seconds
 keepalive = 5
 control_socket_disable = True
 loglevel = settings.log_level
@@ -54,7 +54,7 @@ def on_starting(server: Arbiter) -> None:
         for old in server.metrics_dir.glob("*.db"):
             old.unlink()
     server.counts = ConnectionCounts()
-    server.loaded = model_store.preload(settings.models, settings.runtime)
+    server.loaded = model_store.preload(settings.model_dir, settings.runtime)
     gc.freeze()  # what is there now is never garbage: a collection in a worker must not touch, and so copy, its pages
 
 

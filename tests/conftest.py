@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from service.app import Service, create_app
+from service.app import ServiceContext, create_app
 from service.settings import Settings
 from training.data import mnist as dataset
 from training.data.mnist import Dataset
@@ -115,10 +115,10 @@ def models(tmp_path: Path) -> Path:
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Makes applications that look for new versions only when told to: `service_of(client).store.refresh()`."""
-    running: list[Service] = []
+    running: list[ServiceContext] = []
 
     def start(models: Path, **settings: Any) -> FlaskClient:
-        app = create_app(Settings(models=models, **{"poll_seconds": 3600.0} | settings))
+        app = create_app(Settings(model_dir=models, **{"poll_seconds": 3600.0} | settings))
         running.append(app.extensions["digits"])
         return app.test_client()
 
@@ -133,10 +133,10 @@ def client(serve: Serve, one_version: Path) -> FlaskClient:
     return serve(one_version)
 
 
-def service_of(client: FlaskClient) -> Service:
+def service_of(client: FlaskClient) -> ServiceContext:
     """What lives behind a client's application."""
     service = client.application.extensions["digits"]
-    assert isinstance(service, Service)
+    assert isinstance(service, ServiceContext)
     return service
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from service.errors import Malformed, TooLarge, UnknownType
+from service.errors import BadRequest, PayloadTooLarge, UnsupportedMediaType
 from service.settings import Settings
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
@@ -63,7 +63,7 @@ def decode(data: bytes, settings: Settings) -> Decoded:
         TooLarge: its header says more pixels, or a longer side, than the settings allow.
     """
     if not data:
-        raise Malformed("the picture has 0 bytes")
+        raise BadRequest("the picture has 0 bytes")
     try:
         with Image.open(BytesIO(data), formats=FORMATS) as picture:
             pixels = _check_size(picture, settings)
@@ -72,10 +72,10 @@ def decode(data: bytes, settings: Settings) -> Decoded:
             with _large_decode_lock:
                 return _decode(picture)
     except UnidentifiedImageError:
-        raise UnknownType(f"the picture is none of {', '.join(FORMATS)}") from None
+        raise UnsupportedMediaType(f"the picture is none of {', '.join(FORMATS)}") from None
     except _DECODE_ERRORS as error:
         reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise Malformed(f"the picture cannot be decoded: {reason}") from None
+        raise BadRequest(f"the picture cannot be decoded: {reason}") from None
 
 
 def _check_size(picture: Image.Image, settings: Settings) -> int:
@@ -83,9 +83,9 @@ def _check_size(picture: Image.Image, settings: Settings) -> int:
     width, height = picture.size
     pixels = width * height
     if pixels > settings.max_pixels:
-        raise TooLarge(f"the picture has {width}x{height} pixels; {settings.max_pixels} are allowed")
+        raise PayloadTooLarge(f"the picture has {width}x{height} pixels; {settings.max_pixels} are allowed")
     if max(width, height) > settings.max_side:
-        raise TooLarge(f"the picture has {width}x{height} pixels; a side may have {settings.max_side}")
+        raise PayloadTooLarge(f"the picture has {width}x{height} pixels; a side may have {settings.max_side}")
     if not pixels:
         raise ValueError(f"it has {width}x{height} pixels")
     return pixels

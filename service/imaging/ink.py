@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from service.errors import NoDigit
+from service.errors import NoDigitFound
 
 FloatImage = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -64,7 +64,7 @@ def extract_ink(picture: Image.Image) -> Ink:
         )  # neighbours' noise is not all their own
     peak = float((box_blur(smooth, 1) if noise > SMOOTHING_NOISE else smooth).max())
     if peak < max(MIN_INTENSITY, MIN_SNR * noise):
-        raise NoDigit(f"no digit to read: the darkest stroke is {peak:.0%} of the way from paper to ink")
+        raise NoDigitFound(f"no digit to read: the darkest stroke is {peak:.0%} of the way from paper to ink")
     standing_out = smooth[smooth > max(4 * noise, 0.15 * peak)]
     strong = min(_otsu_threshold(standing_out), 0.6 * float(np.quantile(standing_out, 0.95)))
     weak = max(3.5 * noise, (0.2 if uneven else MIN_INTENSITY) * peak)

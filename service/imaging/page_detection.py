@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from service.errors import NoDigit
+from service.errors import NoDigitFound
 from service.imaging import ink
 from service.imaging.segmentation import Box
 
@@ -88,7 +88,7 @@ def _find_sheet_on_table(small: Image.Image) -> Box | None:
     """The box of what is written on within a sheet, if the picture shows one on a table."""
     try:
         weak = ink.extract_ink(small).low_mask
-    except NoDigit:
+    except NoDigitFound:
         return None
     labels = cc3d.connected_components(weak, connectivity=8)
     counts = np.bincount(labels.ravel())

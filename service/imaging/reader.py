@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from service.errors import NoDigit
+from service.errors import NoDigitFound
 from service.imaging import ink, mnist_format, page_detection, segmentation
 from service.imaging.decode import decode
 from service.imaging.mnist_format import IMAGE_SIDE, DigitImage
@@ -90,10 +90,12 @@ def passes_unchanged(image: DigitImage, options: NormaliseOptions = DEFAULT_OPTI
     low, high = int(image.min()), int(image.max())
     if 2 * np.count_nonzero(image.reshape(-1)[_BORDER_INDICES] > (low + high) // 2) > len(_BORDER_INDICES):
         if options.normalise == "never":
-            raise NoDigit("the picture is dark on light, and is not to be normalised")
+            raise NoDigitFound("the picture is dark on light, and is not to be normalised")
         return False
     if high - low < MIN_CONTRAST:
-        raise NoDigit(f"no digit to read: the pixels differ by {high - low} at most; a stroke needs {MIN_CONTRAST}")
+        raise NoDigitFound(
+            f"no digit to read: the pixels differ by {high - low} at most; a stroke needs {MIN_CONTRAST}"
+        )
     return True
 
 
@@ -105,7 +107,9 @@ def _read_decoded(picture: Image.Image, factor: float, options: NormaliseOptions
             return [ExtractedDigit(image, FULL_IMAGE_BOX)]
     elif options.normalise == "never":
         width, height = (round(side * factor) for side in picture.size)
-        raise NoDigit(f"the picture has {width}x{height} pixels; {IMAGE_SIDE}x{IMAGE_SIDE} is read without normalising")
+        raise NoDigitFound(
+            f"the picture has {width}x{height} pixels; {IMAGE_SIDE}x{IMAGE_SIDE} is read without normalising"
+        )
     digits = _extract_from_page(picture, split=options.split)
     return [
         ExtractedDigit(mnist_format.to_mnist(digit.ink), _upload_coordinates(digit.box, factor)) for digit in digits
@@ -116,7 +120,7 @@ def _extract_from_page(picture: Image.Image, *, split: bool) -> Sequence[DigitIn
     """The digits on the page that the picture shows; on all of the picture if there are none."""
     area = page_detection.find_page(picture)
     if area != (0, picture.height, 0, picture.width):
-        with suppress(NoDigit):
+        with suppress(NoDigitFound):
             return _extract_in_area(picture, area, split=split)
     return _extract_digits(picture, split=split)
 
@@ -130,7 +134,7 @@ def _extract_digits(picture: Image.Image, *, split: bool) -> Sequence[DigitInk]:
     closer = _enclosing_box([digit.box for digit in digits], factor * largest, picture)
     if factor == 1 or largest >= MIN_DIGIT_SIDE or closer.area > picture.width * picture.height / 2:
         return digits
-    with suppress(NoDigit):
+    with suppress(NoDigitFound):
         again = _extract_in_area(picture, closer, split=split)
         return again if len(again) == len(digits) else digits
     return digits

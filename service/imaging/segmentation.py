@@ -14,7 +14,7 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import NoDigit
+from service.errors import NoDigitFound
 from service.imaging import ruled_lines
 from service.imaging.ink import FloatImage, Ink, Mask
 
@@ -140,7 +140,7 @@ def find_components(ink: Ink) -> Components:
     boxes = [Box(top, bottom + 1, left, right + 1) for top, bottom, left, right in edges]
     mass = _drop_frames(_drop_border_components(mass, boxes, labels.shape), boxes)
     if not mass.any():
-        raise NoDigit("no digit to read: all ink is ruled lines, or runs out of the picture")
+        raise NoDigitFound("no digit to read: all ink is ruled lines, or runs out of the picture")
     return Components(ink.intensity, labels, mass, boxes)
 
 

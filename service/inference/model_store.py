@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from service.errors import NotReady
+from service.errors import ModelNotReady
 from service.inference.runtimes import Batch, LiteRT, ModelRejected, Probabilities, Runtime, TensorFlow
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class ModelStore:
             NotReady: there is none.
         """
         if self.current is None:
-            raise NotReady("no model is loaded yet")
+            raise ModelNotReady("no model is loaded yet")
         return self.current
 
     def refresh(self) -> None:

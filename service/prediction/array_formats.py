@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import Malformed, TooLarge
+from service.errors import BadRequest, PayloadTooLarge
 from service.imaging.mnist_format import IMAGE_SIDE
 
 Batch = npt.NDArray[np.uint8]
@@ -36,7 +36,7 @@ def parse_bulk(body: bytes, max_images: int) -> Batch:
     if body.startswith(IDX3_MAGIC) and (body[8:16] == _SIDES or len(body) % IMAGE_PIXELS):
         return _parse_idx3(body, max_images)
     if len(body) % IMAGE_PIXELS:
-        raise Malformed(
+        raise BadRequest(
             f"the body has {len(body)} bytes; a multiple of {IMAGE_PIXELS}, an IDX3 file or a .npy array is read"
         )
     return _as_batch(np.frombuffer(body, np.uint8), max_images)
@@ -45,13 +45,13 @@ def parse_bulk(body: bytes, max_images: int) -> Batch:
 def _parse_idx3(body: bytes, max_images: int) -> Batch:
     head = struct.calcsize(">4I")
     if len(body) < head:
-        raise Malformed(f"the IDX3 file has {len(body)} bytes, fewer than its header's {head}")
+        raise BadRequest(f"the IDX3 file has {len(body)} bytes, fewer than its header's {head}")
     _, count, rows, columns = struct.unpack_from(">4I", body)
     if (rows, columns) != (IMAGE_SIDE, IMAGE_SIDE):
-        raise Malformed(f"the IDX3 file says that its images are {rows}x{columns}; 28x28 is read")
+        raise BadRequest(f"the IDX3 file says that its images are {rows}x{columns}; 28x28 is read")
     if len(body) != head + count * IMAGE_PIXELS:
         size = head + count * IMAGE_PIXELS
-        raise Malformed(f"the IDX3 file says that it has {count} images, which take {size} bytes; it has {len(body)}")
+        raise BadRequest(f"the IDX3 file says that it has {count} images, which take {size} bytes; it has {len(body)}")
     return _as_batch(np.frombuffer(body, np.uint8, offset=head), max_images)
 
 
@@ -68,13 +68,13 @@ def parse_npy(body: bytes, max_images: int) -> Batch:
     file = BytesIO(body)
     shape, fortran, dtype = _npy_header(file)
     if dtype != np.uint8:
-        raise Malformed(f"the .npy array is of {str(dtype)[:50]}; uint8 is read")
+        raise BadRequest(f"the .npy array is of {str(dtype)[:50]}; uint8 is read")
     if shape[1:] not in ((IMAGE_SIDE, IMAGE_SIDE), (IMAGE_PIXELS,)) or fortran:
         order = " in Fortran order" if fortran else ""
-        raise Malformed(f"the .npy array is {str(shape)[:50]}{order}; (N, 28, 28) or (N, 784) in C order is read")
+        raise BadRequest(f"the .npy array is {str(shape)[:50]}{order}; (N, 28, 28) or (N, 784) in C order is read")
     left = len(body) - file.tell()
     if left != shape[0] * IMAGE_PIXELS:
-        raise Malformed(f"the .npy array {shape} takes {shape[0] * IMAGE_PIXELS} bytes; {left} follow its header")
+        raise BadRequest(f"the .npy array {shape} takes {shape[0] * IMAGE_PIXELS} bytes; {left} follow its header")
     return _as_batch(np.frombuffer(body, np.uint8, offset=file.tell()), max_images)
 
 
@@ -87,18 +87,18 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         }[version]
         shape, fortran, dtype = read_header(file)
     except KeyError:
-        raise Malformed(f"the .npy array is of format {version[0]}.{version[1]}; 1.0 and 2.0 are read") from None
+        raise BadRequest(f"the .npy array is of format {version[0]}.{version[1]}; 1.0 and 2.0 are read") from None
     except (ValueError, TypeError, IndexError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
-        raise Malformed("the .npy header cannot be read") from None
+        raise BadRequest("the .npy header cannot be read") from None
     if not all(0 <= side < _MAX_SIDE for side in shape):
-        raise Malformed(f"the .npy array has a side that is negative, or {_MAX_SIDE} or more")
+        raise BadRequest(f"the .npy array has a side that is negative, or {_MAX_SIDE} or more")
     return shape, fortran, dtype
 
 
 def _as_batch(flat: Batch, max_images: int) -> Batch:
     count = len(flat) // IMAGE_PIXELS
     if count == 0:
-        raise Malformed("the body has 0 images")
+        raise BadRequest("the body has 0 images")
     if count > max_images:
-        raise TooLarge(f"the body has {count} images; {max_images} are allowed")
+        raise PayloadTooLarge(f"the body has {count} images; {max_images} are allowed")
     return flat.reshape(count, IMAGE_SIDE, IMAGE_SIDE)

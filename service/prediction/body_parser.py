@@ -24,7 +24,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
 from werkzeug.http import parse_options_header
 
-from service.errors import Malformed, RequestError, TooLarge, UnknownType
+from service.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
 from service.imaging import reader
 from service.imaging.mnist_format import IMAGE_SIDE, DigitImage
 from service.imaging.reader import DEFAULT_OPTIONS, ExtractedDigit, NormaliseOptions
@@ -58,12 +58,12 @@ def check_body_size(length: int, settings: Settings, *, at_least: bool = False) 
     """
     if length > settings.max_body_bytes:
         found = f"more than {settings.max_body_bytes}" if at_least else str(length)
-        raise TooLarge(f"the body has {found} bytes; {settings.max_body_bytes} are allowed")
+        raise PayloadTooLarge(f"the body has {found} bytes; {settings.max_body_bytes} are allowed")
 
 
-def body_too_large(settings: Settings) -> TooLarge:
+def body_too_large(settings: Settings) -> PayloadTooLarge:
     """What is wrong with a body that werkzeug stopped reading, so nobody knows how long it is."""
-    return TooLarge(f"the body has more bytes; {settings.max_body_bytes} are allowed")
+    return PayloadTooLarge(f"the body has more bytes; {settings.max_body_bytes} are allowed")
 
 
 def parse_body(
@@ -77,7 +77,7 @@ def parse_body(
     kind, parameters = parse_options_header(content_type)
     kind = kind.lower()
     if not body:
-        raise Malformed("the body has 0 bytes")
+        raise BadRequest("the body has 0 bytes")
     if kind.startswith("image/"):
         return _collect([(1, found) for found in reader.read_picture(body, settings, options)], settings)
     if kind in _BULK_PARSERS:
@@ -93,24 +93,24 @@ def parse_body(
         return _parse_all(
             images, lambda image: _parse_json_image(image, settings, options, booleans=booleans), settings
         )
-    raise UnknownType(f"the content type is {kind[:100] or 'missing'!r}; read are {SUPPORTED_TYPES}")
+    raise UnsupportedMediaType(f"the content type is {kind[:100] or 'missing'!r}; read are {SUPPORTED_TYPES}")
 
 
 def _parse_form(body: bytes, parameters: dict[str, str], settings: Settings) -> list[bytes]:
     """The file parts of a form."""
     boundary = parameters.get("boundary", "")
     if not boundary or not boundary.isascii():
-        raise Malformed("the content type multipart/form-data names no boundary")
+        raise BadRequest("the content type multipart/form-data names no boundary")
     parser = MultiPartParser(_memory_stream, settings.max_body_bytes, max_form_parts=settings.max_pictures)
     try:
         _, files = parser.parse(BytesIO(body), boundary.encode(), len(body))
     except RequestEntityTooLarge:
-        raise TooLarge(f"the form has more than {settings.max_pictures} parts") from None
+        raise PayloadTooLarge(f"the form has more than {settings.max_pictures} parts") from None
     except ValueError as error:
-        raise Malformed(f"the form cannot be read: {error}") from None
+        raise BadRequest(f"the form cannot be read: {error}") from None
     uploads = [upload.stream.read() for _, upload in files.items(multi=True)]
     if not uploads:
-        raise Malformed("the form has 0 file parts; each picture is one")
+        raise BadRequest("the form has 0 file parts; each picture is one")
     return uploads
 
 
@@ -123,16 +123,16 @@ def parse_json_images(body: bytes, settings: Settings) -> list[Any]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Malformed(f"the JSON cannot be read: {error}") from None
+        raise BadRequest(f"the JSON cannot be read: {error}") from None
     if not isinstance(document, dict) or document.keys() not in _IMAGE_KEYS:
-        raise Malformed('the JSON is not an object {"images": [...]} with this one key')
+        raise BadRequest('the JSON is not an object {"images": [...]} with this one key')
     ((key, images),) = document.items()
     if not isinstance(images, list):
-        raise Malformed('the JSON is not an object {"images": [...]} with this one key')
+        raise BadRequest('the JSON is not an object {"images": [...]} with this one key')
     if not images:
-        raise Malformed(f"{key} has 0 entries")
+        raise BadRequest(f"{key} has 0 entries")
     if len(images) > settings.max_pictures:
-        raise TooLarge(f"{key} has {len(images)} entries; {settings.max_pictures} are allowed")
+        raise PayloadTooLarge(f"{key} has {len(images)} entries; {settings.max_pictures} are allowed")
     return images
 
 
@@ -143,7 +143,7 @@ def _parse_json_image(
         try:
             data = b64decode(image, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise Malformed(f"the base64 cannot be read: {error}") from None
+            raise BadRequest(f"the base64 cannot be read: {error}") from None
         return reader.read_picture(data, settings, reading)
     return reader.read_image(parse_pixels(image, booleans=booleans), reading)
 
@@ -155,12 +155,12 @@ def parse_pixels(image: object, *, booleans: bool) -> DigitImage:
         Malformed: they are others, or otherwise arranged.
     """
     if not isinstance(image, list):
-        raise Malformed(f"it is {_json_type(image)}; 28x28 or 784 numbers, or base64, are read")
+        raise BadRequest(f"it is {_json_type(image)}; 28x28 or 784 numbers, or base64, are read")
     rows = image if image and isinstance(image[0], list) else [image]
     sides = sorted({len(row) if isinstance(row, list) else 0 for row in rows})
     if (len(rows), sides) not in ((IMAGE_SIDE, [IMAGE_SIDE]), (1, [array_formats.IMAGE_PIXELS])):
         widths = " or ".join(map(str, sides[:3])) + (" or more" if len(sides) > 3 else "")
-        raise Malformed(f"it has {len(rows)} rows of {widths} numbers, not 28 of 28 or 784")
+        raise BadRequest(f"it has {len(rows)} rows of {widths} numbers, not 28 of 28 or 784")
     flat = None if booleans else _pack_rows(rows)
     if flat is None:
         flat = bytes(_parse_pixel(value) for row in rows for value in row)
@@ -179,9 +179,9 @@ def _parse_pixel(value: object) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is not int:
-        raise Malformed(f"a pixel is {_json_type(value)}; whole numbers from 0 to 255 are read")
+        raise BadRequest(f"a pixel is {_json_type(value)}; whole numbers from 0 to 255 are read")
     if not 0 <= value <= 255:
-        raise Malformed(f"a pixel is {str(value)[:50]}; whole numbers from 0 to 255 are read")
+        raise BadRequest(f"a pixel is {str(value)[:50]}; whole numbers from 0 to 255 are read")
     return value
 
 
@@ -197,7 +197,7 @@ def _parse_all(entries: Sequence[Any], read_one: ParseEntry, settings: Settings)
 
 def _collect(found: Sequence[tuple[int, ExtractedDigit]], settings: Settings) -> ParsedBody:
     if len(found) > settings.max_pictures:
-        raise TooLarge(f"the pictures have more than {settings.max_pictures} digits")
+        raise PayloadTooLarge(f"the pictures have more than {settings.max_pictures} digits")
     images = np.stack([one.image for _, one in found]) if len(found) > 1 else found[0][1].image[None]
     return ParsedBody(images, [(number, one.box) for number, one in found])
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service.errors import TooBusy
+from service.errors import TooManyRequests
 
 
 class ConcurrencyLimiter:
@@ -45,6 +45,6 @@ class ConcurrencyLimiter:
         finally:
             self.release()
 
-    def rejection(self) -> TooBusy:
+    def rejection(self) -> TooManyRequests:
         """What is said to those for whom there is none."""
-        return TooBusy(f"{self._limit} requests are being answered, which is the limit")
+        return TooManyRequests(f"{self._limit} requests are being answered, which is the limit")

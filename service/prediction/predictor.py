@@ -21,7 +21,7 @@ from flask import Blueprint, Response, request
 from PIL import Image
 from werkzeug.wrappers import Request
 
-from service.errors import Malformed, Unauthorised
+from service.errors import BadRequest, Unauthorised
 from service.imaging import reader
 from service.imaging.reader import DEFAULT_OPTIONS, NormaliseOptions
 from service.inference.model_store import Model, ModelStore
@@ -62,7 +62,7 @@ class PredictOptions(NamedTuple):
         normalise = _one_of("normalise", arguments.get("normalise", "auto"), reader.NORMALISE_MODES)
         split = _one_of("split", arguments["split"], ("digits",)) == "digits" if "split" in arguments else False
         if split and normalise == "never":
-            raise Malformed("split=digits normalises every digit; it does not go with normalise=never")
+            raise BadRequest("split=digits normalises every digit; it does not go with normalise=never")
         show = _one_of("show", arguments["show"], ("image",)) == "image" if "show" in arguments else False
         fields = parse_fields(arguments["fields"]) if "fields" in arguments else FIELDS
         return cls(fields, NormaliseOptions(normalise, split), show)
@@ -177,7 +177,7 @@ def parse_fields(fields: str) -> Sequence[str]:
     """
     wanted = fields.split(",")
     if unknown := [name for name in wanted if name not in FIELDS]:
-        raise Malformed(f"fields has {unknown[0][:50]!r}; allowed are {', '.join(FIELDS)}")
+        raise BadRequest(f"fields has {unknown[0][:50]!r}; allowed are {', '.join(FIELDS)}")
     return [name for name in FIELDS if name in wanted]
 
 
@@ -190,7 +190,7 @@ def png_base64(image: Batch) -> str:
 
 def _one_of(key: str, value: str, allowed: Sequence[str]) -> str:
     if value not in allowed:
-        raise Malformed(f"{key} is {value[:50]!r}; allowed is {' or '.join(allowed)}")
+        raise BadRequest(f"{key} is {value[:50]!r}; allowed is {' or '.join(allowed)}")
     return value
 
 

@@ -22,12 +22,12 @@ from typing import Any
 from flask import Flask
 
 from service import responses
-from service.app import Service
+from service.app import ServiceContext
 from service.errors import RequestError
 from service.inference.batching import DynamicBatcher
 from service.prediction import body_parser, fast_path
 from service.prediction.predictor import encode_json, parse_query
-from service.responses import Reply
+from service.responses import JsonResponse
 from service.server.request_body import BufferedBody, ClientDisconnected, Message, Receive, ReceiveBudget, StreamedBody
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Application:
 
     def __init__(self, flask: Flask) -> None:
         self.flask = flask
-        self.service: Service = flask.extensions["digits"]
+        self.service: ServiceContext = flask.extensions["digits"]
         self._settings = self.service.settings
         self._predictor, self._metrics = self.service.predictor, self.service.metrics
         self.limiter = self._predictor.limiter
@@ -72,19 +72,19 @@ class Application:
             if stage == "lifespan.shutdown":
                 return
 
-    def rejection(self, seconds: float) -> Reply:
+    def rejection(self, seconds: float) -> JsonResponse:
         """The answer to a prediction that came while all places were taken, `seconds` ago; it is counted."""
         error = self.limiter.rejection()
         self._metrics.prediction_rejected(type(error).__name__)
         self._metrics.request_completed("/predict", "POST", error.status, seconds)
-        return responses.of_error(error)
+        return responses.response_for(error)
 
     async def predict(
         self,
         headers: Headers,
         query: bytes,
         upload: StreamedBody | BufferedBody,
-        send: Callable[[Reply], Awaitable[None]],
+        send: Callable[[JsonResponse], Awaitable[None]],
     ) -> None:
         """Answer POST /predict, whoever reads the request and sends the answer, and count it.
 
@@ -101,12 +101,12 @@ class Application:
                 reply = await self._respond(headers, query, upload)
             except RequestError as error:
                 self._metrics.prediction_rejected(type(error).__name__)
-                reply = responses.of_error(error)
+                reply = responses.response_for(error)
             except ClientDisconnected:
                 return
             except Exception:  # as Flask does: a fault of ours is logged, and answered
                 log.exception("Exception on /predict [POST]")
-                reply = responses.sentence(500, responses.FAULT)
+                reply = responses.error_response(500, responses.INTERNAL_ERROR)
             await send(reply)
             self._metrics.request_completed("/predict", "POST", reply.status, time.perf_counter() - began)
             self.batcher.spin_briefly()
@@ -114,7 +114,7 @@ class Application:
             self._metrics.request_finished()
         await upload.drain()
 
-    async def _respond(self, headers: Headers, query: bytes, upload: StreamedBody | BufferedBody) -> Reply:
+    async def _respond(self, headers: Headers, query: bytes, upload: StreamedBody | BufferedBody) -> JsonResponse:
         """The answer to POST /predict.
 
         Raises:
@@ -135,7 +135,7 @@ class Application:
         body = await upload.read()
         self.limiter.acquire()
         try:
-            return Reply(200, await self._predict_body(body, content_type, query))
+            return JsonResponse(200, await self._predict_body(body, content_type, query))
         finally:
             self.limiter.release()
 
@@ -196,8 +196,8 @@ class RejectedBody(RawIOBase):
         raise self._reason
 
 
-async def _send(send: Send, reply: Reply) -> None:
-    await send({"type": "http.response.start", "status": reply.status, "headers": responses.headers(reply)})
+async def _send(send: Send, reply: JsonResponse) -> None:
+    await send({"type": "http.response.start", "status": reply.status, "headers": responses.asgi_headers(reply)})
     await send({"type": "http.response.body", "body": reply.body})
 
 

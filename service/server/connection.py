@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.asgi.protocol import ASGIProtocol
 
 from service import responses
-from service.responses import Reply
+from service.responses import JsonResponse
 from service.server import eager_task
 from service.server.request_body import BufferedBody
 
@@ -118,16 +118,16 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         await self.worker.asgi.predict(headers, query, BufferedBody(body), self._send)
         self._next_request()
 
-    async def _send(self, reply: Reply) -> None:
+    async def _send(self, reply: JsonResponse) -> None:
         self._write(reply)
         if self._flow_control.write_paused:
             await self._flow_control.drain()
 
-    def _write(self, reply: Reply) -> None:
+    def _write(self, reply: JsonResponse) -> None:
         if self._closed:
             return
         last = not self.worker.alive
-        self._send_response_start(reply.status, responses.headers(reply), HTTP_1_1, last)
+        self._send_response_start(reply.status, responses.asgi_headers(reply), HTTP_1_1, last)
         self._send_body(reply.body)
         if last:
             self._close_transport()
@@ -179,7 +179,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         return await self._handle_http_request(request, sockname, peername)
 
     def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
-        body = responses.sentence(status, message).body
+        body = responses.error_response(status, message).body
         head = (
             f"HTTP/1.1 {status} {self._get_reason_phrase(status)}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n"

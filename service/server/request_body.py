@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
-from service.errors import TooBusy, TooSlow
+from service.errors import RequestTimeout, TooManyRequests
 from service.prediction import body_parser
 from service.settings import Settings
 
@@ -72,12 +72,12 @@ class StreamedBody:
             body = message["body"]
             body_parser.check_body_size(len(body), self._budget.settings, at_least=True)
             return bytes(body)
-        seconds = self._budget.settings.receive_seconds
+        seconds = self._budget.settings.receive_timeout_seconds
         try:
             async with asyncio.timeout(seconds):
                 return await self._collect(message)
         except TimeoutError:
-            raise TooSlow(f"the body did not arrive within {seconds} seconds") from None
+            raise RequestTimeout(f"the body did not arrive within {seconds} seconds") from None
 
     async def drain(self) -> None:
         """Read what is left of it, for a while."""
@@ -100,7 +100,7 @@ class StreamedBody:
                 uploads.used += len(chunk)
                 body_parser.check_body_size(length, uploads.settings, at_least=True)
                 if uploads.used > uploads.limit:
-                    raise TooBusy(f"more than {uploads.limit} bytes of bodies are arriving, which is the limit")
+                    raise TooManyRequests(f"more than {uploads.limit} bytes of bodies are arriving, which is the limit")
                 if self.complete:
                     return b"".join(chunks)
                 message = await self._receive()

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
-from service.errors import Malformed, NoRoom, TooLarge
+from service.errors import BadRequest, InsufficientStorage, PayloadTooLarge
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
 from service.responses import JSON
@@ -47,7 +47,7 @@ class FeedbackStore:
         name = f"{now:%Y%m%dT%H%M%S.%fZ}-{document['digit']}-{secrets.token_hex(4)}.json"
         with self._lock:
             if sum(1 for _ in self._directory.glob("*.json")) >= self._most:
-                raise NoRoom(f"{self._most} pieces of feedback are kept, which is the limit")
+                raise InsufficientStorage(f"{self._most} pieces of feedback are kept, which is the limit")
             being_written = self._directory / f".tmp-{name}"
             being_written.write_bytes(orjson.dumps({"received": f"{now:%Y-%m-%dT%H:%M:%SZ}"} | document))
             being_written.rename(self._directory / name)
@@ -62,7 +62,7 @@ def blueprint(settings: Settings, metrics: Metrics) -> Blueprint:
     routes = Blueprint("feedback", __name__)
     if settings.feedback_dir is None:
         return routes
-    box = FeedbackStore(settings.feedback_dir, settings.feedback_most)
+    box = FeedbackStore(settings.feedback_dir, settings.feedback_max_files)
 
     @routes.post("/feedback")
     def feedback() -> Response:
@@ -82,27 +82,27 @@ def parse_feedback(body: bytes, settings: Settings) -> dict[str, Any]:
         RequestError: it is no such document, or its picture is none that /predict would read.
     """
     if len(body) > MAX_BYTES:
-        raise TooLarge(f"the feedback has {len(body)} bytes; {MAX_BYTES} are allowed")
+        raise PayloadTooLarge(f"the feedback has {len(body)} bytes; {MAX_BYTES} are allowed")
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Malformed(f"the JSON cannot be read: {error}") from None
+        raise BadRequest(f"the JSON cannot be read: {error}") from None
     if not isinstance(document, dict) or not {"image", "digit"} <= document.keys() <= ALLOWED_KEYS:
-        raise Malformed('the JSON is not an object {"image", "digit"}, with "answered" and "version" if known')
+        raise BadRequest('the JSON is not an object {"image", "digit"}, with "answered" and "version" if known')
     _check_digit("digit", document["digit"])
     if document.get("answered") is not None:
         _check_digit("answered", document["answered"])
     version = document.get("version")
     if version is not None and not (isinstance(version, str) and len(version) <= MAX_VERSION_LENGTH):
-        raise Malformed(f"version is {str(version)[:50]!r}; a text of at most {MAX_VERSION_LENGTH} characters is read")
+        raise BadRequest(f"version is {str(version)[:50]!r}; a text of at most {MAX_VERSION_LENGTH} characters is read")
     try:
         picture = orjson.dumps({"images": [document["image"]]})
     except orjson.JSONEncodeError:
-        raise Malformed("the image is nested too deep; 28x28 or 784 numbers, or base64, are read") from None
+        raise BadRequest("the image is nested too deep; 28x28 or 784 numbers, or base64, are read") from None
     body_parser.parse_body(picture, JSON, settings)
     return document
 
 
 def _check_digit(key: str, value: object) -> None:
     if type(value) is not int or not 0 <= value <= 9:
-        raise Malformed(f"{key} is {str(value)[:50]!r}; a whole number from 0 to 9 is read")
+        raise BadRequest(f"{key} is {str(value)[:50]!r}; a whole number from 0 to 9 is read")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from flask import Blueprint, Response
 
-from service.errors import NotReady
+from service.errors import ModelNotReady
 from service.inference.model_store import ModelStore
 from service.monitoring.metrics import CONTENT_TYPE, Metrics
 
@@ -21,7 +21,7 @@ def blueprint(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool])
     @routes.get("/readyz")
     def readyz() -> Response:
         if stopping():
-            raise NotReady("the service is stopping")
+            raise ModelNotReady("the service is stopping")
         return _json({"status": "ready", "version": store.require_current().version})
 
     @routes.get("/model")

@@ -44,7 +44,7 @@ def blueprint(settings: Settings, store: ModelStore) -> Blueprint:
         if sha256 is None:
             abort(404)
         try:
-            content = (settings.models / model.version / "report" / name).read_bytes()
+            content = (settings.model_dir / model.version / "report" / name).read_bytes()
         except OSError:  # the version is being retired
             abort(404)
         return with_security_headers(

@@ -89,7 +89,7 @@ def blueprint(settings: Settings, store: ModelStore, predictor: Predictor, metri
             response = page(numbers=_group_by_picture(_predict_form(settings, predictor)))
         except RequestError as error:
             metrics.prediction_rejected(type(error).__name__)
-            reply = responses.of_error(error)
+            reply = responses.response_for(error)
             response = page(problem=f"{error}")
             response.status_code = reply.status
             response.headers.extend(reply.headers)

@@ -42,7 +42,7 @@ def test_what_holds_without_env_is_what_the_service_does() -> None:
 
 def test_a_container_outlives_the_requests_in_it() -> None:
     for name in ("service", "proxy"):
-        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > Settings().graceful_seconds + 5
+        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > Settings().shutdown_timeout_seconds + 5
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -124,9 +124,9 @@ def test_the_service_is_started_as_its_settings_allow() -> None:
     settings = Settings.from_environment({item["name"]: item.get("value", "") for item in container["env"]})
     assert container["resources"]["requests"]["cpu"] == str(settings.workers)
     pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert spec["terminationGracePeriodSeconds"] > pause + settings.graceful_seconds
+    assert spec["terminationGracePeriodSeconds"] > pause + settings.shutdown_timeout_seconds
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
-    assert mounts[f"/app/{settings.models.parts[0]}"]["readOnly"] is True
+    assert mounts[f"/app/{settings.model_dir.parts[0]}"]["readOnly"] is True
     assert str(settings.metrics_dir) in mounts
     paths = {probe: container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "readiness", "liveness")}
     assert paths == {"startup": "/healthz", "readiness": "/readyz", "liveness": "/healthz"}
@@ -151,4 +151,4 @@ def test_kserve_serves_the_directory_that_the_jobs_write() -> None:
     job = one("kserve", "CronJob", "digits-retrain")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     (volume,) = [volume["name"] for volume in job["volumes"] if claim in str(volume)]
     mounts = {mount["name"]: mount["mountPath"] for mount in job["containers"][0]["volumeMounts"]}
-    assert f"{mounts[volume]}/{path}" == f"/app/{Settings().models}"
+    assert f"{mounts[volume]}/{path}" == f"/app/{Settings().model_dir}"

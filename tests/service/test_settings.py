@@ -3,21 +3,21 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import ELSEWHERE, SettingError, Settings
+from service.settings import FOREIGN_VARIABLES, SettingError, Settings
 from tests.conftest import REPOSITORY
 
 
 def test_every_setting_is_read_from_its_variable() -> None:
     expected = Settings(
-        models=Path("/srv/models"),
+        model_dir=Path("/srv/models"),
         runtime="litert",
-        poll_seconds=0.5,
+        model_poll_seconds=0.5,
         host="::1",
         port=0,
         workers=256,
         threads=1,
-        graceful_seconds=3600,
-        receive_seconds=9,
+        shutdown_timeout_seconds=3600,
+        receive_timeout_seconds=9,
         max_body_bytes=1,
         max_pictures=7,
         max_pixels=784,
@@ -25,7 +25,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
         max_in_flight=2,
         api_key="key of many words",
         feedback_dir=Path("/srv/feedback"),
-        feedback_most=12,
+        feedback_max_files=12,
         metrics_dir=Path("/dev/shm/metrics"),  # noqa: S108 - a value, not a file
         log_level="debug",
     )
@@ -84,7 +84,7 @@ def test_an_unknown_variable_is_named_without_its_value() -> None:
 def test_the_readme_tells_every_setting() -> None:
     rows = [line.split(" | ") for line in (REPOSITORY / "README.md").read_text().splitlines() if "| `DIGITS_" in line]
     table = {row[0].strip("| `"): (row[1], row[2].removesuffix(" |")) for row in rows}
-    assert table.keys() == {f"DIGITS_{item.name.upper()}" for item in fields(Settings)} | ELSEWHERE
+    assert table.keys() == {f"DIGITS_{item.name.upper()}" for item in fields(Settings)} | FOREIGN_VARIABLES
     for item in fields(Settings):
         default = "the cores" if item.name == "workers" else f"`{item.default}`" if item.default else "none"
         assert table[f"DIGITS_{item.name.upper()}"] == (default, item.metadata["meaning"])

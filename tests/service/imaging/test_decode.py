@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.errors import Malformed, RequestError, TooLarge, UnknownType
+from service.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
 from service.imaging.decode import decode
 from service.settings import Settings
 from tests.service.payloads import Pixels, encode, png_saying, stroke
@@ -138,21 +138,21 @@ def test_a_large_jpeg_is_decoded_at_a_part_of_its_size_and_says_so() -> None:
 def test_a_header_alone_decides_what_is_too_large() -> None:
     bomb = png_saying(50_000, 50_000)
     assert len(bomb) < 200
-    with pytest.raises(TooLarge, match="50000x50000 pixels; 25000000 are allowed"):
+    with pytest.raises(PayloadTooLarge, match="50000x50000 pixels; 25000000 are allowed"):
         decode(bomb, LIMITS)
-    with pytest.raises(TooLarge, match="20000x5 pixels; a side may have 16384"):
+    with pytest.raises(PayloadTooLarge, match="20000x5 pixels; a side may have 16384"):
         decode(png_saying(20_000, 5), LIMITS)
 
 
 @pytest.mark.parametrize(
     ("data", "error", "words"),
     [
-        (b"", Malformed, "0 bytes"),
-        (encode(stroke())[:-40], Malformed, "the picture cannot be decoded: "),
-        (encode(stroke(), kind="GIF")[:-20], Malformed, "the picture cannot be decoded: "),
-        (b"<svg/>", UnknownType, "PNG, JPEG, GIF, BMP, WEBP, TIFF"),
-        (png_saying(28, 28, colour=3), Malformed, "the picture"),
-        (encode(stroke(), kind="ICO"), UnknownType, "none of PNG"),
+        (b"", BadRequest, "0 bytes"),
+        (encode(stroke())[:-40], BadRequest, "the picture cannot be decoded: "),
+        (encode(stroke(), kind="GIF")[:-20], BadRequest, "the picture cannot be decoded: "),
+        (b"<svg/>", UnsupportedMediaType, "PNG, JPEG, GIF, BMP, WEBP, TIFF"),
+        (png_saying(28, 28, colour=3), BadRequest, "the picture"),
+        (encode(stroke(), kind="ICO"), UnsupportedMediaType, "none of PNG"),
         (png_saying(0, 5), RequestError, "the picture"),
     ],
 )

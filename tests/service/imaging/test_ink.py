@@ -3,7 +3,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from service.errors import NoDigit
+from service.errors import NoDigitFound
 from service.imaging import ink
 from service.imaging.ink import Mask
 from tests.service.payloads import Pixels
@@ -100,20 +100,20 @@ def test_noise_is_no_ink(noise: float) -> None:
 
 @pytest.mark.parametrize("pixels", [np.full((40, 30), level, np.uint8) for level in (0, 90, 255)])
 def test_an_even_picture_has_no_ink(pixels: Pixels) -> None:
-    with pytest.raises(NoDigit, match="no digit to read"):
+    with pytest.raises(NoDigitFound, match="no digit to read"):
         ink.extract_ink(Image.fromarray(pixels))
 
 
 @pytest.mark.parametrize("side", [28, 100, 400])
 def test_noise_alone_has_no_ink(side: int) -> None:
     noise = np.random.default_rng(1).normal(230, 4, (side, side)).round().astype(np.uint8)
-    with pytest.raises(NoDigit):
+    with pytest.raises(NoDigitFound):
         ink.extract_ink(Image.fromarray(noise))
 
 
 def test_a_lamp_on_an_empty_page_is_no_ink() -> None:
     light = np.linspace(90, 250, 300).astype(np.uint8)
-    with pytest.raises(NoDigit):
+    with pytest.raises(NoDigitFound):
         ink.extract_ink(Image.fromarray(np.broadcast_to(light, (200, 300)).copy()))
 
 
@@ -123,7 +123,7 @@ def test_pictures_of_any_shape_are_looked_at(shape: tuple[int, int]) -> None:
     pixels.flat[0] = 0
     try:
         assert ink.extract_ink(Image.fromarray(pixels)).intensity.shape == shape
-    except NoDigit:
+    except NoDigitFound:
         assert min(shape) <= 3
 
 

@@ -8,7 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from service.errors import NoDigit
+from service.errors import NoDigitFound
 from service.imaging import mnist_format, reader
 from service.imaging.mnist_format import stroke_width
 from service.imaging.reader import DEFAULT_OPTIONS, NormaliseOptions, read_image, read_picture
@@ -96,7 +96,7 @@ def test_what_is_light_on_dark_stays_as_it_is(image: Pixels, reading: NormaliseO
 def test_what_is_dark_on_light_is_normalised_unless_it_must_not(mnist: Dataset) -> None:
     assert np.array_equal(only(encode(255 - mnist.test.images[0])), normal(mnist.test.images[0]))
     for image in (255 - mnist.test.images[0], _framed(55)):
-        with pytest.raises(NoDigit, match="dark on light"):
+        with pytest.raises(NoDigitFound, match="dark on light"):
             only(encode(image), NEVER)
 
 
@@ -104,18 +104,18 @@ def test_what_is_dark_on_light_is_normalised_unless_it_must_not(mnist: Dataset) 
 @pytest.mark.parametrize("side", [28, 27, 400])
 @pytest.mark.parametrize("reading", [DEFAULT_OPTIONS, ALWAYS, ROW], ids=str)
 def test_a_blank_picture_has_no_digit(level: int, side: int, reading: NormaliseOptions) -> None:
-    with pytest.raises(NoDigit, match="no digit to read"):
+    with pytest.raises(NoDigitFound, match="no digit to read"):
         read_picture(encode(np.full((side, side), level, np.uint8)), LIMITS, reading)
 
 
 @pytest.mark.parametrize("reading", [DEFAULT_OPTIONS, NEVER])
 def test_a_faint_image_has_no_digit(reading: NormaliseOptions) -> None:
-    with pytest.raises(NoDigit, match="differ by 31 at most; a stroke needs 32"):
+    with pytest.raises(NoDigitFound, match="differ by 31 at most; a stroke needs 32"):
         only(encode(np.pad(np.full((4, 4), 31, np.uint8), 12)), reading)
 
 
 def test_never_refuses_what_is_no_image_and_names_its_size() -> None:
-    with pytest.raises(NoDigit, match="28x27 pixels; 28x28 is read"):
+    with pytest.raises(NoDigitFound, match="28x27 pixels; 28x28 is read"):
         only(encode(stroke()[:27]), NEVER)
 
 

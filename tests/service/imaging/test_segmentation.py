@@ -2,7 +2,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from service.errors import NoDigit
+from service.errors import NoDigitFound
 from service.imaging import segmentation
 from service.imaging.ink import Ink
 from service.imaging.segmentation import Box, Components, extract_single_digit, segment_row
@@ -93,7 +93,7 @@ def test_the_upper_stroke_of_a_broken_5_is() -> None:
 
 
 def test_nothing_but_ruled_lines_is_no_digit() -> None:
-    with pytest.raises(NoDigit, match="ruled lines"):
+    with pytest.raises(NoDigitFound, match="ruled lines"):
         found((50, 52, 0, 300), (100, 102, 0, 300))
 
 

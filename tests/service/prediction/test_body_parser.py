@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from service.errors import Malformed, NoDigit, RequestError, TooLarge, UnknownType
+from service.errors import BadRequest, NoDigitFound, PayloadTooLarge, RequestError, UnsupportedMediaType
 from service.imaging import reader
 from service.imaging.reader import NormaliseOptions
 from service.prediction import body_parser
@@ -62,7 +62,7 @@ def test_every_form_gives_the_images_in_order(name: str, mnist: Dataset) -> None
 @pytest.mark.parametrize(("name", "kind", "body"), [(name, *whole) for name, whole in WHOLE.items()])
 def test_the_limit_on_pictures_is_exact(name: str, kind: str, body: bytes) -> None:
     assert len(body_parser.parse_body(body, kind, LIMITS).images) == 3, name
-    with pytest.raises(TooLarge, match=r"(3|more than 2) (entries|images|parts)") as caught:
+    with pytest.raises(PayloadTooLarge, match=r"(3|more than 2) (entries|images|parts)") as caught:
         body_parser.parse_body(body, kind, replace(LIMITS, max_pictures=2))
     assert "2" in str(caught.value)
 
@@ -114,18 +114,18 @@ def test_the_digits_of_all_pictures_count_as_pictures() -> None:
         place[0]
         for place in body_parser.parse_body(form(encode(row), encode(stroke())), FORM, LIMITS, split).sources or ()
     ] == [1, 1, 2]
-    with pytest.raises(TooLarge, match="the pictures have more than 3 digits"):
+    with pytest.raises(PayloadTooLarge, match="the pictures have more than 3 digits"):
         body_parser.parse_body(form(encode(row), encode(row)), FORM, LIMITS, split)
 
 
 @pytest.mark.parametrize(
     ("kind", "body", "error"),
     [
-        (FORM, form(encode(stroke()), b"", encode(stroke())), Malformed),
-        (FORM, form(encode(stroke()), b"text", encode(stroke())), UnknownType),
-        (FORM, form(encode(stroke()), encode(stroke() * 0), encode(stroke())), NoDigit),
-        ("application/json", json_of(stroke(), stroke() * 0, stroke()), NoDigit),
-        ("application/json", json_of(stroke(), [], stroke()), Malformed),
+        (FORM, form(encode(stroke()), b"", encode(stroke())), BadRequest),
+        (FORM, form(encode(stroke()), b"text", encode(stroke())), UnsupportedMediaType),
+        (FORM, form(encode(stroke()), encode(stroke() * 0), encode(stroke())), NoDigitFound),
+        ("application/json", json_of(stroke(), stroke() * 0, stroke()), NoDigitFound),
+        ("application/json", json_of(stroke(), [], stroke()), BadRequest),
     ],
 )
 def test_one_bad_picture_of_many_is_named(kind: str, body: bytes, error: type[RequestError]) -> None:

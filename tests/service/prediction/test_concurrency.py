@@ -3,7 +3,7 @@ from threading import Barrier
 
 import pytest
 
-from service.errors import TooBusy
+from service.errors import TooManyRequests
 from service.prediction.concurrency import ConcurrencyLimiter
 
 
@@ -12,7 +12,7 @@ def test_as_many_as_there_are_places_and_no_more() -> None:
     places.acquire()
     with places.acquired():
         assert places.available == 0
-        with pytest.raises(TooBusy, match=r"^2 requests are being answered, which is the limit$"):
+        with pytest.raises(TooManyRequests, match=r"^2 requests are being answered, which is the limit$"):
             places.acquire()
     assert places.available == 1
     with pytest.raises(ZeroDivisionError), places.acquired():
@@ -30,7 +30,7 @@ def test_threads_share_them() -> None:
         while True:
             try:
                 places.acquire()
-            except TooBusy:
+            except TooManyRequests:
                 return taken
             taken += 1
 

@@ -112,4 +112,4 @@ def test_feedback_asks_for_the_key(serve: Serve, one_version: Path, kept: Path) 
 def test_a_directory_that_cannot_be_made_stops_the_start(one_version: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingError, match=r"DIGITS_FEEDBACK_DIR is .*/file/feedback"):
-        create_app(Settings(models=one_version, feedback_dir=tmp_path / "file" / "feedback"))
+        create_app(Settings(model_dir=one_version, feedback_dir=tmp_path / "file" / "feedback"))
