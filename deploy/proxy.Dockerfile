@@ -5,7 +5,7 @@ FROM python:3.11.14-slim-bookworm
 RUN apt-get update && apt-get install -y -qq --no-install-recommends nginx \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 COPY deploy/proxy/nginx.conf deploy/proxy/entrypoint.sh /opt/proxy/
-ENV DIGITS_MAX_BODY_BYTES=16777216 DIGITS_RECEIVE_SECONDS=30
+ENV DIGITS_MAX_BODY_BYTES=16777216 DIGITS_RECEIVE_TIMEOUT_SECONDS=30
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGQUIT

@@ -72,7 +72,7 @@ def create_app(settings: Settings | None = None, preloaded: PreloadedModel | Non
 
     Args:
         settings: those of the environment, unless given.
-        loaded: what `model_store.preload` loaded before a fork: it is not loaded again.
+        preloaded: what `model_store.preload` loaded before a fork: it is not loaded again.
 
     Raises:
         SettingError: no settings were given, and the environment's are wrong.

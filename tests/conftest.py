@@ -118,7 +118,7 @@ def serve() -> Iterator[Serve]:
     running: list[ServiceContext] = []
 
     def start(models: Path, **settings: Any) -> FlaskClient:
-        app = create_app(Settings(model_dir=models, **{"poll_seconds": 3600.0} | settings))
+        app = create_app(Settings(model_dir=models, **{"model_poll_seconds": 3600.0} | settings))
         running.append(app.extensions["digits"])
         return app.test_client()
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Fill the service's limits into nginx.conf, and become nginx.
 set -eu
-sed "s/@MAX_BODY_BYTES@/$DIGITS_MAX_BODY_BYTES/g; s/@RECEIVE_SECONDS@/$DIGITS_RECEIVE_SECONDS/g" \
+sed "s/@MAX_BODY_BYTES@/$DIGITS_MAX_BODY_BYTES/g; s/@RECEIVE_SECONDS@/$DIGITS_RECEIVE_TIMEOUT_SECONDS/g" \
     /opt/proxy/nginx.conf >/tmp/nginx.conf
 exec nginx -e /dev/stderr -c /tmp/nginx.conf

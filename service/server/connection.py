@@ -4,8 +4,8 @@
   a request and a scope and wake a task for it, which takes as long as everything else. Whatever is unusual about it
   takes gunicorn's way; both end in Application.predict.
 - If all places are taken then, it is refused as service/server/load_shedding.py says.
-- A client has `receive_seconds` to send the head of its first request, and gunicorn's `keepalive` for each after it:
-  gunicorn itself waits forever for the first.
+- A client has `receive_timeout_seconds` to send the head of its first request, and gunicorn's `keepalive` for each
+  after it: gunicorn itself waits forever for the first.
 - Other requests are answered in the task of their connection: one task fewer than gunicorn's.
 - Answers to what is no HTTP are JSON, as all errors are.
 
@@ -57,7 +57,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         """Begin, and wait for the first head only so long."""
         super().connection_made(transport)
         self.worker.connections.add(self)
-        seconds = self.worker.asgi.service.settings.receive_seconds
+        seconds = self.worker.asgi.service.settings.receive_timeout_seconds
         self._keepalive_handle = self.worker.loop.call_later(seconds, self._keepalive_timeout)
 
     def data_received(self, data: bytes) -> None:

@@ -36,7 +36,15 @@ def test_what_holds_without_env_is_what_the_service_does() -> None:
         for name, value in SERVICES[service]["environment"].items()
     }
     found, usual = Settings.from_environment(given), Settings()
-    names = ("threads", "max_in_flight", "max_body_bytes", "receive_seconds", "poll_seconds", "log_level", "api_key")
+    names = (
+        "threads",
+        "max_in_flight",
+        "max_body_bytes",
+        "receive_timeout_seconds",
+        "model_poll_seconds",
+        "log_level",
+        "api_key",
+    )
     assert [getattr(found, name) for name in names] == [getattr(usual, name) for name in names]
 
 

@@ -31,7 +31,7 @@ CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (l
 @pytest.fixture(scope="module")
 def server(one_version: Path) -> Iterator[Server]:
     """One worker with small limits, for all tests that leave it as they found it."""
-    with serving(models=one_version, workers=1, max_body_bytes=50_000, receive_seconds=2) as running:
+    with serving(model_dir=one_version, workers=1, max_body_bytes=50_000, receive_timeout_seconds=2) as running:
         yield running
     assert "Traceback" not in running.log
 
@@ -104,7 +104,7 @@ def test_answers_are_in_order_whatever_takes_long(server: Server, connection: so
 
 def test_at_a_stop_everyone_is_answered(one_version: Path) -> None:
     """More photographs than one thread reads in the second that connections without a request are kept."""
-    with serving(models=one_version, workers=1, threads=1, max_in_flight=200) as server, ExitStack() as kept:
+    with serving(model_dir=one_version, workers=1, threads=1, max_in_flight=200) as server, ExitStack() as kept:
         asked = [kept.enter_context(socket.create_connection(place(server), timeout=60)) for _ in range(40)]
         for connection in asked:
             connection.sendall(LONG)
@@ -282,7 +282,7 @@ def test_a_body_that_comes_too_slowly_is_408(connection: socket.socket) -> None:
 
 
 def test_slow_clients_take_nobodys_place(one_version: Path) -> None:
-    with serving(models=one_version, workers=1, max_in_flight=1) as server:
+    with serving(model_dir=one_version, workers=1, max_in_flight=1) as server:
         slow = [socket.create_connection(place(server), timeout=20) for _ in range(100)]
         try:
             for connection in slow:
@@ -373,7 +373,7 @@ def test_bulk_holds_nobody_up(one_version: Path) -> None:
     bulk = np.stack([stroke()] * 10_000).tobytes()
     head = b"POST /predict?fields=digit HTTP/1.1\r\nHost: x\r\nContent-Type: application/octet-stream\r\n"
     with (
-        serving(models=one_version, workers=1) as server,
+        serving(model_dir=one_version, workers=1) as server,
         closing(socket.create_connection(place(server))) as connection,
     ):
         connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(bulk))
@@ -389,7 +389,7 @@ def test_bulk_holds_nobody_up(one_version: Path) -> None:
 
 
 def test_idle_connections_do_not_delay_a_stop(one_version: Path) -> None:
-    with serving(models=one_version, workers=1, graceful_seconds=60) as server:
+    with serving(model_dir=one_version, workers=1, shutdown_timeout_seconds=60) as server:
         used = socket.create_connection(place(server), timeout=20)
         unused = socket.create_connection(place(server), timeout=20)
         with closing(used), closing(unused):
@@ -407,7 +407,7 @@ def test_idle_connections_do_not_delay_a_stop(one_version: Path) -> None:
 
 def test_a_stop_at_the_very_start_is_not_lost(one_version: Path) -> None:
     """A worker that was just forked has no handlers of its own, and then no running loop, which sees signals."""
-    with serving(models=one_version, workers=1, graceful_seconds=600) as server:
+    with serving(model_dir=one_version, workers=1, shutdown_timeout_seconds=600) as server:
         for line in [r"Booting worker with pid: (\d+)"] * 20 + [r"\[(\d+)\] .* version 1 is in use"] * 10:
             pid = server.wait_for(line)[1]
             os.kill(int(pid), signal.SIGTERM)
@@ -449,7 +449,7 @@ def come(server: Server, guests: ExitStack, count: int = 1) -> list[socket.socke
 
 def test_who_has_fewer_connections_is_left_the_new_ones(one_version: Path) -> None:
     """Before each of those both workers answer: one that the machine keeps from running would rightly lose them."""
-    with serving(models=one_version, workers=2) as server, ExitStack() as kept:
+    with serving(model_dir=one_version, workers=2) as server, ExitStack() as kept:
         for _ in range(2):
             server.wait_for("version 1 is in use")
         workers = worker_of(server, kill=0), worker_of(server, kill=1)
@@ -475,7 +475,7 @@ def test_who_has_fewer_connections_is_left_the_new_ones(one_version: Path) -> No
 
 
 def test_a_killed_worker_is_replaced_and_nothing_else_ends(one_version: Path) -> None:
-    with serving(models=one_version, workers=2) as server:
+    with serving(model_dir=one_version, workers=2) as server:
         for _ in range(2):
             server.wait_for("version 1 is in use")
         os.kill(worker_of(server, kill=0), signal.SIGKILL)

@@ -49,7 +49,7 @@ def half_sent(server: Server) -> Iterator[socket.socket]:
 
 
 def test_sigterm_finishes_what_is_in_flight_and_exits_with_0(one_version: Path) -> None:
-    with serving(models=one_version, workers=1) as server:
+    with serving(model_dir=one_version, workers=1) as server:
         probe = http.client.HTTPConnection(*place(server), timeout=30)
         probe.request("GET", "/readyz")
         assert probe.getresponse().read()
@@ -75,7 +75,7 @@ def until_not_ready(probe: http.client.HTTPConnection) -> bytes:
 
 
 def test_counts_survive_killed_workers_and_files_do_not_pile_up(one_version: Path, tmp_path: Path) -> None:
-    with serving(models=one_version, workers=2, metrics_dir=tmp_path / "metrics") as server:
+    with serving(model_dir=one_version, workers=2, metrics_dir=tmp_path / "metrics") as server:
         for _ in range(2):
             server.wait_for("version 1 is in use")
         for answered in range(1, 16):
@@ -103,7 +103,7 @@ def worker_of(server: Server, kill: int) -> int:
 
 
 def test_nothing_is_left_after_the_end(one_version: Path) -> None:
-    with serving(models=one_version) as server:
+    with serving(model_dir=one_version) as server:
         worker = server.wait_for(r"\[(\d+)\] \[INFO\] version 1 is in use")[1]
         mapped = Path(f"/proc/{worker}/maps").read_text()
         match = re.search(r"(/\S*/digits-metrics-\w+)/", mapped)
@@ -115,7 +115,7 @@ def test_nothing_is_left_after_the_end(one_version: Path) -> None:
 
 
 def test_without_a_model_it_lives_but_is_not_ready(models: Path, versions: Versions) -> None:
-    with serving(models=models, workers=1, poll_seconds=0.1) as server:
+    with serving(model_dir=models, workers=1, model_poll_seconds=0.1) as server:
         assert server.client.get("/healthz").status_code == 200
         for method, path in (("GET", "/readyz"), ("GET", "/model"), ("POST", "/predict")):
             answer = server.client.request(method, path, content=SEVEN if method == "POST" else None, headers=PNG)
@@ -131,7 +131,7 @@ def test_a_version_without_plan_or_manifest_is_served_by_tensorflow(models: Path
     version = versions.put(models, 1, digit=4)
     for name in ("manifest.json", "model.tflite"):
         (version / name).unlink()
-    with serving(models=models, workers=1) as server:
+    with serving(model_dir=models, workers=1) as server:
         assert server.client.get("/model").json() == {"version": "1", "manifest": None, "runtime": "tensorflow"}
         answer = server.client.post("/predict", content=SEVEN, headers=PNG).raise_for_status()
         assert [(p["digit"], p["uncertain"]) for p in answer.json()["predictions"]] == [(4, False)]
@@ -141,7 +141,7 @@ def test_a_version_without_plan_or_manifest_is_served_by_tensorflow(models: Path
 def full(one_version: Path) -> Iterator[tuple[Server, Future[httpx.Response]]]:
     """A worker whose only place is taken, and the answer to who took it, which is still to come."""
     photographs = {f"p{number}": LARGE for number in range(50)}
-    with serving(models=one_version, workers=1, max_in_flight=1, threads=1) as server, ThreadPoolExecutor(1) as pool:
+    with serving(model_dir=one_version, workers=1, max_in_flight=1, threads=1) as server, ThreadPoolExecutor(1) as pool:
         long = pool.submit(httpx.post, f"{server.address}/predict", files=photographs, timeout=60)
         until(server, "digits_in_flight_requests 2.0")
         while server.client.post("/predict", content=SEVEN, headers=PNG).status_code == 200:
@@ -162,7 +162,7 @@ def test_one_too_many_gets_429_at_once(one_version: Path) -> None:
 
 
 def test_a_client_that_goes_away_in_the_middle_is_no_error_of_ours(one_version: Path) -> None:
-    with serving(models=one_version, workers=1, threads=2) as server:
+    with serving(model_dir=one_version, workers=1, threads=2) as server:
         gone = [threading.Thread(target=leave, args=(server,)) for _ in range(8)]
         for thread in gone:
             thread.start()

@@ -20,7 +20,7 @@ LIMIT = 16 << 20
 
 @pytest.fixture(scope="module")
 def server(one_version: Path) -> Iterator[Server]:
-    with serving(models=one_version, workers=1) as running:
+    with serving(model_dir=one_version, workers=1) as running:
         yield running
         assert "Traceback" not in running.log
         assert running.log.count("Booting worker") == 1

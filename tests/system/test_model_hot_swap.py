@@ -56,7 +56,7 @@ class Caller(threading.Thread):
 def test_thirty_swaps_under_load(models: Path, versions: Versions) -> None:
     versions.put(models, 1, digit=1)
     done = threading.Event()
-    with serving(models=models, workers=2, poll_seconds=0.1) as server:
+    with serving(model_dir=models, workers=2, model_poll_seconds=0.1) as server:
         callers = [Caller(server.address, done) for _ in range(CLIENTS)]
         for caller in callers:
             caller.start()
@@ -86,7 +86,7 @@ def break_one(version: Path) -> None:
 
 def test_a_new_version_answers_within_two_seconds_and_a_bad_one_never(models: Path, versions: Versions) -> None:
     versions.put(models, 1, digit=1)
-    with serving(models=models, workers=2) as server:
+    with serving(model_dir=models, workers=2) as server:
         break_one(versions.put(models, 3, digit=0))
         for _ in range(2):
             server.wait_for(r"version 3 refused \(checksum\)")

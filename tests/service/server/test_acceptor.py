@@ -132,7 +132,7 @@ def test_a_worker_waits_only_so_often(listener: Listener, monkeypatch: pytest.Mo
             super()._pause(seconds, then)
 
     async def story(house: House) -> None:
-        monkeypatch.setattr("tests.service.server.test_acceptor.Door", Watched)
+        monkeypatch.setattr("tests.service.server.test_acceptor.Acceptor", Watched)
         house.counts.register(1)  # and does nothing
         door = house.door(0)
         house.counts.add(0, 1)

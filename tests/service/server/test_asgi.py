@@ -330,7 +330,7 @@ def test_a_client_that_goes_away_is_not_answered_and_not_counted(client: FlaskCl
 
 
 def test_a_body_that_does_not_arrive_is_408(serve: Serve, one_version: Path) -> None:
-    client = serve(one_version, receive_seconds=1)
+    client = serve(one_version, receive_timeout_seconds=1)
 
     async def never() -> dict[str, Any]:
         await asyncio.Event().wait()

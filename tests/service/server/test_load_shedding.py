@@ -34,12 +34,12 @@ class Client:
     def __init__(self) -> None:
         self.held = False
 
-    def hold(self) -> None:
+    def pause(self) -> None:
         """Remember it."""
         assert not self.held
         self.held = True
 
-    def refuse(self) -> None:
+    def reject(self) -> None:
         """Remember the order."""
         self.sent.append(self)
 

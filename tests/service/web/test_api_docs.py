@@ -23,7 +23,7 @@ KEY = {"Authorization": "Bearer secret"}
 def client(serve: Serve, one_version: Path, tmp_path: Path) -> FlaskClient:
     """With everything that can be turned on."""
     return serve(
-        one_version, feedback_dir=tmp_path / "feedback", feedback_most=1, api_key="secret", max_body_bytes=9999
+        one_version, feedback_dir=tmp_path / "feedback", feedback_max_files=1, api_key="secret", max_body_bytes=9999
     )
 
 

@@ -23,7 +23,7 @@ def kept(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(serve: Serve, one_version: Path, kept: Path) -> FlaskClient:
-    return serve(one_version, feedback_dir=kept, feedback_most=3)
+    return serve(one_version, feedback_dir=kept, feedback_max_files=3)
 
 
 def documents(kept: Path) -> list[dict[str, object]]:
