@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from training.data import mnist
-from training.data.batches import Lessons, stream
-from training.data.mnist import Part
+from training.data.batches import BatchStream, index_stream
+from training.data.mnist import Split
 from training.fit import loop, optimisers
 from training.recipe import Recipe
 
@@ -48,22 +48,22 @@ def timed(run: Callable[[], None], steps: int) -> float:
     return (time.perf_counter() - began) / steps
 
 
-def graph_call(recipe: Recipe, training: Part) -> Callable[[], None]:
+def graph_call(recipe: Recipe, training: Split) -> Callable[[], None]:
     """Our loop: `evaluate_every` steps in one compiled call."""
     state = optimisers.start(recipe)
-    advance, lessons = loop.compile_steps(recipe), Lessons(recipe, training)
+    advance, lessons = loop.compile_steps(recipe), BatchStream(recipe, training)
 
     def run() -> None:
         nonlocal state
-        state, scores = advance(state, lessons.at(0))
+        state, scores = advance(state, lessons.block_at(0))
         scores[0].numpy()
 
     return run
 
 
-def session(recipe: Recipe, training: Part) -> Callable[[], None]:
+def session(recipe: Recipe, training: Split) -> Callable[[], None]:
     """The rival: two `session.run` calls a step, batches fed from memory as float32."""
-    ((_, order),) = stream(recipe, len(training), 0)
+    ((_, order),) = index_stream(recipe, len(training), 0)
     batches = order.reshape(-1, recipe.batch_size)
     pixels = training.images.reshape(-1, 784).astype(np.float32) / 255
     targets = np.eye(10, dtype=np.float32)[training.labels]

@@ -39,7 +39,7 @@ def train(options: argparse.Namespace) -> None:
         raise TrainingError("--seed and --seeds exclude each other")
     recipe = Recipe.load(options.recipe or "best", overrides)
     yardstick = _yardstick(options)
-    data = mnist.load(options.data, any_data=options.any_data)
+    data = mnist.load(options.data, skip_checksums=options.any_data)
     from training.pipeline import Job  # noqa: PLC0415
 
     job = Job(data, options.models, options.runs, _cache(options), yardstick, options.force)
@@ -126,7 +126,7 @@ def evaluate_version(options: argparse.Namespace) -> None:
     """Put all questions to a version as it is on disk, and print its manifest's figures beside those measured."""
     version = registry.get(options.models, options.number)
     yardstick = _yardstick(options)
-    data = mnist.load(options.data, any_data=options.any_data)
+    data = mnist.load(options.data, skip_checksums=options.any_data)
     from training.evaluation import assessment as assess  # noqa: PLC0415
     from training.publish import saved_model  # noqa: PLC0415
 

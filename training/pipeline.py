@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from training.data.mnist import Dataset, Part
+from training.data.mnist import Dataset, Split
 from training.evaluation import assessment as assess
 from training.evaluation import metrics as evaluate
 from training.evaluation import model_card, plots
@@ -171,7 +171,7 @@ def _line(row: Row, images: int) -> str:
     )
 
 
-def _logits(recipe: Recipe, parameters: Parameters, part: Part) -> evaluate.Floats:
+def _logits(recipe: Recipe, parameters: Parameters, part: Split) -> evaluate.Floats:
     pixels = network.as_pixels(tf.constant(part.images))
     return np.asarray(network.logits(parameters, pixels, recipe.activation))
 

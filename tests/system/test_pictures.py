@@ -9,7 +9,7 @@ from PIL import Image
 from bench import synthetic_photos
 from tests.conftest import REPOSITORY
 from tests.system.server import Server, serving
-from training.data.mnist import Dataset, Part
+from training.data.mnist import Dataset, Split
 
 EVERY = 100
 """One test image of so many is put into each scene."""
@@ -23,11 +23,11 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def part(mnist: Dataset) -> Part:
-    return Part(mnist.test.images[::EVERY], mnist.test.labels[::EVERY])
+def part(mnist: Dataset) -> Split:
+    return Split(mnist.test.images[::EVERY], mnist.test.labels[::EVERY])
 
 
-def right(server: Server, files: list[bytes], part: Part, query: str = "") -> int:
+def right(server: Server, files: list[bytes], part: Split, query: str = "") -> int:
     """How many of the files, sent as one form, are answered right."""
     form = [("file", (f"{index}.png", file)) for index, file in enumerate(files)]
     answer = server.client.post(f"/predict?fields=digit{query}", files=form).raise_for_status().json()
@@ -35,7 +35,7 @@ def right(server: Server, files: list[bytes], part: Part, query: str = "") -> in
 
 
 @pytest.mark.parametrize("name", synthetic_photos.scenes())
-def test_a_scene_costs_hardly_a_digit(server: Server, part: Part, name: str) -> None:
+def test_a_scene_costs_hardly_a_digit(server: Server, part: Split, name: str) -> None:
     random, scene = np.random.default_rng(7), synthetic_photos.scenes()[name]
     query = "&normalise=always" if "normalised" in name else ""
     as_they_are = right(server, [synthetic_photos.saved(Image.fromarray(image)) for image in part.images], part)

@@ -21,11 +21,11 @@ from training.recipe import Recipe
 
 _SIDE = 28
 _CENTRE = (_SIDE - 1) / 2
-_VARIANCE_LEFT_OUT = 1e-3
-_AT_ONCE = 1000  # images: few enough for the caches
+_DISCARDED_VARIANCE = 1e-3
+_CHUNK = 1000  # images: few enough for the caches
 
 
-def distorts(recipe: Recipe) -> bool:
+def is_enabled(recipe: Recipe) -> bool:
     """Whether the recipe asks for any distortion at all."""
     return any((recipe.rotation, recipe.scaling, recipe.shear, recipe.shift, recipe.elastic))
 
@@ -55,12 +55,12 @@ def draw(recipe: Recipe, shape: tuple[int, ...], key: tuple[int, int]) -> Draws:
     )
 
 
-def copy(images: npt.NDArray[np.uint8], recipe: Recipe, key: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def augmented_copy(images: npt.NDArray[np.uint8], recipe: Recipe, key: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """A distorted copy of images uint8 [N, 28, 28]: each with a draw of its own; the same key, the same copy."""
-    if not distorts(recipe):
+    if not is_enabled(recipe):
         return images
     draws = draw(recipe, (len(images),), key)
-    slices = [slice(start, start + _AT_ONCE) for start in range(0, len(images), _AT_ONCE)]
+    slices = [slice(start, start + _CHUNK) for start in range(0, len(images), _CHUNK)]
     pieces = [_rounded(images[part], Draws(*(values[part] for values in draws)), recipe) for part in slices]
     return np.concatenate(pieces)
 
@@ -119,7 +119,7 @@ def smooth_basis(sigma: float) -> npt.NDArray[np.float32]:
     values, vectors = np.linalg.eigh(smoothing @ smoothing.T)
     share = np.kron(values, values) / values.sum() ** 2
     order = np.argsort(share)[::-1]
-    rank = 1 + int(np.argmax(np.cumsum(share[order]) >= 1 - _VARIANCE_LEFT_OUT))
+    rank = 1 + int(np.argmax(np.cumsum(share[order]) >= 1 - _DISCARDED_VARIANCE))
     kept = order[:rank]
     basis = np.kron(vectors, vectors).T[kept] * np.sqrt(share[kept] * _SIDE**2)[:, None]
     return np.asarray(basis, np.float32)

@@ -16,17 +16,17 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from training.data import augment, outliers
-from training.data.mnist import Part
-from training.data.outliers import Bank
+from training.data.mnist import Split
+from training.data.outliers import OutlierPool
 from training.recipe import Recipe
 
 Images = npt.NDArray[np.uint8]
 Targets = npt.NDArray[np.float32]
-Teacher = Callable[[Images], npt.NDArray[np.floating[Any]]]
+TeacherFn = Callable[[Images], npt.NDArray[np.floating[Any]]]
 """uint8 [N, 28, 28] -> logits [N, 10]."""
 
 
-class Lesson(NamedTuple):
+class BatchBlock(NamedTuple):
     """K batches: the digits, with the answers to aim at and their labels, and after them the strangers."""
 
     images: Images  # [K, batch_size + strangers, 28, 28]
@@ -34,53 +34,53 @@ class Lesson(NamedTuple):
     labels: npt.NDArray[np.uint8]  # [K, batch_size]
 
 
-class Lessons:
+class BatchStream:
     """The lessons of a run."""
 
-    def __init__(self, recipe: Recipe, part: Part, teacher: Teacher | None = None) -> None:
+    def __init__(self, recipe: Recipe, part: Split, teacher: TeacherFn | None = None) -> None:
         self._recipe, self._part, self._teacher = recipe, part, teacher
         self._copies: dict[int, tuple[Images, Targets]] = {}
 
-    def at(self, iteration: int) -> Lesson:
+    def block_at(self, iteration: int) -> BatchBlock:
         """The batches from an iteration to the next evaluation: `evaluate_every`, or what is left."""
         recipe = self._recipe
         images, targets, labels = [], [], []
-        for epoch, order in stream(recipe, len(self._part), iteration):
-            copy, answers = self._copy(epoch % recipe.copies if recipe.copies else epoch)
+        for epoch, order in index_stream(recipe, len(self._part), iteration):
+            copy, answers = self._augmented_copy(epoch % recipe.copies if recipe.copies else epoch)
             images.append(copy[order])
             targets.append(answers[order])
             labels.append(self._part.labels[order])
-        lesson = Lesson(*(_batches(np.concatenate(pieces), recipe) for pieces in (images, targets, labels)))
-        return self._with_strangers(lesson, iteration) if recipe.strangers else lesson
+        lesson = BatchBlock(*(_batches(np.concatenate(pieces), recipe) for pieces in (images, targets, labels)))
+        return self._with_outliers(lesson, iteration) if recipe.strangers else lesson
 
     @cached_property
-    def _bank(self) -> Bank:
-        return outliers.bank(self._part.images, self._recipe.seed)
+    def _outlier_pool(self) -> OutlierPool:
+        return outliers.build_pool(self._part.images, self._recipe.seed)
 
-    def _copy(self, number: int) -> tuple[Images, Targets]:
+    def _augmented_copy(self, number: int) -> tuple[Images, Targets]:
         if number not in self._copies:
-            images = augment.copy(self._part.images, self._recipe, (self._recipe.seed, number))
+            images = augment.augmented_copy(self._part.images, self._recipe, (self._recipe.seed, number))
             if not self._recipe.copies:
                 for old in list(self._copies)[:-1]:  # never seen again, but for the last: a lesson may run over a seam
                     del self._copies[old]
-            self._copies[number] = images, self._aims(images)
+            self._copies[number] = images, self._targets(images)
         return self._copies[number]
 
-    def _aims(self, images: Images) -> Targets:
+    def _targets(self, images: Images) -> Targets:
         labels = np.eye(10, dtype=np.float32)[self._part.labels]
         if self._teacher is None:
             return labels
         answers = tf.nn.softmax(self._teacher(images) / self._recipe.softness).numpy()
         return labels + np.float32(1 - self._recipe.label_share) * (answers - labels)  # type: ignore[no-any-return]
 
-    def _with_strangers(self, lesson: Lesson, iteration: int) -> Lesson:
+    def _with_outliers(self, lesson: BatchBlock, iteration: int) -> BatchBlock:
         count = (len(lesson.images), self._recipe.strangers)
         key = (self._recipe.seed, iteration)
-        images = outliers.draw(self._bank, int(np.prod(count)), self._recipe, key).reshape(*count, 28, 28)
+        images = outliers.sample(self._outlier_pool, int(np.prod(count)), self._recipe, key).reshape(*count, 28, 28)
         return lesson._replace(images=np.concatenate([lesson.images, images], axis=1))
 
 
-def stream(recipe: Recipe, images: int, iteration: int) -> list[tuple[int, npt.NDArray[np.int64]]]:
+def index_stream(recipe: Recipe, images: int, iteration: int) -> list[tuple[int, npt.NDArray[np.int64]]]:
     """Which images the batches up to the next evaluation take: (epoch, indices) pairs, in order.
 
     The stream is one permutation of the training part after another; batches run across their seams.

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 Images = npt.NDArray[np.uint8]
 
-LOOK_LIKE_DIGITS = frozenset(
+DIGIT_LOOKALIKES = frozenset(
     "OoQDIl|!iıjȷSsZzBbGgq\\/-_.,'`:;¡()[]{}~^\"¨¯´¸¦—–°¬>"  # noqa: RUF001 - so they look
     "οΟσϲΙιΡρθΘОоІіЇїЈјЗзЅѕбЬьЪъЫыЭэЧчРрϴ"
     "∘○◦●∣∕∖∅∫∮ƨƷʒ□◯⁄"  # noqa: RUF001
@@ -21,10 +21,10 @@ LOOK_LIKE_DIGITS = frozenset(
 _SIZE, _CANVAS, _ORIGIN = 64, (160, 140), (40, 25)  # pixels; a character of any font is whole on it
 _INK = 20  # grey level: what is lighter belongs to no stroke
 _CENTRE = 14.0  # row and column, from 0: where the centre of mass of MNIST's own images is
-_LEAST_INK = 60  # pixels: less is a dot, or a glyph that the font does not have
+_MIN_INK = 60  # pixels: less is a dot, or a glyph that the font does not have
 
 
-def centred(grey: Images) -> Images:
+def to_mnist_form(grey: Images) -> Images:
     """Bring a picture [H, W] with ink into MNIST's form: a 20 pixel box, its centre of mass in the middle.
 
     As http://yann.lecun.com/exdb/mnist/ describes it; light on dark, uint8 in and out, [28, 28].
@@ -46,25 +46,25 @@ def centred(grey: Images) -> Images:
 def side_by_side(left: Images, right: Images) -> Images:
     """Pairs of images [N, 28, 28] -> one image each that shows both."""
     pairs = np.concatenate([left[:, :, 4:-4], right[:, :, 4:-4]], axis=2)
-    return np.array([centred(pair) for pair in pairs])
+    return np.array([to_mnist_form(pair) for pair in pairs])
 
 
-def characters(font: Path, ranges: Iterable[tuple[int, int]]) -> list[str]:
+def non_digit_characters(font: Path, ranges: Iterable[tuple[int, int]]) -> list[str]:
     """The letters and symbols that a font has between these code points and that look like no digit."""
     there = FT2Font(str(font)).get_charmap()
     drawn = (chr(code) for first, last in ranges for code in range(first, last + 1) if code in there)
-    return [character for character in drawn if is_no_digit(character)]
+    return [character for character in drawn if is_not_a_digit(character)]
 
 
-def is_no_digit(character: str) -> bool:
+def is_not_a_digit(character: str) -> bool:
     """Whether a character is a letter or symbol whose shape, apart from its accents, is not that of a digit."""
     bases = [part for part in unicodedata.normalize("NFKD", character) if not unicodedata.combining(part)]
     return unicodedata.category(character)[0] in "LSP" and not any(
-        base in LOOK_LIKE_DIGITS or base.isdigit() for base in bases
+        base in DIGIT_LOOKALIKES or base.isdigit() for base in bases
     )
 
 
-def glyphs(font: Path, text: Iterable[str], bold: Iterable[int]) -> list[Images]:
+def render_glyphs(font: Path, text: Iterable[str], bold: Iterable[int]) -> list[Images]:
     """Each character of `text` in MNIST's form, its strokes thickened by `bold` (0, 1, 2, ...) pixels of 64 each way.
 
     A character for which the font draws next to nothing is left out.
@@ -75,6 +75,6 @@ def glyphs(font: Path, text: Iterable[str], bold: Iterable[int]) -> list[Images]
         canvas = Image.new("L", _CANVAS)
         ImageDraw.Draw(canvas).text(_ORIGIN, character, 255, font=face)
         grey = np.asarray(canvas.filter(ImageFilter.MaxFilter(2 * pixels + 1)))
-        if np.count_nonzero(grey > _INK) > _LEAST_INK:
-            images.append(centred(grey))
+        if np.count_nonzero(grey > _INK) > _MIN_INK:
+            images.append(to_mnist_form(grey))
     return images

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from training.data import download
 from training.errors import DataError
 
-VALIDATION = 5_000
+VALIDATION_IMAGES = 5_000
 """The first images of the training file are for validation, as in TensorFlow's own tutorial reader."""
 
 SHA256 = {
@@ -29,10 +29,10 @@ SHA256 = {
 }
 """Of each file's uncompressed bytes."""
 
-_LARGEST = 1 << 30  # bytes that a file may unpack to; EMNIST's largest has half of it
+_MAX_UNPACKED_BYTES = 1 << 30  # bytes that a file may unpack to; EMNIST's largest has half of it
 
 
-class WrongBytes(DataError):
+class ChecksumMismatch(DataError):
     """A file whose SHA-256 is not MNIST's."""
 
     def __init__(self, file: str, found: str, expected: str) -> None:
@@ -41,7 +41,7 @@ class WrongBytes(DataError):
 
 
 @dataclass(frozen=True)
-class Part:
+class Split:
     """Images uint8 [N, 28, 28], 0 background to 255 ink, and their labels uint8 [N], 0 to 9."""
 
     images: npt.NDArray[np.uint8]
@@ -65,13 +65,13 @@ class Dataset:
     """The three parts, and the files that they came from."""
 
     name: str
-    training: Part
-    validation: Part
-    test: Part
+    training: Split
+    validation: Split
+    test: Split
     files: tuple[SourceFile, ...]
 
 
-def load(directory: Path, *, any_data: bool = False) -> Dataset:
+def load(directory: Path, *, skip_checksums: bool = False) -> Dataset:
     """Read the data set in `directory`, fetching MNIST's missing files into it.
 
     With `any_data` nothing is fetched and the sums are recorded but not compared, so that any IDX data
@@ -81,23 +81,23 @@ def load(directory: Path, *, any_data: bool = False) -> Dataset:
         DataError: a file is missing and no source has it, or its bytes, its header, its counts or its
             labels are wrong. A wrong file among right ones is renamed out of the way first.
     """
-    found = {name: _find(directory, name, any_data=any_data) for name in SHA256}
-    if any_data:
+    found = {name: _find(directory, name, skip_checksums=skip_checksums) for name in SHA256}
+    if skip_checksums:
         if missing := [name for name, path in found.items() if path is None]:
             raise DataError(f"{directory} has no {missing[0]}, raw or .gz")
     else:
-        _set_wrong_files_aside({name: path for name, path in found.items() if path})
-        download.fetch([name for name, path in found.items() if path is None], directory, _accept)
+        _quarantine_mismatches({name: path for name, path in found.items() if path})
+        download.fetch([name for name, path in found.items() if path is None], directory, _install)
         found = {name: _find(directory, name) for name in SHA256}
     contents = {name: read_raw(path) for name, path in found.items() if path}
-    training = _part("train", contents)
-    if len(training) <= VALIDATION:
-        raise DataError(f"{directory} has {len(training)} training images; more than {VALIDATION} are needed")
+    training = _read_split("train", contents)
+    if len(training) <= VALIDATION_IMAGES:
+        raise DataError(f"{directory} has {len(training)} training images; more than {VALIDATION_IMAGES} are needed")
     return Dataset(
-        name=directory.resolve().name if any_data else "MNIST",
-        training=Part(training.images[VALIDATION:], training.labels[VALIDATION:]),
-        validation=Part(training.images[:VALIDATION], training.labels[:VALIDATION]),
-        test=_part("t10k", contents),
+        name=directory.resolve().name if skip_checksums else "MNIST",
+        training=Split(training.images[VALIDATION_IMAGES:], training.labels[VALIDATION_IMAGES:]),
+        validation=Split(training.images[:VALIDATION_IMAGES], training.labels[:VALIDATION_IMAGES]),
+        test=_read_split("t10k", contents),
         files=tuple(SourceFile(name, _sha256(raw), len(raw)) for name, raw in contents.items()),
     )
 
@@ -109,16 +109,16 @@ def read_raw(path: Path) -> bytes:
     unpack = zlib.decompressobj(wbits=31)
     raw = bytearray()
     with path.open("rb") as file:
-        while (piece := file.read(1 << 20)) and len(raw) < _LARGEST:
+        while (piece := file.read(1 << 20)) and len(raw) < _MAX_UNPACKED_BYTES:
             try:
-                raw += unpack.decompress(piece, _LARGEST - len(raw))
+                raw += unpack.decompress(piece, _MAX_UNPACKED_BYTES - len(raw))
             except zlib.error:
                 break
     return bytes(raw)
 
 
-def _find(directory: Path, name: str, *, any_data: bool = False) -> Path | None:
-    if any_data:
+def _find(directory: Path, name: str, *, skip_checksums: bool = False) -> Path | None:
+    if skip_checksums:
         kind = re.escape(name).replace("t10k", "(t10k|test)")
         pattern = re.compile(f"(.*[-_])?{kind}(\\.gz)?")
         paths = [path for path in sorted(directory.glob("*")) if pattern.fullmatch(path.name)]
@@ -127,11 +127,11 @@ def _find(directory: Path, name: str, *, any_data: bool = False) -> Path | None:
     return paths[0] if paths else None
 
 
-def _set_wrong_files_aside(found: dict[str, Path]) -> None:
+def _quarantine_mismatches(found: dict[str, Path]) -> None:
     wrong = {}
     for name, path in found.items():
         if (sha256 := _sha256(read_raw(path))) != SHA256[name]:
-            wrong[path] = WrongBytes(str(path), sha256, SHA256[name])
+            wrong[path] = ChecksumMismatch(str(path), sha256, SHA256[name])
     if not wrong:
         return
     if len(wrong) == len(SHA256):
@@ -142,17 +142,17 @@ def _set_wrong_files_aside(found: dict[str, Path]) -> None:
     raise DataError("; ".join(f"{error} ({moved})" for error in wrong.values()))
 
 
-def _accept(fetched: Path, place: Path) -> None:
+def _install(fetched: Path, place: Path) -> None:
     """Verify a fetched file and put it, unpacked, in its place by one rename."""
     raw = read_raw(fetched)
     if (sha256 := _sha256(raw)) != SHA256[place.name]:
-        raise WrongBytes(place.name, sha256, SHA256[place.name])
+        raise ChecksumMismatch(place.name, sha256, SHA256[place.name])
     unpacked = fetched.with_name(f"{place.name}.unpacked")
     unpacked.write_bytes(raw)
     unpacked.replace(place)
 
 
-def _part(prefix: str, contents: dict[str, bytes]) -> Part:
+def _read_split(prefix: str, contents: dict[str, bytes]) -> Split:
     images = parse_idx(contents[f"{prefix}-images-idx3-ubyte"], f"{prefix}-images-idx3-ubyte", (28, 28))
     labels = parse_idx(contents[f"{prefix}-labels-idx1-ubyte"], f"{prefix}-labels-idx1-ubyte", ())
     if len(images) != len(labels):
@@ -161,7 +161,7 @@ def _part(prefix: str, contents: dict[str, bytes]) -> Part:
         raise DataError(f"{prefix}: no images")
     if labels.max() > 9:
         raise DataError(f"{prefix}-labels-idx1-ubyte has the label {labels.max()}; labels are 0 to 9")
-    return Part(images, labels)
+    return Split(images, labels)
 
 
 def parse_idx(raw: bytes, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:

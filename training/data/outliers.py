@@ -25,8 +25,8 @@ RANGES = ((0xA1, 0x17F), (0x386, 0x3CE), (0x400, 0x45F), (0x2190, 0x22FF), (0x25
 """Latin with accents, Greek, Cyrillic, arrows and mathematics, shapes and symbols."""
 ASCII_TIMES = 8  # Latin letters are what a service meets most
 BOLDEST = 3
-PAIRS, FIELDS = 2500, 10_000  # how many of each the bank has
-SHARE_OF_FIELDS = 0.18
+PAIRS, TEXTURES = 2500, 10_000  # how many of each the bank has
+TEXTURE_SHARE = 0.18
 DISTORTION: dict[str, Any] = {"rotation": 15.0, "scaling": 0.25, "shear": 0.4, "shift": 2.0, "elastic": 1.5}
 """Stronger than that of the digits: print becomes something like handwriting."""
 
@@ -35,26 +35,26 @@ LEVELS = (0, *range(0, 256, 5), 255)
 Random = np.random.Generator
 
 
-class Bank(NamedTuple):
+class OutlierPool(NamedTuple):
     """Images uint8 [N, 28, 28]. Shapes are distorted when they are drawn, fields are not."""
 
-    shapes: Images
-    fields: Images
+    glyphs: Images
+    textures: Images
 
 
-def bank(digits: Images, seed: int) -> Bank:
+def build_pool(digits: Images, seed: int) -> OutlierPool:
     """Make the bank from training digits [N, 28, 28]; the same seed gives the same bank."""
     random = np.random.default_rng([seed, 1])
-    return Bank(np.concatenate([_letters(random), _pairs(digits, random)]), _fields(random))
+    return OutlierPool(np.concatenate([_render_characters(random), _pairs(digits, random)]), _textures(random))
 
 
-def draw(bank: Bank, count: int, recipe: Recipe, key: tuple[int, int]) -> Images:
+def sample(bank: OutlierPool, count: int, recipe: Recipe, key: tuple[int, int]) -> Images:
     """`count` images of the bank, in random order; the same recipe and key give the same images."""
     random = np.random.default_rng(key)
-    fields = int(SHARE_OF_FIELDS * count)
-    shapes = bank.shapes[random.integers(0, len(bank.shapes), count - fields)]
-    distorted = augment.copy(shapes, dataclasses.replace(recipe, **DISTORTION), key)
-    drawn = np.concatenate([distorted, bank.fields[random.integers(0, len(bank.fields), fields)]])
+    fields = int(TEXTURE_SHARE * count)
+    shapes = bank.glyphs[random.integers(0, len(bank.glyphs), count - fields)]
+    distorted = augment.augmented_copy(shapes, dataclasses.replace(recipe, **DISTORTION), key)
+    drawn = np.concatenate([distorted, bank.textures[random.integers(0, len(bank.textures), fields)]])
     return drawn[random.permutation(count)]
 
 
@@ -65,30 +65,30 @@ def fonts() -> list[Path]:
     return [path for path in found if "Display" not in path.name]
 
 
-def _letters(random: Random) -> Images:
+def _render_characters(random: Random) -> Images:
     images = []
     for font in fonts():
-        text = glyphs.characters(font, RANGES) + ASCII_TIMES * glyphs.characters(font, [ASCII])
-        images += glyphs.glyphs(font, text, random.integers(0, BOLDEST + 1, len(text)).tolist())
+        text = glyphs.non_digit_characters(font, RANGES) + ASCII_TIMES * glyphs.non_digit_characters(font, [ASCII])
+        images += glyphs.render_glyphs(font, text, random.integers(0, BOLDEST + 1, len(text)).tolist())
     return np.array(images)
 
 
-def _some(digits: Images, count: int, random: Random) -> Images:
+def _choose(digits: Images, count: int, random: Random) -> Images:
     return digits[random.integers(0, len(digits), count)]
 
 
 def _pairs(digits: Images, random: Random) -> Images:
-    return glyphs.side_by_side(_some(digits, PAIRS, random), _some(digits, PAIRS, random))
+    return glyphs.side_by_side(_choose(digits, PAIRS, random), _choose(digits, PAIRS, random))
 
 
-def _fields(random: Random) -> Images:
+def _textures(random: Random) -> Images:
     """Grey of one level, noise of each pixel on its own, and smooth noise, whole or in a rectangle."""
-    ways = random.integers(0, 8, FIELDS)
-    makers = {0: _even, 1: _noise, 2: _noise}
+    ways = random.integers(0, 8, TEXTURES)
+    makers = {0: _uniform, 1: _noise, 2: _noise}
     return np.array([makers.get(way, _texture)(random) for way in ways])
 
 
-def _even(random: Random) -> Images:
+def _uniform(random: Random) -> Images:
     return np.full((28, 28), LEVELS[random.integers(len(LEVELS))], np.uint8)
 
 

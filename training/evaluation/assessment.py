@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.data.glyphs import Images
-from training.data.mnist import Dataset, Part
+from training.data.mnist import Dataset, Split
 from training.evaluation import corruptions, ood_sets
 from training.evaluation import metrics as evaluate
 from training.evaluation.metrics import Bin, Floats, Metrics
@@ -136,7 +136,7 @@ def assess(answer: Answer, data: Dataset, threshold: float, cache: Path, yardsti
     )
 
 
-def _strangers(answer: Answer, test: Part, confidence: Floats, threshold: float, cache: Path) -> list[Stranger]:
+def _strangers(answer: Answer, test: Split, confidence: Floats, threshold: float, cache: Path) -> list[Stranger]:
     rows = []
     for probe in ood_sets.probes(test.images, cache):
         auroc = uncertain = float("nan")

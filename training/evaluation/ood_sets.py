@@ -93,8 +93,8 @@ def _glyphs(packages: dict[str, str], ranges: tuple[tuple[int, int], ...], cache
     for package, place in packages.items():
         directory = unpacked(package, f"usr/share/fonts/{place}", cache)
         for font in sorted([*directory.glob("*.ttf"), *directory.glob("*.otf")]):
-            text = glyphs.characters(font, ranges)
-            images += glyphs.glyphs(font, text, [0] * len(text))
+            text = glyphs.non_digit_characters(font, ranges)
+            images += glyphs.render_glyphs(font, text, [0] * len(text))
     return np.array(images)
 
 
@@ -113,7 +113,7 @@ def _drawn(strokes: list[list[int]]) -> Images:
     canvas = Image.new("L", (288, 288))
     for left, top, right, bottom in strokes:
         ImageDraw.Draw(canvas).line([left + PEN, top + PEN, right + PEN, bottom + PEN], fill=255, width=PEN)
-    return glyphs.centred(np.asarray(canvas))
+    return glyphs.to_mnist_form(np.asarray(canvas))
 
 
 def _fashion(cache: Path) -> Images:

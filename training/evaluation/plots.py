@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from training.data import augment
-from training.data.mnist import Part
+from training.data.mnist import Split
 from training.evaluation.metrics import Bin, interval
 from training.fit.loop import Row
 from training.fit.run_log import Run
@@ -27,11 +27,11 @@ _TILE, _TILES_A_ROW, _UNITS_A_ROW = (64, 76), 16, 20
 _TITLES = {"accuracy": "Accuracy", "cross_entropy": "Cross-entropy per image, nats"}
 
 
-def samples(part: Part, recipe: Recipe, path: Path) -> None:
+def samples(part: Split, recipe: Recipe, path: Path) -> None:
     """Up to fifty images of a part and, under a line, one distortion of each as the recipe makes it."""
     images = part.images[:SAMPLES].astype(np.float32)
     sheet = _sheet(images)
-    if augment.distorts(recipe):
+    if augment.is_enabled(recipe):
         draws = augment.draw(recipe, (len(images),), (recipe.seed, 0))
         distorted = np.asarray(augment.distort(images, draws, recipe))
         line = np.full((2, sheet.shape[1]), 255, np.float32)

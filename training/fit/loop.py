@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from training.data.batches import Lesson, Lessons, Teacher
-from training.data.mnist import Dataset, Part
+from training.data.batches import BatchBlock, BatchStream, TeacherFn
+from training.data.mnist import Dataset, Split
 from training.fit import checkpoint, optimisers
 from training.fit.optimisers import State
 from training.model import network
@@ -44,7 +44,7 @@ def train(
     data: Dataset,
     observe: Callable[[Row], None],
     *,
-    teacher: Teacher | None = None,
+    teacher: TeacherFn | None = None,
     saved: Path | None = None,
 ) -> Parameters:
     """Run the recipe and return the weights to publish: the averaged ones if the recipe averages.
@@ -59,14 +59,14 @@ def train(
     state = optimisers.start(recipe)
     if saved and saved.exists():
         state = checkpoint.load(saved, state)
-    lessons, advance = Lessons(recipe, data.training, teacher), compile_steps(recipe)
+    lessons, advance = BatchStream(recipe, data.training, teacher), compile_steps(recipe)
     with ThreadPoolExecutor(1) as ahead:
         iteration = int(state.iteration)
-        following = ahead.submit(lessons.at, iteration) if iteration < recipe.iterations else None
+        following = ahead.submit(lessons.block_at, iteration) if iteration < recipe.iterations else None
         while following:
             lesson = following.result()
             iteration += len(lesson.labels)
-            following = ahead.submit(lessons.at, iteration) if iteration < recipe.iterations else None
+            following = ahead.submit(lessons.block_at, iteration) if iteration < recipe.iterations else None
             state, training = advance(state, lesson)
             result = optimisers.published(recipe, state)
             observe(
@@ -82,29 +82,29 @@ def train(
     return optimisers.published(recipe, state)
 
 
-def compile_steps(recipe: Recipe) -> Callable[[State, Lesson], tuple[State, tuple[Tensor, Tensor]]]:
+def compile_steps(recipe: Recipe) -> Callable[[State, BatchBlock], tuple[State, tuple[Tensor, Tensor]]]:
     """A compiled function (state, lesson) -> (state, (accuracies, cross-entropies)).
 
     The statistics are float32 [K], one of each batch, of its digits and their labels; cross-entropy per image.
     """
 
     @tf.function(jit_compile=True)
-    def steps(state: State, lesson: Lesson) -> tuple[State, tuple[Tensor, Tensor]]:
+    def steps(state: State, lesson: BatchBlock) -> tuple[State, tuple[Tensor, Tensor]]:
         count = lesson.labels.shape[0]
         accuracies, entropies = tf.TensorArray(tf.float32, count), tf.TensorArray(tf.float32, count)
         for index in tf.range(count):
-            batch = Lesson(*(part[index] for part in lesson))
+            batch = BatchBlock(*(part[index] for part in lesson))
             state, (accuracy, entropy) = _step(recipe, state, batch)
             accuracies, entropies = accuracies.write(index, accuracy), entropies.write(index, entropy)
         return state, (accuracies.stack(), entropies.stack())
 
-    def advance(state: State, lesson: Lesson) -> tuple[State, tuple[Tensor, Tensor]]:
-        return steps(state, Lesson(*(tf.constant(part) for part in lesson)))  # type: ignore[no-any-return]
+    def advance(state: State, lesson: BatchBlock) -> tuple[State, tuple[Tensor, Tensor]]:
+        return steps(state, BatchBlock(*(tf.constant(part) for part in lesson)))  # type: ignore[no-any-return]
 
     return advance
 
 
-def _step(recipe: Recipe, state: State, batch: Lesson) -> tuple[State, tuple[Tensor, Tensor]]:
+def _step(recipe: Recipe, state: State, batch: BatchBlock) -> tuple[State, tuple[Tensor, Tensor]]:
     pixels = network.as_pixels(batch.images)
     with tf.GradientTape() as tape:
         tape.watch(state.parameters)
@@ -133,7 +133,7 @@ def _loss(recipe: Recipe, targets: Tensor, logits: Tensor) -> Tensor:
     return loss if recipe.loss_reduction == "sum" else loss / recipe.batch_size
 
 
-def score(parameters: Parameters, part: Part, activation: str) -> Scores:
+def score(parameters: Parameters, part: Split, activation: str) -> Scores:
     """Accuracy and cross-entropy of the network on a part, undistorted."""
     right, entropy = _totals(parameters, tf.constant(part.images), tf.constant(part.labels), activation)
     return Scores(int(right) / len(part), float(entropy) / len(part))

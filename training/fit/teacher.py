@@ -17,7 +17,7 @@ from keras import layers
 from tqdm import tqdm
 
 from training.data import augment
-from training.data.mnist import Dataset, Part
+from training.data.mnist import Dataset, Split
 from training.fit import checkpoint
 from training.model.network import Tensor
 from training.recipe import Recipe
@@ -83,7 +83,7 @@ def convolutional(width: int, seed: int) -> keras.Model:
     )
 
 
-def _train(recipe: Recipe, part: Part, number: int, directory: Path) -> keras.Model:
+def _train(recipe: Recipe, part: Split, number: int, directory: Path) -> keras.Model:
     seed = 1000 * (recipe.seed + 1) + 100 * number
     network = convolutional(recipe.teachers[number], seed)
     steps = len(part) // BATCH
@@ -108,7 +108,7 @@ def _train(recipe: Recipe, part: Part, number: int, directory: Path) -> keras.Mo
     with tqdm(total=total, initial=epoch * steps, desc=f"teacher {number}", leave=False, disable=None) as bar:
         while epoch < recipe.teacher_epochs:
             order = np.random.default_rng([seed, epoch]).permutation(len(part))[: steps * BATCH]
-            images = augment.copy(part.images, recipe, (seed, epoch))
+            images = augment.augmented_copy(part.images, recipe, (seed, epoch))
             for batch in order.reshape(steps, BATCH):
                 step(tf.constant(images[batch]), tf.constant(part.labels[batch], tf.int32))
                 bar.update()
@@ -129,5 +129,5 @@ def _as_pixels(images: Tensor) -> Tensor:
     return tf.cast(images, tf.float32)[..., None] / 255.0
 
 
-def _say(name: str, teacher: Committee, part: Part) -> None:
+def _say(name: str, teacher: Committee, part: Split) -> None:
     print(f"{name}: {np.mean(teacher(part.images).argmax(axis=1) == part.labels):.2%} of the validation part")

@@ -55,8 +55,8 @@ def test_sample_is_scipys_bilinear_interpolation_over_a_background_of_zero() -> 
 def test_without_extent_or_without_draws_nothing_moves() -> None:
     image = np.random.default_rng(1).integers(0, 256, (28, 28)).astype(np.float32)
     still, best = Recipe.load("best", STILL), Recipe.load("best")
-    assert augment.distorts(best)
-    assert not augment.distorts(still)
+    assert augment.is_enabled(best)
+    assert not augment.is_enabled(still)
     everything = {"angle": 1.0, "height": 1.0, "width": -1.0, "shear": 1.0, "down": 1.0, "right": -1.0}
     np.testing.assert_allclose(distort(image, still, **everything), image, atol=1e-2)
     np.testing.assert_allclose(distort(image, best), image, atol=1e-2)

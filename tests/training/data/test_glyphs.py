@@ -15,7 +15,7 @@ ASCII = (0x21, 0x7E)
 def test_centred_leaves_mnist_digits_that_are_enlarged_and_moved_as_they_were(mnist: Dataset) -> None:
     images = mnist.test.images[:200]
     large = np.pad(images.repeat(4, axis=1).repeat(4, axis=2), ((0, 0), (9, 30), (25, 0)))
-    given = np.array([glyphs.centred(picture) for picture in large]).astype(float)
+    given = np.array([glyphs.to_mnist_form(picture) for picture in large]).astype(float)
     away = np.abs(given - images).mean(axis=(1, 2))
     assert np.mean(away < 1) > 0.8
 
@@ -24,7 +24,7 @@ def test_centred_leaves_mnist_digits_that_are_enlarged_and_moved_as_they_were(mn
 def test_centred_fills_a_box_of_twenty_pixels_with_the_mass_in_the_middle(shape: tuple[int, int]) -> None:
     picture = np.zeros((400, 420), np.uint8)
     picture[31 : 31 + shape[0], 77 : 77 + shape[1]] = np.linspace(90, 255, shape[1]).astype(np.uint8)
-    image = glyphs.centred(picture)
+    image = glyphs.to_mnist_form(picture)
     rows, columns = np.nonzero(image)
     assert image.shape == (28, 28)
     assert image.dtype == np.uint8
@@ -33,14 +33,14 @@ def test_centred_fills_a_box_of_twenty_pixels_with_the_mass_in_the_middle(shape:
 
 
 def test_characters_are_those_of_the_font_that_look_like_no_digit() -> None:
-    there = "".join(glyphs.characters(SANS, [ASCII, (0xC0, 0xFF), (0xE000, 0xE0FF)]))
+    there = "".join(glyphs.non_digit_characters(SANS, [ASCII, (0xC0, 0xFF), (0xE000, 0xE0FF)]))
     assert set("AXkw&%#@?+=ÄÑü") <= set(there)
     assert not set("0123456789OoIlSZq|/.,ÓöÌ½²") & set(there)
     assert there.isprintable()
 
 
 def test_glyphs_are_drawn_in_mnists_form_and_thicken() -> None:
-    thin, bold, fat = (glyphs.glyphs(SANS, "AB", [pixels] * 2) for pixels in (0, 1, 3))
+    thin, bold, fat = (glyphs.render_glyphs(SANS, "AB", [pixels] * 2) for pixels in (0, 1, 3))
     assert np.array(thin).shape == (2, 28, 28)
     assert not np.array_equal(thin[0], thin[1])
     for letter in (0, 1):
@@ -52,7 +52,7 @@ def test_glyphs_are_drawn_in_mnists_form_and_thicken() -> None:
 
 
 def test_a_character_that_the_font_draws_as_next_to_nothing_is_left_out() -> None:
-    assert len(glyphs.glyphs(SANS, ["A", " ", "\u00a0", "B"], [0] * 4)) == 2
+    assert len(glyphs.render_glyphs(SANS, ["A", " ", "\u00a0", "B"], [0] * 4)) == 2
 
 
 def test_side_by_side_shows_both() -> None:

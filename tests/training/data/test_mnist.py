@@ -15,7 +15,7 @@ import pytest
 from tests.training.conftest import DATA
 from training.data import download
 from training.data import mnist as dataset
-from training.data.mnist import Dataset, WrongBytes
+from training.data.mnist import ChecksumMismatch, Dataset
 from training.errors import DataError
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = (
@@ -291,7 +291,7 @@ def test_other_data_is_still_checked(name: str, raw: bytes | None, message: str,
     contents = {other: files[other] for other in files if other != name} | ({name: raw} if raw else {})
     write(tmp_path / "data", contents)
     with pytest.raises(DataError, match=message):
-        dataset.load(tmp_path / "data", any_data=True)
+        dataset.load(tmp_path / "data", skip_checksums=True)
     assert listing(tmp_path / "data") == contents
 
 
@@ -299,7 +299,7 @@ def test_too_few_training_images_are_refused(files: Files, tmp_path: Path, monke
     write(tmp_path / "data", files)
     monkeypatch.setattr(dataset, "VALIDATION", 8)
     with pytest.raises(DataError, match="8 training images; more than 8"):
-        dataset.load(tmp_path / "data", any_data=True)
+        dataset.load(tmp_path / "data", skip_checksums=True)
 
 
 def test_other_data_may_have_a_prefix_and_its_sums_are_recorded(files: Files, tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_other_data_may_have_a_prefix_and_its_sums_are_recorded(files: Files, tm
     other = {name: raw[:-1] + b"\7" for name, raw in files.items()} | {TEST_LABELS: idx(LABELS[:4])}
     named = {f"emnist-digits-{name.replace('t10k', 'test')}.gz": gzip.compress(raw) for name, raw in other.items()}
     write(tmp_path / "emnist", named)
-    data = dataset.load(tmp_path / "emnist", any_data=True)
+    data = dataset.load(tmp_path / "emnist", skip_checksums=True)
     assert data.name == "emnist"
     assert {file.name: (file.sha256, file.size) for file in data.files} == {
         name: (sha256(raw), len(raw)) for name, raw in other.items()
@@ -318,7 +318,7 @@ def test_other_data_may_have_a_prefix_and_its_sums_are_recorded(files: Files, tm
 
 def test_the_sums_are_the_published_ones() -> None:
     assert dataset.SHA256 == PUBLISHED
-    assert WrongBytes("f", "a", "b").expected == "b"
+    assert ChecksumMismatch("f", "a", "b").expected == "b"
 
 
 def test_mnist_is_split_55000_5000_10000_with_the_first_images_for_validation(mnist: Dataset) -> None:

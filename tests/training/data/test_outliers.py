@@ -4,7 +4,7 @@ from scipy import ndimage
 
 from training.data import outliers
 from training.data.glyphs import Images
-from training.data.outliers import Bank
+from training.data.outliers import OutlierPool
 from training.recipe import Recipe
 
 RECIPE = Recipe.load("quick", ["strangers=8"])
@@ -27,7 +27,7 @@ def digits() -> Images:
 
 
 def test_the_bank_follows_from_its_seed(digits: Images) -> None:
-    one, same, other = (outliers.bank(digits, seed) for seed in (3, 3, 4))
+    one, same, other = (outliers.build_pool(digits, seed) for seed in (3, 3, 4))
     for kind in ("shapes", "fields"):
         images = getattr(one, kind)
         assert images.dtype == np.uint8
@@ -37,7 +37,7 @@ def test_the_bank_follows_from_its_seed(digits: Images) -> None:
 
 
 def test_shapes_are_letters_and_pairs(digits: Images) -> None:
-    shapes = outliers.bank(digits, 0).shapes
+    shapes = outliers.build_pool(digits, 0).glyphs
     pairs, letters = shapes[-60:], shapes[:-60]
     assert len(letters) > outliers.ASCII_TIMES * 40
     assert len(np.unique(letters, axis=0)) > 100
@@ -45,7 +45,7 @@ def test_shapes_are_letters_and_pairs(digits: Images) -> None:
 
 
 def test_fields_are_even_noisy_and_smooth(digits: Images) -> None:
-    fields = outliers.bank(digits, 0).fields.astype(float)
+    fields = outliers.build_pool(digits, 0).textures.astype(float)
     assert len(fields) == 80
     spread = fields.std(axis=(1, 2))
     steps = np.abs(np.diff(fields, axis=2)).mean(axis=(1, 2))
@@ -59,8 +59,8 @@ def test_drawing_distorts_shapes_and_leaves_fields_alone() -> None:
     shape, field = np.zeros((2, 28, 28), np.uint8)
     shape[6:22, 8:20] = 200
     field[:] = np.random.default_rng(0).integers(0, 256, (28, 28))
-    bank = Bank(shape[None], field[None])
-    drawn = outliers.draw(bank, 400, RECIPE, (1, 2))
+    bank = OutlierPool(shape[None], field[None])
+    drawn = outliers.sample(bank, 400, RECIPE, (1, 2))
     assert drawn.shape == (400, 28, 28)
     same = np.all(drawn == field, axis=(1, 2))
     assert same.sum() == 72
@@ -70,8 +70,8 @@ def test_drawing_distorts_shapes_and_leaves_fields_alone() -> None:
     assert not np.any(np.all(shapes == shape, axis=(1, 2)))
     centres = np.array([ndimage.center_of_mass(image) for image in shapes]) - 13.5
     assert 1 < np.abs(centres).max() < 6
-    np.testing.assert_array_equal(drawn, outliers.draw(bank, 400, RECIPE, (1, 2)))
-    assert not np.array_equal(drawn, outliers.draw(bank, 400, RECIPE, (1, 3)))
+    np.testing.assert_array_equal(drawn, outliers.sample(bank, 400, RECIPE, (1, 2)))
+    assert not np.array_equal(drawn, outliers.sample(bank, 400, RECIPE, (1, 3)))
 
 
 def test_the_fonts_are_text_fonts_that_come_with_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training.data.glyphs import Images
-from training.data.mnist import Dataset, Part
+from training.data.mnist import Dataset, Split
 from training.evaluation import assessment as assess
 from training.evaluation import ood_sets
 from training.evaluation.metrics import Floats
@@ -33,7 +33,7 @@ def image(digit: int, confidence: float) -> Images:
 def data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """Eight test images, all but the second and the last answered right, the last two unsurely."""
     images = [image(digit, SURE if place < 6 else UNSURE) for place, digit in enumerate((1, 2, 3, 4, 5, 6, 7, 8))]
-    test = Part(np.array(images), np.array([1, 3, 3, 4, 5, 6, 7, 9], np.uint8))
+    test = Split(np.array(images), np.array([1, 3, 3, 4, 5, 6, 7, 9], np.uint8))
     found = [
         Probe("letters", np.array([image(1, 0.3), image(2, 0.5), image(2, SURE), image(3, 0.2)])),
         Probe("fashion", np.zeros((0, 28, 28), np.uint8), "needs a package"),
@@ -74,7 +74,7 @@ def test_the_tables_show_it_all(data: Dataset) -> None:
 
 
 def test_hardship_is_measured_on_the_images_and_a_yardstick_is_trained_for_it(mnist: Dataset, data: Dataset) -> None:
-    some = Part(mnist.test.images[:2000], mnist.test.labels[:2000])
+    some = Split(mnist.test.images[:2000], mnist.test.labels[:2000])
     real = Dataset("some", mnist.training, data.validation, some, ())
     words = ["iterations=200", "evaluate_every=200", "print_every=200"]
     assessment = assess.assess(lambda _: np.eye(10)[some.labels], real, 0.5, Path(), Recipe.load("quick", words))

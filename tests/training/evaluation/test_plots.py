@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from training.data.mnist import Part
+from training.data.mnist import Split
 from training.evaluation import plots
 from training.evaluation.metrics import Bin
 from training.fit.loop import Row, Scores
@@ -85,7 +85,7 @@ def test_confusion_writes_every_count_and_shades_only_mistakes(drawn: list[Figur
 def test_samples_show_fifty_digits_and_their_distortions(drawn: list[Figure], tmp_path: Path) -> None:
     images = np.zeros((60, 28, 28), np.uint8)
     images[:, 10:18, 10:18] = np.arange(1, 61)[:, None, None] * 4
-    part = Part(images, np.zeros(60, np.uint8))
+    part = Split(images, np.zeros(60, np.uint8))
     for recipe in (Recipe.load("quick"), Recipe.load("best", ["shift=2"])):
         plots.samples(part, recipe, tmp_path / "samples.png")
     plain, distorted = (np.asarray(figure.axes[0].images[0].get_array()) for figure in drawn)
@@ -100,7 +100,7 @@ def test_samples_show_fifty_digits_and_their_distortions(drawn: list[Figure], tm
 
 @pytest.mark.parametrize("recipe", ["quick", "best"])
 def test_samples_of_a_part_with_few_images_show_those(recipe: str, tmp_path: Path) -> None:
-    part = Part(np.full((7, 28, 28), 99, np.uint8), np.zeros(7, np.uint8))
+    part = Split(np.full((7, 28, 28), 99, np.uint8), np.zeros(7, np.uint8))
     plots.samples(part, Recipe.load(recipe), tmp_path / "samples.png")
     assert pixels(tmp_path / "samples.png").std() > 0
 

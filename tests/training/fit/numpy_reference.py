@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from training.data.batches import Lesson
+from training.data.batches import BatchBlock
 from training.fit import loop, optimisers
 from training.model.network import Parameters
 from training.recipe import Recipe
@@ -73,7 +73,7 @@ class Steps:
         labels = random.integers(0, 10, batches).astype(np.uint8)
         teacher = special.softmax(random.normal(0, 2, (*batches, 10)), axis=2).astype(np.float32)
         targets = teacher if recipe.teachers else np.eye(10, dtype=np.float32)[labels]
-        self.lesson = Lesson(np.concatenate([images, strangers], axis=1), targets, labels)
+        self.lesson = BatchBlock(np.concatenate([images, strangers], axis=1), targets, labels)
         begin = optimisers.start(recipe)
         self.initial = flat(begin.parameters)
         self.end, (accuracies, entropies) = loop.compile_steps(recipe)(begin, self.lesson)

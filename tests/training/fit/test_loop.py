@@ -7,7 +7,7 @@ from scipy import special
 
 from tests.training.fit.numpy_reference import Steps, backward, flat, forward
 from training.data import outliers
-from training.data.mnist import Dataset, Part
+from training.data.mnist import Dataset, Split
 from training.fit import checkpoint, loop, optimisers
 from training.fit.loop import Row
 from training.model import network
@@ -31,7 +31,7 @@ TABLE = {
 def test_score_is_that_of_a_forward_pass_in_numpy() -> None:
     random = np.random.default_rng(3)
     weights, biases = random.normal(0, 0.1, (784, 10)), random.normal(0, 1, 10)
-    part = Part(random.integers(0, 256, (50, 28, 28), np.uint8), random.integers(0, 10, 50).astype(np.uint8))
+    part = Split(random.integers(0, 256, (50, 28, 28), np.uint8), random.integers(0, 10, 50).astype(np.uint8))
     logits = part.images.reshape(50, 784) / 255 @ weights + biases
     layer = Layer(tf.constant(weights, tf.float32), tf.constant(biases, tf.float32))
     accuracy, cross_entropy = loop.score((layer,), part, "relu")
@@ -48,7 +48,7 @@ def run(recipe: Recipe, data: Dataset) -> tuple[Parameters, list[Row]]:
 def test_a_run_follows_from_its_seed_to_the_bit_and_the_test_part_decides_nothing(mnist: Dataset) -> None:
     words = ["layers=20", "iterations=25", "evaluate_every=10", "print_every=10", "batch_size=32", "strangers=0"]
     recipe = Recipe.load("best", words)
-    hidden = Part(mnist.test.images[::-1], mnist.test.labels)
+    hidden = Split(mnist.test.images[::-1], mnist.test.labels)
     unseen = Dataset(mnist.name, mnist.training, mnist.validation, hidden, mnist.files)
     first, rows = run(recipe, mnist)
     again, rows_again = run(recipe, unseen)
@@ -116,7 +116,7 @@ def test_a_run_that_is_broken_off_goes_on_as_if_it_had_not_been(
     words = ["layers=20", "iterations=50", "evaluate_every=10", "print_every=10", "batch_size=32", "optimiser=muon"]
     words += ["rotation=9", "copies=2", "averaging=0.9", "strangers=4"]
     recipe = Recipe.load("quick", words)
-    parts = [Part(part.images[:300], part.labels[:300]) for part in (mnist.training, mnist.validation, mnist.test)]
+    parts = [Split(part.images[:300], part.labels[:300]) for part in (mnist.training, mnist.validation, mnist.test)]
     small = Dataset(mnist.name, parts[0], parts[1], parts[2], mnist.files)
     whole, rows = run(recipe, small)
     saved = tmp_path / "state.npz"

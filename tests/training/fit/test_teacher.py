@@ -3,14 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.data.mnist import Dataset, Part
+from training.data.mnist import Dataset, Split
 from training.fit import checkpoint, teacher
 from training.fit.teacher import Committee
 from training.recipe import Recipe
 
 
 def few(data: Dataset, images: int) -> Dataset:
-    parts = [Part(part.images[:images], part.labels[:images]) for part in (data.training, data.validation, data.test)]
+    parts = [Split(part.images[:images], part.labels[:images]) for part in (data.training, data.validation, data.test)]
     return Dataset(data.name, parts[0], parts[1], parts[2], data.files)
 
 
