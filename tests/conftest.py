@@ -61,7 +61,7 @@ class Versions:
             "created_at": "2026-01-01T00:00:00Z",
             "recipe": self._recipe.as_dict(),
             "seed": self._recipe.seed,
-            "parameters": network.count(parameters),
+            "parameters": network.parameter_count(parameters),
             "metrics": {"test_accuracy": 0.1},
             "temperature": 1.0,
             "thresholds": {"confidence": 0.5},
@@ -70,7 +70,7 @@ class Versions:
 
 def _random(recipe: Recipe) -> Parameters:
     random = np.random.default_rng(recipe.seed)
-    layers = network.initial(recipe)
+    layers = network.initial_parameters(recipe)
     return tuple(Layer(weights, random.normal(0, 0.5, len(biases)).astype(np.float32)) for weights, biases in layers)
 
 

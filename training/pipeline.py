@@ -128,7 +128,7 @@ class Job:
         threshold = evaluate.uncertain_below(on_validation)
         assessment = assess.assess(answer, data, threshold, self.cache, self.yardstick)
         stated = provenance.origin(recipe, data) | {
-            "parameters": network.count(parameters),
+            "parameters": network.parameter_count(parameters),
             "metrics": assessment.figures()
             | evaluate.measure(on_validation, data.validation.labels).as_dict("validation"),
             "temperature": temperature,
@@ -172,7 +172,7 @@ def _line(row: Row, images: int) -> str:
 
 
 def _logits(recipe: Recipe, parameters: Parameters, part: Split) -> evaluate.Floats:
-    pixels = network.as_pixels(tf.constant(part.images))
+    pixels = network.to_pixels(tf.constant(part.images))
     return np.asarray(network.logits(parameters, pixels, recipe.activation))
 
 

@@ -92,7 +92,7 @@ def test_the_revision_is_gits() -> None:
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> Parameters:
     """Random parameters, which every run from here on gives at once."""
-    parameters = network.initial(RECIPE)
+    parameters = network.initial_parameters(RECIPE)
 
     def give(recipe: Recipe, data: Dataset, observe: Callable[[Row], None], **_: object) -> Parameters:
         scores = loop.score(parameters, data.test, recipe.activation)
@@ -129,7 +129,7 @@ def test_a_worse_candidate_is_refused_unless_forced(trained: Trained, mnist: Dat
 def test_a_plan_that_disagrees_is_not_published(
     mnist: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = network.initial(Recipe.load("quick", ["seed=9"]))
+    other = network.initial_parameters(Recipe.load("quick", ["seed=9"]))
     real = saved_model.export
 
     def swapped(parameters: Parameters, activation: str, temperature: float, directory: Path) -> None:

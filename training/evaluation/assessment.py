@@ -160,7 +160,7 @@ def _hardships(answer: Answer, data: Dataset, yardstick: Recipe | None) -> list[
 
 def _trained(recipe: Recipe, data: Dataset) -> Answer:
     parameters = loop.train(recipe, data, lambda _: None)
-    return lambda images: np.asarray(network.logits(parameters, network.as_pixels(images), recipe.activation))
+    return lambda images: np.asarray(network.logits(parameters, network.to_pixels(images), recipe.activation))
 
 
 def _calibration(bins: list[Bin]) -> Table:

@@ -105,7 +105,7 @@ def compile_steps(recipe: Recipe) -> Callable[[State, BatchBlock], tuple[State, 
 
 
 def _step(recipe: Recipe, state: State, batch: BatchBlock) -> tuple[State, tuple[Tensor, Tensor]]:
-    pixels = network.as_pixels(batch.images)
+    pixels = network.to_pixels(batch.images)
     with tf.GradientTape() as tape:
         tape.watch(state.parameters)
         logits = network.logits(state.parameters, pixels, recipe.activation)
@@ -141,7 +141,7 @@ def score(parameters: Parameters, part: Split, activation: str) -> Scores:
 
 @tf.function(jit_compile=True)
 def _totals(parameters: Parameters, images: Tensor, labels: Tensor, activation: str) -> tuple[Tensor, Tensor]:
-    logits = network.logits(parameters, network.as_pixels(images), activation)
+    logits = network.logits(parameters, network.to_pixels(images), activation)
     labels = tf.cast(labels, tf.int32)
     right = tf.equal(tf.argmax(logits, 1, tf.int32), labels)
     entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

@@ -33,7 +33,7 @@ class State(NamedTuple):
 
 def start(recipe: Recipe) -> State:
     """The state before the first iteration."""
-    parameters = network.initial(recipe)
+    parameters = network.initial_parameters(recipe)
     zeros = tf.nest.map_structure(tf.zeros_like, parameters)
     return State(tf.constant(0), parameters, zeros, zeros, parameters)
 
@@ -44,7 +44,7 @@ def published(recipe: Recipe, state: State) -> Parameters:
     if recipe.first_layer == "float32":
         return parameters
     first, *others = parameters
-    return (Layer(quantise.rounded(first.weights), first.biases), *others)
+    return (Layer(quantise.quantise_dequantise(first.weights), first.biases), *others)
 
 
 def rate(recipe: Recipe, iteration: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ Parameters = tuple[Layer, ...]
 ACTIVATIONS = {"sigmoid": tf.nn.sigmoid, "relu": tf.nn.relu, "gelu": tf.nn.gelu, "silu": tf.nn.silu}
 
 
-def initial(recipe: Recipe) -> Parameters:
+def initial_parameters(recipe: Recipe) -> Parameters:
     """Random weights from the recipe's seed, a normal cut off at two standard deviations; biases zero."""
     layers = []
     for index, (inputs, units) in enumerate(zip(recipe.sizes, recipe.sizes[1:], strict=False)):
@@ -45,11 +45,11 @@ def logits(parameters: Parameters, pixels: Tensor, activation: str) -> Tensor:
     return pixels @ last.weights + last.biases
 
 
-def as_pixels(images: Tensor) -> Tensor:
+def to_pixels(images: Tensor) -> Tensor:
     """images uint8 [N, 28, 28] -> float32 [N, 784], 0 to 1."""
     return tf.reshape(tf.cast(images, tf.float32) / 255.0, [-1, 784])
 
 
-def count(parameters: Parameters) -> int:
+def parameter_count(parameters: Parameters) -> int:
     """How many numbers the parameters hold."""
     return sum(int(tf.size(array)) for layer in parameters for array in layer)

@@ -19,7 +19,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from training.model import network, quantise
 from training.model.network import Layer, Parameters, Tensor
-from training.model.quantise import Whole
+from training.model.quantise import QuantisedWeights
 
 WHITE = 255
 VERSION = 12
@@ -33,7 +33,7 @@ class Network(tf.Module):  # type: ignore[misc]
         super().__init__()
         self.layers = [Layer(tf.Variable(weights), tf.Variable(biases)) for weights, biases in parameters]
         self._activation = activation
-        self._as_inputs = _as_whole_pixels if whole_pixels else network.as_pixels
+        self._as_inputs = _as_whole_pixels if whole_pixels else network.to_pixels
 
     @tf.function(input_signature=[tf.TensorSpec([None, 28, 28], tf.uint8, name="images")])
     def serve(self, images: Tensor) -> dict[str, Tensor]:
@@ -49,14 +49,14 @@ class Network(tf.Module):  # type: ignore[misc]
 def compiled(parameters: Parameters, activation: str) -> bytes:
     """The plan of a network; of one whose first layer's weights are whole, with a first layer in whole numbers."""
     first, *others = parameters
-    weights = quantise.read(first.weights)
+    weights = quantise.recover(first.weights)
     if weights is None:
         return _converted(Network(parameters, activation))
-    numbers = np.pad(weights.numbers, ((0, 1), (0, 0)))
-    steps = weights.steps / np.float32(WHITE)
+    numbers = np.pad(weights.values, ((0, 1), (0, 0)))
+    steps = weights.scales / np.float32(WHITE)
     padded = Layer(numbers * steps, first.biases)
     plan = _converted(Network((padded, *others), activation, whole_pixels=True))
-    return _with_whole_first_layer(plan, Whole(numbers, steps))
+    return _with_whole_first_layer(plan, QuantisedWeights(numbers, steps))
 
 
 def _as_whole_pixels(images: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def _converted(module: Network) -> bytes:
         return bytes(tf.lite.TFLiteConverter.from_saved_model(directory).convert())
 
 
-def _with_whole_first_layer(plan: bytes, weights: Whole) -> bytes:
+def _with_whole_first_layer(plan: bytes, weights: QuantisedWeights) -> bytes:
     """The plan with these weights, as int8, in its first FULLY_CONNECTED.
 
     https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec, and
@@ -86,7 +86,7 @@ def _with_whole_first_layer(plan: bytes, weights: Whole) -> bytes:
     tensor = graph.tensors[layer.inputs[1]]
     tensor.type = schema.TensorType.INT8
     tensor.quantization = schema.QuantizationParametersT()
-    tensor.quantization.scale = weights.steps
-    tensor.quantization.zeroPoint = np.zeros(len(weights.steps), np.int64)
-    model.buffers[tensor.buffer].data = np.frombuffer(weights.numbers.T.tobytes(), np.uint8)
+    tensor.quantization.scale = weights.scales
+    tensor.quantization.zeroPoint = np.zeros(len(weights.scales), np.int64)
+    model.buffers[tensor.buffer].data = np.frombuffer(weights.values.T.tobytes(), np.uint8)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))

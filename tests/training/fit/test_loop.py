@@ -73,7 +73,7 @@ def test_quick_reaches_94_percent(mnist: Dataset) -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_notebook_lands_on_the_published_table(seed: int, mnist: Dataset) -> None:
     parameters, rows = run(Recipe.load("notebook", [f"seed={seed}"]), mnist)
-    assert network.count(parameters) == 185_300
+    assert network.parameter_count(parameters) == 185_300
     given = {row.iteration: (row.test.accuracy, 10_000 * row.test.cross_entropy) for row in rows}
     for iteration, (accuracy, cross_entropy) in TABLE.items():
         assert given[iteration][0] == pytest.approx(accuracy, abs=0.015), iteration

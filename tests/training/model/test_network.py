@@ -35,14 +35,14 @@ def test_logits_are_those_of_a_numpy_forward_pass(activation: str) -> None:
     expected = expected @ parameters[-1][0] + parameters[-1][1]
 
     layers = tuple(network.Layer(tf.constant(w, tf.float32), tf.constant(b, tf.float32)) for w, b in parameters)
-    given = network.logits(layers, network.as_pixels(tf.constant(images)), recipe.activation)
+    given = network.logits(layers, network.to_pixels(tf.constant(images)), recipe.activation)
     np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("notebook", 185_300), ("best", 185_300), ("one_layer", 7_850)])
 def test_the_network_holds_exactly_its_parameters(name: str, parameters: int) -> None:
-    layers = network.initial(Recipe.load(name))
-    assert network.count(layers) == parameters
+    layers = network.initial_parameters(Recipe.load(name))
+    assert network.parameter_count(layers) == parameters
     assert sum(np.size(array) for layer in layers for array in layer) == parameters
 
 
@@ -54,7 +54,7 @@ def test_the_network_holds_exactly_its_parameters(name: str, parameters: int) ->
     ],
 )
 def test_initial_weights_are_a_normal_cut_at_two_deviations(overrides: list[str], deviations: list[float]) -> None:
-    layers = network.initial(Recipe.load("quick", overrides))
+    layers = network.initial_parameters(Recipe.load("quick", overrides))
     for layer, deviation in zip(layers, deviations, strict=True):
         weights = np.ravel(layer.weights) / deviation
         assert np.abs(weights).max() <= 2 + 1e-6
@@ -63,9 +63,9 @@ def test_initial_weights_are_a_normal_cut_at_two_deviations(overrides: list[str]
 
 
 def test_initial_weights_follow_from_the_seed() -> None:
-    first, again, other = (network.initial(Recipe.load("quick", [f"seed={seed}"])) for seed in (3, 3, 4))
+    first, again, other = (network.initial_parameters(Recipe.load("quick", [f"seed={seed}"])) for seed in (3, 3, 4))
     for one, same, different in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(one.weights, same.weights)
         assert abs(np.corrcoef(np.ravel(one.weights), np.ravel(different.weights))[0, 1]) < 0.25
-    alike = network.initial(Recipe.load("quick", ["layers=784", "initialisation=truncated_normal"]))
+    alike = network.initial_parameters(Recipe.load("quick", ["layers=784", "initialisation=truncated_normal"]))
     assert not np.array_equal(alike[0].weights[:, :10], alike[1].weights)

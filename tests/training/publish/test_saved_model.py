@@ -22,7 +22,7 @@ TEMPERATURE = 2.5
 def parameters() -> Parameters:
     """The five layers with random biases too."""
     random = np.random.default_rng(0)
-    layers = network.initial(Recipe.load("best"))
+    layers = network.initial_parameters(Recipe.load("best"))
     return tuple(Layer(w, tf.constant(random.normal(0, 0.5, b.shape), tf.float32)) for w, b in layers)
 
 
@@ -90,7 +90,7 @@ def with_plan_of(other: Parameters, temperature: float, exported: Path, tmp_path
 
 
 def test_the_plan_of_another_network_is_found_out(exported: Path, mnist: Dataset, tmp_path: Path) -> None:
-    other = network.initial(Recipe.load("best", ["seed=1"]))
+    other = network.initial_parameters(Recipe.load("best", ["seed=1"]))
     version = with_plan_of(other, TEMPERATURE, exported, tmp_path)
     with pytest.raises(PlanDisagrees, match="different digits") as caught:
         saved_model.hold_against_each_other(version, mnist.test.images)

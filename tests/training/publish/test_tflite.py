@@ -19,9 +19,12 @@ Images = npt.NDArray[np.uint8]
 def parameters(first_layer: str, *overrides: str) -> Parameters:
     """A network with random biases, whose first layer's weights are whole or not."""
     random = np.random.default_rng(0)
-    layers = network.initial(Recipe.load("best", overrides))
+    layers = network.initial_parameters(Recipe.load("best", overrides))
     first, *others = (Layer(w, tf.constant(random.normal(0, 0.5, b.shape), tf.float32)) for w, b in layers)
-    return (Layer(quantise.rounded(first.weights), first.biases) if first_layer == "int8" else first, *others)
+    return (
+        Layer(quantise.quantise_dequantise(first.weights), first.biases) if first_layer == "int8" else first,
+        *others,
+    )
 
 
 def expected(parameters: Parameters, images: Images) -> npt.NDArray[np.float64]:
