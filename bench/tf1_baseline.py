@@ -50,7 +50,7 @@ def timed(run: Callable[[], None], steps: int) -> float:
 
 def graph_call(recipe: Recipe, training: Split) -> Callable[[], None]:
     """Our loop: `evaluate_every` steps in one compiled call."""
-    state = optimisers.start(recipe)
+    state = optimisers.initial_state(recipe)
     advance, lessons = loop.compile_steps(recipe), BatchStream(recipe, training)
 
     def run() -> None:

@@ -21,8 +21,8 @@ from training.evaluation import metrics as evaluate
 from training.evaluation import model_card, plots
 from training.evaluation.assessment import Assessment
 from training.fit import checkpoint, loop, optimisers, teacher
-from training.fit.loop import Row
-from training.fit.run_log import Recorder, RunError
+from training.fit.loop import EvaluationRow
+from training.fit.run_log import RunError, RunLogger
 from training.model import network
 from training.model.network import Parameters
 from training.publish import provenance, registry, saved_model
@@ -61,7 +61,7 @@ class Job:
 
     def train(self, recipe: Recipe) -> Outcome:
         """Run a recipe to its end and publish the result if it passes the gate."""
-        with Recorder.begin(self.runs, recipe) as recorder:
+        with RunLogger.create(self.runs, recipe) as recorder:
             return self._run(recipe, recorder, publishing=True)
 
     def resume(self, run: Path) -> Outcome:
@@ -75,8 +75,8 @@ class Job:
         recipe = Recipe.load(str(run / "recipe.toml"))
         saved, done = run / STATE, 0
         if saved.exists():
-            done = int(checkpoint.load(saved, optimisers.start(recipe)).iteration)
-        with Recorder.reopen(run, done) as recorder:
+            done = int(checkpoint.load(saved, optimisers.initial_state(recipe)).iteration)
+        with RunLogger.resume(run, done) as recorder:
             return self._run(recipe, recorder, publishing=True)
 
     def train_seeds(self, recipe: Recipe, seeds: range) -> tuple[list[Outcome], Outcome]:
@@ -88,12 +88,12 @@ class Job:
         outcomes = []
         for seed in seeds:
             seeded = dataclasses.replace(recipe, seed=seed)
-            with Recorder.begin(self.runs, seeded) as recorder:
+            with RunLogger.create(self.runs, seeded) as recorder:
                 outcomes.append(self._run(seeded, recorder, publishing=False))
         best = max(outcomes, key=lambda outcome: _merit(outcome.metrics))
         return outcomes, self.resume(best.run)
 
-    def _run(self, recipe: Recipe, recorder: Recorder, *, publishing: bool) -> Outcome:
+    def _run(self, recipe: Recipe, recorder: RunLogger, *, publishing: bool) -> Outcome:
         print(f"{recipe.name}, seed {recipe.seed}: {recipe.parameters} parameters; run in {recorder.path}")
         parameters = _train_with_progress(recipe, self.data, recorder)
         seconds = recorder.seconds
@@ -148,23 +148,23 @@ def _verdict(recipe: Recipe, data: Dataset, parameters: Parameters) -> str:
     return model_card.verdict(trained, tested, len(data.test))
 
 
-def _train_with_progress(recipe: Recipe, data: Dataset, recorder: Recorder) -> Parameters:
-    teachers = teacher.committee(recipe, data, recorder.path)
+def _train_with_progress(recipe: Recipe, data: Dataset, recorder: RunLogger) -> Parameters:
+    teachers = teacher.train_teachers(recipe, data, recorder.path)
     print(f"accuracy and cross-entropy (summed) are of the {len(data.test)} test images")
     print(HEADER)
     done = recorder.rows[-1].iteration if recorder.rows else 0
     with tqdm(total=recipe.iterations, initial=done, unit="it", leave=False, disable=None) as bar:
 
-        def observe(row: Row) -> None:
-            recorder.add(row)
+        def observe(row: EvaluationRow) -> None:
+            recorder.log(row)
             bar.update(row.iteration - bar.n)
             if row.iteration % recipe.print_every == 0 or row.iteration == recipe.iterations:
                 bar.write(_line(row, len(data.test)))
 
-        return loop.train(recipe, data, observe, teacher=teachers, saved=recorder.path / STATE)
+        return loop.train(recipe, data, observe, teacher=teachers, checkpoint_path=recorder.path / STATE)
 
 
-def _line(row: Row, images: int) -> str:
+def _line(row: EvaluationRow, images: int) -> str:
     return (
         f"{row.iteration:>9} {row.test.accuracy:>9.4f} {images * row.test.cross_entropy:>13.1f}   "
         f"{row.training.accuracy:>9.4f} {row.validation.accuracy:>10.4f}"
@@ -176,7 +176,7 @@ def _logits(recipe: Recipe, parameters: Parameters, part: Split) -> evaluate.Flo
     return np.asarray(network.logits(parameters, pixels, recipe.activation))
 
 
-def _draw(recorder: Recorder, recipe: Recipe, data: Dataset, parameters: Parameters, assessment: Assessment) -> None:
+def _draw(recorder: RunLogger, recipe: Recipe, data: Dataset, parameters: Parameters, assessment: Assessment) -> None:
     """The pictures of the report, into the run's directory."""
     run = recorder.path
     plots.samples(data.training, recipe, run / "samples.png")

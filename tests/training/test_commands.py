@@ -12,8 +12,8 @@ from training import commands
 from training.cli import main
 from training.data.mnist import Dataset
 from training.evaluation.model_card import PICTURES
-from training.fit.loop import Row, Scores
-from training.fit.run_log import Recorder
+from training.fit.loop import EvaluationRow, Scores
+from training.fit.run_log import RunLogger
 from training.recipe import Recipe
 
 Capture = pytest.CaptureFixture[str]
@@ -129,10 +129,10 @@ def test_several_seeds_are_summed_up_and_the_best_on_validation_is_published(tmp
 def record(runs: Path, word: str, accuracy: float) -> Path:
     """A finished run of three rows."""
     recipe = Recipe.load("quick", [word])
-    with Recorder.begin(runs, recipe) as recorder:
+    with RunLogger.create(runs, recipe) as recorder:
         for step in (100, 200, 300):
             scores = Scores(accuracy, 1 - accuracy)
-            recorder.add(Row(step, scores, scores, scores))
+            recorder.log(EvaluationRow(step, scores, scores, scores))
         recorder.finish({"recipe": recipe.as_dict(), "seconds": 1.5, "metrics": {"test_accuracy": accuracy}})
     return recorder.path
 

@@ -16,7 +16,7 @@ from tests.training.conftest import DATA, Trained
 from training.cli import main
 from training.data.mnist import Dataset
 from training.fit import loop
-from training.fit.loop import Row
+from training.fit.loop import EvaluationRow
 from training.model import network
 from training.model.network import Parameters
 from training.pipeline import Job
@@ -94,9 +94,9 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Parameters:
     """Random parameters, which every run from here on gives at once."""
     parameters = network.initial_parameters(RECIPE)
 
-    def give(recipe: Recipe, data: Dataset, observe: Callable[[Row], None], **_: object) -> Parameters:
+    def give(recipe: Recipe, data: Dataset, observe: Callable[[EvaluationRow], None], **_: object) -> Parameters:
         scores = loop.score(parameters, data.test, recipe.activation)
-        observe(Row(recipe.iterations, scores, scores, scores))
+        observe(EvaluationRow(recipe.iterations, scores, scores, scores))
         return parameters
 
     monkeypatch.setattr(loop, "train", give)

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from training.data import augment
 from training.data.mnist import Split
 from training.evaluation.metrics import Bin, interval
-from training.fit.loop import Row
+from training.fit.loop import EvaluationRow
 from training.fit.run_log import Run
 from training.recipe import Recipe
 
@@ -43,7 +43,7 @@ def samples(part: Split, recipe: Recipe, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def curves(rows: Sequence[Row], score: str, path: Path) -> None:
+def curves(rows: Sequence[EvaluationRow], score: str, path: Path) -> None:
     """A score against iterations: training thin, test thick; accuracy also zoomed to 0.85-1.0."""
     figure, panels = _panels(2 if score == "accuracy" else 1)
     for axes in panels:

@@ -30,7 +30,7 @@ class Scores(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Row:
+class EvaluationRow:
     """One line of the history. `training` is the mean over the batches since the row before."""
 
     iteration: int
@@ -42,23 +42,23 @@ class Row:
 def train(
     recipe: Recipe,
     data: Dataset,
-    observe: Callable[[Row], None],
+    on_evaluation: Callable[[EvaluationRow], None],
     *,
     teacher: TeacherFn | None = None,
-    saved: Path | None = None,
+    checkpoint_path: Path | None = None,
 ) -> Parameters:
     """Run the recipe and return the weights to publish: the averaged ones if the recipe averages.
 
     Args:
         recipe: what to run.
         data: the test part is measured for the history and decides nothing.
-        observe: called with every row of the history as soon as it is there.
+        on_evaluation: called with every row of the history as soon as it is there.
         teacher: gives the answers to aim at; without one they are the labels.
-        saved: a file to keep the state in, row by row; if it is there, the run goes on from it.
+        checkpoint_path: a file to keep the state in, row by row; if it is there, the run goes on from it.
     """
-    state = optimisers.start(recipe)
-    if saved and saved.exists():
-        state = checkpoint.load(saved, state)
+    state = optimisers.initial_state(recipe)
+    if checkpoint_path and checkpoint_path.exists():
+        state = checkpoint.load(checkpoint_path, state)
     lessons, advance = BatchStream(recipe, data.training, teacher), compile_steps(recipe)
     with ThreadPoolExecutor(1) as ahead:
         iteration = int(state.iteration)
@@ -68,18 +68,18 @@ def train(
             iteration += len(lesson.labels)
             following = ahead.submit(lessons.block_at, iteration) if iteration < recipe.iterations else None
             state, training = advance(state, lesson)
-            result = optimisers.published(recipe, state)
-            observe(
-                Row(
+            result = optimisers.final_parameters(recipe, state)
+            on_evaluation(
+                EvaluationRow(
                     iteration=iteration,
                     training=Scores(*(float(np.mean(values)) for values in training)),
                     validation=score(result, data.validation, recipe.activation),
                     test=score(result, data.test, recipe.activation),
                 )
             )
-            if saved:
-                checkpoint.save(saved, state)
-    return optimisers.published(recipe, state)
+            if checkpoint_path:
+                checkpoint.save(checkpoint_path, state)
+    return optimisers.final_parameters(recipe, state)
 
 
 def compile_steps(recipe: Recipe) -> Callable[[State, BatchBlock], tuple[State, tuple[Tensor, Tensor]]]:

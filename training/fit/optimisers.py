@@ -31,14 +31,14 @@ class State(NamedTuple):
     average: Parameters  # the averaged weights
 
 
-def start(recipe: Recipe) -> State:
+def initial_state(recipe: Recipe) -> State:
     """The state before the first iteration."""
     parameters = network.initial_parameters(recipe)
     zeros = tf.nest.map_structure(tf.zeros_like, parameters)
     return State(tf.constant(0), parameters, zeros, zeros, parameters)
 
 
-def published(recipe: Recipe, state: State) -> Parameters:
+def final_parameters(recipe: Recipe, state: State) -> Parameters:
     """The weights that a version would have if the run ended here."""
     parameters = state.average if recipe.averaging else state.parameters
     if recipe.first_layer == "float32":
@@ -47,7 +47,7 @@ def published(recipe: Recipe, state: State) -> Parameters:
     return (Layer(quantise.quantise_dequantise(first.weights), first.biases), *others)
 
 
-def rate(recipe: Recipe, iteration: Tensor) -> Tensor:
+def learning_rate(recipe: Recipe, iteration: Tensor) -> Tensor:
     """The learning rate at an iteration: float32 scalar."""
     step = tf.cast(iteration, tf.float32)
     # 1. warm-up: linear from nearly zero
@@ -62,54 +62,54 @@ def rate(recipe: Recipe, iteration: Tensor) -> Tensor:
 
 def update(recipe: Recipe, state: State, gradients: Parameters) -> State:
     """The state after one step along the gradients of the loss."""
-    learning_rate = rate(recipe, state.iteration)
-    parameters, first, second = OPTIMISERS[recipe.optimiser](recipe, state, gradients, learning_rate)
+    rate = learning_rate(recipe, state.iteration)
+    parameters, first, second = OPTIMISERS[recipe.optimiser](recipe, state, gradients, rate)
     average = state.average
     if recipe.averaging:
-        average = _each(lambda a, p: a + (1 - _decay(recipe, state)) * (p - a), average, parameters)
+        average = _map(lambda a, p: a + (1 - _ema_decay(recipe, state)) * (p - a), average, parameters)
     return State(state.iteration + 1, parameters, first, second, average)
 
 
 Step = tuple[Parameters, Parameters, Parameters]
 
 
-def _gradient_descent(_: Recipe, state: State, gradients: Parameters, learning_rate: Tensor) -> Step:
-    parameters = _each(lambda p, g: p - learning_rate * g, state.parameters, gradients)
+def _gradient_descent(_: Recipe, state: State, gradients: Parameters, rate: Tensor) -> Step:
+    parameters = _map(lambda p, g: p - rate * g, state.parameters, gradients)
     return parameters, state.first, state.second
 
 
-def _adamw(recipe: Recipe, state: State, gradients: Parameters, learning_rate: Tensor) -> Step:
+def _adamw(recipe: Recipe, state: State, gradients: Parameters, rate: Tensor) -> Step:
     """Loshchilov and Hutter, "Decoupled weight decay regularization" (ICLR 2019); biases do not decay."""
     time = tf.cast(state.iteration + 1, tf.float32)
-    first = _each(lambda m, g: BETA1 * m + (1 - BETA1) * g, state.first, gradients)
-    second = _each(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, state.second, gradients)
+    first = _map(lambda m, g: BETA1 * m + (1 - BETA1) * g, state.first, gradients)
+    second = _map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, state.second, gradients)
     unbias1, unbias2 = 1 - tf.pow(BETA1, time), 1 - tf.pow(BETA2, time)
 
     def move(p: Tensor, m: Tensor, v: Tensor) -> Tensor:
         decay = recipe.weight_decay if p.shape.rank == 2 else 0.0
-        return p - learning_rate * ((m / unbias1) / (tf.sqrt(v / unbias2) + EPSILON) + decay * p)
+        return p - rate * ((m / unbias1) / (tf.sqrt(v / unbias2) + EPSILON) + decay * p)
 
-    return _each(move, state.parameters, first, second), first, second
+    return _map(move, state.parameters, first, second), first, second
 
 
-def _muon(recipe: Recipe, state: State, gradients: Parameters, learning_rate: Tensor) -> Step:
+def _muon(recipe: Recipe, state: State, gradients: Parameters, rate: Tensor) -> Step:
     """Muon for the hidden weights, AdamW for the biases and the last layer.
 
     Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024), with the scale of
     Liu et al., "Muon is scalable for LLM training" (2025).
     """
-    parameters, first, second = _adamw(recipe, state, gradients, learning_rate)
+    parameters, first, second = _adamw(recipe, state, gradients, rate)
     moved, means = [], []
     for layer, gradient, mean in zip(state.parameters[:-1], gradients[:-1], state.first[:-1], strict=True):
         momentum = MUON_MOMENTUM * mean.weights + (1 - MUON_MOMENTUM) * gradient.weights
         ahead = MUON_MOMENTUM * momentum + (1 - MUON_MOMENTUM) * gradient.weights  # Nesterov's
-        direction = MUON_SCALE * max(ahead.shape) ** 0.5 * orthogonal(ahead)
+        direction = MUON_SCALE * max(ahead.shape) ** 0.5 * newton_schulz(ahead)
         means.append(momentum)
-        moved.append(layer.weights - learning_rate * (direction + recipe.weight_decay * layer.weights))
+        moved.append(layer.weights - rate * (direction + recipe.weight_decay * layer.weights))
     return _with_weights(parameters, moved), _with_weights(first, means), second
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
+def newton_schulz(matrix: Tensor) -> Tensor:
     """Roughly U V' of the matrix U S V' [m, n]: all its singular values are brought to between 0.7 and 1.2."""
     a, b, c = NEWTON_SCHULZ
     tall = matrix.shape[0] > matrix.shape[1]
@@ -134,11 +134,11 @@ def _with_weights(parameters: Parameters, weights: list[Tensor]) -> Parameters:
     return (*hidden, parameters[-1])
 
 
-def _decay(recipe: Recipe, state: State) -> Tensor:
+def _ema_decay(recipe: Recipe, state: State) -> Tensor:
     """The averaging decay, smaller at first, so that the random start is soon forgotten."""
     time = tf.cast(state.iteration, tf.float32)
     return tf.minimum(recipe.averaging, (1 + time) / (10 + time))
 
 
-def _each(function: Callable[..., Tensor], *structures: Parameters) -> Parameters:
+def _map(function: Callable[..., Tensor], *structures: Parameters) -> Parameters:
     return tf.nest.map_structure(function, *structures)  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ from typing import Any, Self
 import tensorflow as tf
 
 from training.errors import TrainingError
-from training.fit.loop import Row, Scores
+from training.fit.loop import EvaluationRow, Scores
 from training.recipe import Recipe
 
 PARTS = ("training", "validation", "test")
@@ -35,7 +35,7 @@ class Run:
     """A finished run, as read back from its directory."""
 
     path: Path
-    rows: tuple[Row, ...]
+    rows: tuple[EvaluationRow, ...]
     summary: dict[str, Any]
 
     @property
@@ -44,10 +44,10 @@ class Run:
         return self.path.resolve().name
 
 
-class Recorder:
+class RunLogger:
     """Writes a run's directory, row by row. A context manager: the end closes its files, however it comes."""
 
-    def __init__(self, path: Path, rows: Sequence[Row]) -> None:
+    def __init__(self, path: Path, rows: Sequence[EvaluationRow]) -> None:
         """Write into `path`, which exists; `rows` are those that the history has already."""
         self.path, self.rows = path, list(rows)
         unfinished = path / "history.csv.part"
@@ -65,14 +65,14 @@ class Recorder:
         return round(self._before + time.monotonic() - self._began, 1)
 
     @classmethod
-    def begin(cls, runs: Path, recipe: Recipe) -> Self:
+    def create(cls, runs: Path, recipe: Recipe) -> Self:
         """A new directory in `runs`, with the recipe in it."""
         path = _fresh_directory(runs, f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
         (path / "recipe.toml").write_text(recipe.as_toml())
         return cls(path, [])
 
     @classmethod
-    def reopen(cls, path: Path, iteration: int) -> Self:
+    def resume(cls, path: Path, iteration: int) -> Self:
         """A run's directory, to go on from an iteration; later rows are dropped.
 
         Raises:
@@ -83,7 +83,7 @@ class Recorder:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path} cannot be resumed ({error})") from None
 
-    def add(self, row: Row) -> None:
+    def log(self, row: EvaluationRow) -> None:
         """Append one row to the history and to TensorBoard's events."""
         self.rows.append(row)
         self._table.writerow(_cells(row))
@@ -122,7 +122,7 @@ def read(path: Path) -> Run:
     return Run(path, rows, summary)
 
 
-def _rows(path: Path) -> list[Row]:
+def _rows(path: Path) -> list[EvaluationRow]:
     with (path / "history.csv").open(newline="") as file:
         return [_row(line) for line in csv.DictReader(file)]
 
@@ -145,12 +145,12 @@ def _fresh_directory(runs: Path, name: str) -> Path:
     raise RunError(f"{runs} has 999 runs named {name}")
 
 
-def _cells(row: Row) -> Sequence[float]:
+def _cells(row: EvaluationRow) -> Sequence[float]:
     return [row.iteration, *row.training, *row.validation, *row.test]
 
 
-def _row(line: dict[str, str]) -> Row:
+def _row(line: dict[str, str]) -> EvaluationRow:
     def scores(part: str) -> Scores:
         return Scores(*(float(line[f"{part}_{score}"]) for score in Scores._fields))
 
-    return Row(int(line["iteration"]), scores("training"), scores("validation"), scores("test"))
+    return EvaluationRow(int(line["iteration"]), scores("training"), scores("validation"), scores("test"))

@@ -23,16 +23,16 @@ from training.model.network import Tensor
 from training.recipe import Recipe
 
 BATCH = 256
-LEARNING_RATE, WEIGHT_DECAY, WARM_UP = 3e-3, 0.02, 200
+LEARNING_RATE, WEIGHT_DECAY, WARMUP_STEPS = 3e-3, 0.02, 200
 DROPOUT = 0.3
-FORGETTING = 0.95  # of batch normalisation's running statistics
-AT_ONCE = 500  # images that are answered at once
+BN_MOMENTUM = 0.95  # of batch normalisation's running statistics
+INFERENCE_BATCH = 500  # images that are answered at once
 
 Images = npt.NDArray[np.uint8]
 Logits = npt.NDArray[np.float32]
 
 
-class Committee:
+class Ensemble:
     """Trained networks; called with images uint8 [N, 28, 28] it gives the mean of their logits, float32 [N, 10]."""
 
     def __init__(self, networks: Sequence[keras.Model]) -> None:
@@ -40,7 +40,7 @@ class Committee:
 
     def __call__(self, images: Images) -> Logits:
         """Answer images."""
-        pieces = [images[start : start + AT_ONCE] for start in range(0, len(images), AT_ONCE)]
+        pieces = [images[start : start + INFERENCE_BATCH] for start in range(0, len(images), INFERENCE_BATCH)]
         return np.concatenate([self._answer(tf.constant(piece)).numpy() for piece in pieces])
 
     @tf.function(reduce_retracing=True)
@@ -49,7 +49,7 @@ class Committee:
         return tf.add_n([network(pixels, training=False) for network in self._networks]) / len(self._networks)
 
 
-def committee(recipe: Recipe, data: Dataset, directory: Path) -> Committee | None:
+def train_teachers(recipe: Recipe, data: Dataset, directory: Path) -> Ensemble | None:
     """Train the recipe's teachers, if it has any, one after the other.
 
     Args:
@@ -59,13 +59,13 @@ def committee(recipe: Recipe, data: Dataset, directory: Path) -> Committee | Non
     """
     networks = [_train(recipe, data.training, number, directory) for number in range(len(recipe.teachers))]
     for number, network in enumerate(networks):
-        _say(f"teacher {number}, {recipe.teachers[number]} channels", Committee([network]), data.validation)
+        _print_accuracy(f"teacher {number}, {recipe.teachers[number]} channels", Ensemble([network]), data.validation)
     if len(networks) > 1:
-        _say("the teachers' mean", Committee(networks), data.validation)
-    return Committee(networks) if networks else None
+        _print_accuracy("the teachers' mean", Ensemble(networks), data.validation)
+    return Ensemble(networks) if networks else None
 
 
-def convolutional(width: int, seed: int) -> keras.Model:
+def build_cnn(width: int, seed: int) -> keras.Model:
     """The network: images float32 [N, 28, 28, 1], 0 to 1, to logits [N, 10]."""
     blocks: list[layers.Layer] = []
     for index, (channels, side, stride) in enumerate(
@@ -74,7 +74,7 @@ def convolutional(width: int, seed: int) -> keras.Model:
         start = keras.initializers.GlorotUniform(seed=seed + index)
         blocks += [
             layers.Conv2D(channels, side, strides=stride, padding="same", use_bias=False, kernel_initializer=start),
-            layers.BatchNormalization(momentum=FORGETTING),
+            layers.BatchNormalization(momentum=BN_MOMENTUM),
             layers.ReLU(),
         ]
     last = layers.Dense(10, kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 9))
@@ -85,11 +85,11 @@ def convolutional(width: int, seed: int) -> keras.Model:
 
 def _train(recipe: Recipe, part: Split, number: int, directory: Path) -> keras.Model:
     seed = 1000 * (recipe.seed + 1) + 100 * number
-    network = convolutional(recipe.teachers[number], seed)
+    network = build_cnn(recipe.teachers[number], seed)
     steps = len(part) // BATCH
     total = recipe.teacher_epochs * steps
     schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(total - WARM_UP, 1), warmup_target=LEARNING_RATE, warmup_steps=WARM_UP
+        0.0, max(total - WARMUP_STEPS, 1), warmup_target=LEARNING_RATE, warmup_steps=WARMUP_STEPS
     )
     optimiser = keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY)
     optimiser.build(network.trainable_variables)
@@ -129,5 +129,5 @@ def _as_pixels(images: Tensor) -> Tensor:
     return tf.cast(images, tf.float32)[..., None] / 255.0
 
 
-def _say(name: str, teacher: Committee, part: Split) -> None:
+def _print_accuracy(name: str, teacher: Ensemble, part: Split) -> None:
     print(f"{name}: {np.mean(teacher(part.images).argmax(axis=1) == part.labels):.2%} of the validation part")

@@ -9,12 +9,12 @@ from PIL import Image
 from training.data.mnist import Split
 from training.evaluation import plots
 from training.evaluation.metrics import Bin
-from training.fit.loop import Row, Scores
+from training.fit.loop import EvaluationRow, Scores
 from training.fit.run_log import Run
 from training.recipe import Recipe
 
 ROWS = [
-    Row(step, Scores(0.9 + step / 1e4, 0.4), Scores(0.9, 0.4), Scores(0.88 + step / 1e4, 0.5))
+    EvaluationRow(step, Scores(0.9 + step / 1e4, 0.4), Scores(0.9, 0.4), Scores(0.88 + step / 1e4, 0.5))
     for step in (100, 200, 300)
 ]
 

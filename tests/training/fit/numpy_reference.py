@@ -74,11 +74,11 @@ class Steps:
         teacher = special.softmax(random.normal(0, 2, (*batches, 10)), axis=2).astype(np.float32)
         targets = teacher if recipe.teachers else np.eye(10, dtype=np.float32)[labels]
         self.lesson = BatchBlock(np.concatenate([images, strangers], axis=1), targets, labels)
-        begin = optimisers.start(recipe)
+        begin = optimisers.initial_state(recipe)
         self.initial = flat(begin.parameters)
         self.end, (accuracies, entropies) = loop.compile_steps(recipe)(begin, self.lesson)
         self.accuracies, self.entropies = np.asarray(accuracies), np.asarray(entropies)
-        self.published = flat(optimisers.published(recipe, self.end))
+        self.published = flat(optimisers.final_parameters(recipe, self.end))
 
     def pixels(self, step: int) -> Floats:
         images = self.lesson.images[step]

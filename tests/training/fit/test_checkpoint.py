@@ -15,7 +15,7 @@ RECIPE = Recipe.load("quick", ["layers=20"])
 
 def state(number: float) -> State:
     """A state with this number added to every array."""
-    begin = optimisers.start(RECIPE)
+    begin = optimisers.initial_state(RECIPE)
     return begin._replace(
         iteration=tf.constant(int(number)), first=tf.nest.map_structure(lambda x: x + number, begin.first)
     )
@@ -55,7 +55,7 @@ def test_a_crash_leaves_the_state_before(step: str, tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("damage", ["half", "rubbish", "empty", "a directory", "another recipe"])
 def test_what_is_no_checkpoint_of_this_run_is_refused_with_its_name(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "state.npz"
-    checkpoint.save(path, optimisers.start(Recipe.load("quick", ["layers=21"])))
+    checkpoint.save(path, optimisers.initial_state(Recipe.load("quick", ["layers=21"])))
     whole = path.read_bytes()
     contents = {"half": whole[: len(whole) // 2], "rubbish": b"rubbish", "empty": b"", "another recipe": whole}
     if damage in contents:

@@ -9,7 +9,7 @@ from tests.training.fit.numpy_reference import Steps, backward, flat, forward
 from training.data import outliers
 from training.data.mnist import Dataset, Split
 from training.fit import checkpoint, loop, optimisers
-from training.fit.loop import Row
+from training.fit.loop import EvaluationRow
 from training.model import network
 from training.model.network import Layer, Parameters
 from training.recipe import Recipe
@@ -40,8 +40,8 @@ def test_score_is_that_of_a_forward_pass_in_numpy() -> None:
     assert cross_entropy == pytest.approx(expected, rel=1e-5)
 
 
-def run(recipe: Recipe, data: Dataset) -> tuple[Parameters, list[Row]]:
-    rows: list[Row] = []
+def run(recipe: Recipe, data: Dataset) -> tuple[Parameters, list[EvaluationRow]]:
+    rows: list[EvaluationRow] = []
     return loop.train(recipe, data, rows.append), rows
 
 
@@ -121,17 +121,17 @@ def test_a_run_that_is_broken_off_goes_on_as_if_it_had_not_been(
     whole, rows = run(recipe, small)
     saved = tmp_path / "state.npz"
 
-    def break_off(row: Row) -> None:
+    def break_off(row: EvaluationRow) -> None:
         if row.iteration == 30:
             raise Broken
 
     with pytest.raises(Broken):
-        loop.train(recipe, small, break_off, saved=saved)
-    assert int(checkpoint.load(saved, optimisers.start(recipe)).iteration) == 20
-    resumed: list[Row] = []
-    again = loop.train(recipe, small, resumed.append, saved=saved)
+        loop.train(recipe, small, break_off, checkpoint_path=saved)
+    assert int(checkpoint.load(saved, optimisers.initial_state(recipe)).iteration) == 20
+    resumed: list[EvaluationRow] = []
+    again = loop.train(recipe, small, resumed.append, checkpoint_path=saved)
     assert resumed == rows[2:]
     for one, same in zip(flat(whole), flat(again), strict=True):
         np.testing.assert_array_equal(one, same)
-    finished = loop.train(recipe, small, lambda row: pytest.fail(f"{row}"), saved=saved)
+    finished = loop.train(recipe, small, lambda row: pytest.fail(f"{row}"), checkpoint_path=saved)
     np.testing.assert_array_equal(flat(finished)[0], flat(whole)[0])

@@ -19,7 +19,7 @@ from training.recipe import Recipe
 def test_rate_follows_warm_up_constant_and_cosine(schedule: str, warm_up: int, rates: dict[int, float]) -> None:
     words = [f"schedule={schedule}", f"warm_up={warm_up}", "iterations=100", "learning_rate=0.02"]
     recipe = Recipe.load("quick", words)
-    given = [float(optimisers.rate(recipe, tf.constant(iteration))) for iteration in rates]
+    given = [float(optimisers.learning_rate(recipe, tf.constant(iteration))) for iteration in rates]
     assert given == pytest.approx([0.02 * share for share in rates.values()], abs=1e-8)
 
 
@@ -125,7 +125,7 @@ def test_orthogonal_evens_the_singular_values_and_keeps_the_vectors(shape: tuple
     random = np.random.default_rng(0)
     left, _, right = np.linalg.svd(random.normal(size=shape), full_matrices=False)
     values = np.geomspace(1, 0.02, min(shape))
-    given = np.asarray(optimisers.orthogonal(tf.constant((left * values) @ right, tf.float32)))
+    given = np.asarray(optimisers.newton_schulz(tf.constant((left * values) @ right, tf.float32)))
     turned = left.T @ given @ right.T
     np.testing.assert_allclose(turned - np.diag(np.diag(turned)), 0, atol=1e-3)
     assert np.diag(turned).min() > 0.5

@@ -6,13 +6,13 @@ import pytest
 import tensorflow as tf
 
 from training.fit import run_log
-from training.fit.loop import Row, Scores
-from training.fit.run_log import Recorder, RunError
+from training.fit.loop import EvaluationRow, Scores
+from training.fit.run_log import RunError, RunLogger
 from training.recipe import Recipe
 
 ROWS = [
-    Row(50, Scores(0.1, 2.302585092994046), Scores(0.25, 1.5), Scores(1 / 3, 1e-7)),
-    Row(100, Scores(0.9, 0.3), Scores(0.91, 0.31), Scores(0.92, 0.32)),
+    EvaluationRow(50, Scores(0.1, 2.302585092994046), Scores(0.25, 1.5), Scores(1 / 3, 1e-7)),
+    EvaluationRow(100, Scores(0.9, 0.3), Scores(0.91, 0.31), Scores(0.92, 0.32)),
 ]
 HEADER = ["iteration", "training_accuracy", "training_cross_entropy", "validation_accuracy"]
 HEADER += ["validation_cross_entropy", "test_accuracy", "test_cross_entropy"]
@@ -23,9 +23,9 @@ SUMMARY = {"recipe": {"name": "quick"}, "seconds": 1.5, "metrics": {"test_accura
 
 def record(runs: Path) -> Path:
     """The directory of a finished run."""
-    with Recorder.begin(runs, Recipe.load("quick")) as recorder:
+    with RunLogger.create(runs, Recipe.load("quick")) as recorder:
         for row in ROWS:
-            recorder.add(row)
+            recorder.log(row)
         recorder.finish(SUMMARY)
     return recorder.path
 
@@ -40,9 +40,9 @@ def test_a_finished_run_reads_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_history_is_on_disk_while_the_run_goes_on_but_the_run_is_not_finished(tmp_path: Path) -> None:
-    with Recorder.begin(tmp_path, Recipe.load("quick")) as recorder:
+    with RunLogger.create(tmp_path, Recipe.load("quick")) as recorder:
         for row in ROWS:
-            recorder.add(row)
+            recorder.log(row)
         with (recorder.path / "history.csv").open(newline="") as file:
             header, *lines = csv.reader(file)
     assert header == HEADER
@@ -71,23 +71,23 @@ def test_tensorboard_finds_the_same_scalars(tmp_path: Path) -> None:
 
 def test_the_resolved_recipe_runs_again(tmp_path: Path) -> None:
     recipe = Recipe.load("quick", ["layers=9", "seed=4"])
-    with Recorder.begin(tmp_path, recipe) as recorder:
+    with RunLogger.create(tmp_path, recipe) as recorder:
         assert Recipe.load(str(recorder.path / "recipe.toml")) == recipe
 
 
 def test_a_run_reopened_has_the_rows_up_to_its_checkpoint_and_goes_on_from_there(tmp_path: Path) -> None:
     path = record(tmp_path)
     (path / "seconds").write_text("700.0\n")
-    with Recorder.reopen(path, 50) as recorder:
+    with RunLogger.resume(path, 50) as recorder:
         assert recorder.rows == ROWS[:1]
         assert 700 <= recorder.seconds < 760
-        recorder.add(ROWS[1])
+        recorder.log(ROWS[1])
         recorder.finish(SUMMARY)
     assert run_log.read(path).rows == tuple(ROWS)
     assert float((path / "seconds").read_text()) >= 700
     (path / "history.csv").unlink()
     with pytest.raises(RunError, match=str(path)):
-        Recorder.reopen(path, 50)
+        RunLogger.resume(path, 50)
 
 
 def test_runs_of_the_same_second_have_directories_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from training.data.mnist import Dataset, Split
 from training.fit import checkpoint, teacher
-from training.fit.teacher import Committee
+from training.fit.teacher import Ensemble
 from training.recipe import Recipe
 
 
@@ -19,7 +19,7 @@ def test_teachers_learn_and_answer_with_the_mean_of_their_logits(
 ) -> None:
     monkeypatch.setattr(teacher, "WARM_UP", 5)
     recipe = Recipe.load("quick", ["teachers=4,3", "teacher_epochs=4"])
-    both = teacher.committee(recipe, few(mnist, 3000), tmp_path)
+    both = teacher.train_teachers(recipe, few(mnist, 3000), tmp_path)
     assert both is not None
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == [
@@ -31,7 +31,7 @@ def test_teachers_learn_and_answer_with_the_mean_of_their_logits(
     answers = both(images)
     assert answers.shape == (1203, 10)
     assert np.mean(answers.argmax(axis=1) == mnist.test.labels[:1203]) > 0.6
-    alone = [Committee([network])(images) for network in both._networks]
+    alone = [Ensemble([network])(images) for network in both._networks]
     assert not np.allclose(alone[0], alone[1], atol=0.1)
     np.testing.assert_allclose(answers, (alone[0] + alone[1]) / 2, rtol=1e-4, atol=1e-4)
     pixels = images[:5].astype(np.float32)[..., None] / 255
@@ -39,7 +39,7 @@ def test_teachers_learn_and_answer_with_the_mean_of_their_logits(
 
 
 def test_a_recipe_without_teachers_has_no_committee(mnist: Dataset, tmp_path: Path) -> None:
-    assert teacher.committee(Recipe.load("quick"), mnist, tmp_path) is None
+    assert teacher.train_teachers(Recipe.load("quick"), mnist, tmp_path) is None
     assert not list(tmp_path.iterdir())
 
 
@@ -55,7 +55,7 @@ def test_a_teacher_that_is_broken_off_goes_on_to_the_same_end(
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     whole.mkdir()
     pieces.mkdir()
-    teacher.committee(recipe, data, whole)
+    teacher.train_teachers(recipe, data, whole)
     real = checkpoint.save
 
     def break_off(path: Path, structure: list[object]) -> None:
@@ -66,8 +66,8 @@ def test_a_teacher_that_is_broken_off_goes_on_to_the_same_end(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save", break_off)
         with pytest.raises(Broken):
-            teacher.committee(recipe, data, pieces)
-    teacher.committee(recipe, data, pieces)
+            teacher.train_teachers(recipe, data, pieces)
+    teacher.train_teachers(recipe, data, pieces)
     with np.load(whole / "teacher-0.npz") as one, np.load(pieces / "teacher-0.npz") as other:
         assert len(one.files) > 20
         for name in one.files:
