@@ -92,7 +92,7 @@ def scene(name: str, images: Pixels, labels: Pixels) -> Result:
 def printed(package: str) -> Result:
     """Print the digits of a package's fonts on paper of all kinds, and ask."""
     random = np.random.default_rng(list(package.encode()))
-    directory = ood_sets.unpacked(package, f"usr/share/fonts/{FONTS[package]}", DATA / "probes")
+    directory = ood_sets.debian_package_path(package, f"usr/share/fonts/{FONTS[package]}", DATA / "probes")
     found = sorted([*directory.rglob("*.ttf"), *directory.rglob("*.otf")])
     fonts = [font for font in found if set(map(ord, "0123456789")) <= FT2Font(str(font)).get_charmap().keys()]
     labels = np.tile(np.arange(10, dtype=np.uint8), COPIES * len(fonts))

@@ -133,10 +133,10 @@ def evaluate_version(options: argparse.Namespace) -> None:
     if (version.path / saved_model.PLAN).exists():
         saved_model.hold_against_each_other(version.path, data.test.images)
     answer = saved_model.loaded(version.path)
-    assessment = assess.assess(answer, data, version.uncertain_below, _cache(options), yardstick)
+    assessment = assess.evaluate_model(answer, data, version.uncertain_below, _cache(options), yardstick)
     stated = version.manifest.get("metrics", {})
     table = [["figure", "measured", "manifest"]]
-    for name, value in assessment.figures().items():
+    for name, value in assessment.metrics_dict().items():
         table.append([name, f"{value:.6f}", f"{stated[name]:.6f}" if name in stated else "?"])
     for title, rows in ({"": table} | assessment.tables()).items():
         for line in [title, *columns(rows), ""][not title :]:

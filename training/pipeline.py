@@ -19,7 +19,7 @@ from training.data.mnist import Dataset, Split
 from training.evaluation import assessment as assess
 from training.evaluation import metrics as evaluate
 from training.evaluation import model_card, plots
-from training.evaluation.assessment import Assessment
+from training.evaluation.assessment import EvaluationReport
 from training.fit import checkpoint, loop, optimisers, teacher
 from training.fit.loop import EvaluationRow
 from training.fit.run_log import RunError, RunLogger
@@ -30,7 +30,14 @@ from training.publish.registry import GateRefused, Version
 from training.recipe import Recipe
 
 STATE = "student.npz"
-REPORT = (model_card.CARD, model_card.PAGE, *model_card.PICTURES, "assessment.json", "history.csv", "recipe.toml")
+REPORT = (
+    model_card.CARD_FILE,
+    model_card.HTML_FILE,
+    *model_card.PLOTS,
+    "assessment.json",
+    "history.csv",
+    "recipe.toml",
+)
 HEADER = f"{'iteration':>9} {'accuracy':>9} {'cross-entropy':>13}   {'training':>9} {'validation':>10}"
 
 
@@ -102,7 +109,7 @@ class Job:
             words = _verdict(recipe, self.data, parameters)
             print(words)
             _draw(recorder, recipe, self.data, parameters, assessment)
-            _write(recorder.path, model_card.card(stated, assessment, words), assessment)
+            _write(recorder.path, model_card.render_card(stated, assessment, words), assessment)
             _copy_report(recorder.path, directory / "report")
             metrics = stated["metrics"]
             recorder.finish({"recipe": recipe.as_dict(), "seconds": seconds, "metrics": metrics, "words": words})
@@ -117,7 +124,9 @@ class Job:
             return dataclasses.replace(outcome, refused=refusal)
         return dataclasses.replace(outcome, version=registry.publish(self.models, directory, stated))
 
-    def _build(self, recipe: Recipe, parameters: Parameters, directory: Path) -> tuple[dict[str, Any], Assessment]:
+    def _build(
+        self, recipe: Recipe, parameters: Parameters, directory: Path
+    ) -> tuple[dict[str, Any], EvaluationReport]:
         """Export into `directory` and measure what was exported: the manifest, but for its files, and all the rest."""
         data = self.data
         temperature = evaluate.fit_temperature(_logits(recipe, parameters, data.validation), data.validation.labels)
@@ -125,15 +134,15 @@ class Job:
         answers = saved_model.hold_against_each_other(directory, data.test.images)
         answer = saved_model.loaded(directory)
         on_validation = answer(data.validation.images)
-        threshold = evaluate.uncertain_below(on_validation)
-        assessment = assess.assess(answer, data, threshold, self.cache, self.yardstick)
+        threshold = evaluate.confidence_threshold(on_validation)
+        assessment = assess.evaluate_model(answer, data, threshold, self.cache, self.yardstick)
         stated = provenance.origin(recipe, data) | {
             "parameters": network.parameter_count(parameters),
-            "metrics": assessment.figures()
-            | evaluate.measure(on_validation, data.validation.labels).as_dict("validation"),
+            "metrics": assessment.metrics_dict()
+            | evaluate.compute_metrics(on_validation, data.validation.labels).as_dict("validation"),
             "temperature": temperature,
             "thresholds": {"confidence": threshold},
-            "reference": evaluate.reference(answers),
+            "reference": evaluate.reference_statistics(answers),
         }
         return stated, assessment
 
@@ -145,7 +154,7 @@ def _merit(metrics: dict[str, float]) -> tuple[float, float]:
 def _verdict(recipe: Recipe, data: Dataset, parameters: Parameters) -> str:
     trained = loop.score(parameters, data.training, recipe.activation)
     tested = loop.score(parameters, data.test, recipe.activation)
-    return model_card.verdict(trained, tested, len(data.test))
+    return model_card.overfitting_summary(trained, tested, len(data.test))
 
 
 def _train_with_progress(recipe: Recipe, data: Dataset, recorder: RunLogger) -> Parameters:
@@ -176,7 +185,9 @@ def _logits(recipe: Recipe, parameters: Parameters, part: Split) -> evaluate.Flo
     return np.asarray(network.logits(parameters, pixels, recipe.activation))
 
 
-def _draw(recorder: RunLogger, recipe: Recipe, data: Dataset, parameters: Parameters, assessment: Assessment) -> None:
+def _draw(
+    recorder: RunLogger, recipe: Recipe, data: Dataset, parameters: Parameters, assessment: EvaluationReport
+) -> None:
     """The pictures of the report, into the run's directory."""
     run = recorder.path
     plots.samples(data.training, recipe, run / "samples.png")
@@ -190,11 +201,11 @@ def _draw(recorder: RunLogger, recipe: Recipe, data: Dataset, parameters: Parame
     plots.weights(np.asarray(parameters[0].weights), run / "weights.png")
 
 
-def _write(run: Path, card: str, assessment: Assessment) -> None:
+def _write(run: Path, card: str, assessment: EvaluationReport) -> None:
     """The words of the report, into the run's directory."""
     (run / "assessment.json").write_text(json.dumps(assessment.tables(), indent=2) + "\n")
-    (run / model_card.CARD).write_text(card)
-    (run / model_card.PAGE).write_text(model_card.page(card))
+    (run / model_card.CARD_FILE).write_text(card)
+    (run / model_card.HTML_FILE).write_text(model_card.render_html(card))
 
 
 def _copy_report(run: Path, report_directory: Path) -> None:

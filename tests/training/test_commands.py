@@ -11,7 +11,7 @@ from tests.training.conftest import DATA, SMALL, Trained
 from training import commands
 from training.cli import main
 from training.data.mnist import Dataset
-from training.evaluation.model_card import PICTURES
+from training.evaluation.model_card import PLOTS
 from training.fit.loop import EvaluationRow, Scores
 from training.fit.run_log import RunLogger
 from training.recipe import Recipe
@@ -215,4 +215,4 @@ def test_the_run_directory_has_all_that_a_person_would_want(trained: Trained, mn
     report = trained.models / "1" / "report"
     for path in report.iterdir():
         assert path.read_bytes() == (trained.run / path.name).read_bytes()
-    assert {path.name for path in report.iterdir()} == {*PICTURES, *WORDS}
+    assert {path.name for path in report.iterdir()} == {*PLOTS, *WORDS}

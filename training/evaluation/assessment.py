@@ -15,27 +15,27 @@ from training.data.glyphs import Images
 from training.data.mnist import Dataset, Split
 from training.evaluation import corruptions, ood_sets
 from training.evaluation import metrics as evaluate
-from training.evaluation.metrics import Bin, Floats, Metrics
+from training.evaluation.metrics import Floats, Metrics, ReliabilityBin
 from training.fit import loop
 from training.model import network
 from training.recipe import Recipe
 
-Answer = Callable[[Images], Floats]
+PredictFn = Callable[[Images], Floats]
 """uint8 [N, 28, 28] -> probabilities [N, 10]."""
 Table = list[list[str]]
 
 
 @dataclass(frozen=True)
-class Certainty:
+class SelectiveAccuracy:
     """How many of the test digits are called certain, and how many of those are right: 0 to 1."""
 
     threshold: float
-    certain: float
-    right: float
+    coverage: float
+    accuracy: float
 
 
 @dataclass(frozen=True)
-class Stranger:
+class OodResult:
     """How a set of images that are no digits is told from the test digits by confidence.
 
     `uncertain` is the share that is called uncertain; without images `missing` says why.
@@ -49,68 +49,70 @@ class Stranger:
 
 
 @dataclass(frozen=True)
-class Hardship:
+class CorruptionResult:
     """Accuracy on test images that were made harder, and that of the yardstick, if there is one."""
 
     name: str
     accuracy: float
-    yardstick: float | None
+    baseline: float | None
 
 
 @dataclass(frozen=True)
-class Assessment:
+class EvaluationReport:
     """The answers to all of it."""
 
     answers: Floats  # to the test images
     metrics: Metrics
     interval: tuple[float, float]
     halves: tuple[float, float]  # MNIST's first 5,000 test images are from students, and harder
-    certainty: Certainty
-    reliability: list[Bin]
-    strangers: list[Stranger]
-    hardships: list[Hardship]
-    yardstick: str
+    selective: SelectiveAccuracy
+    reliability: list[ReliabilityBin]
+    ood: list[OodResult]
+    corruptions: list[CorruptionResult]
+    baseline: str
 
-    def figures(self) -> dict[str, float]:
+    def metrics_dict(self) -> dict[str, float]:
         """What the manifest states of the test part."""
         return self.metrics.as_dict("test") | {
             "test_accuracy_first_half": self.halves[0],
             "test_accuracy_second_half": self.halves[1],
-            "test_certain": self.certainty.certain,
-            "test_accuracy_certain": self.certainty.right,
+            "test_certain": self.selective.coverage,
+            "test_accuracy_certain": self.selective.accuracy,
         }
 
     def tables(self) -> dict[str, Table]:
         """The answers as tables of words, the first row their header, by title."""
         return {
-            "Accuracy": self._accuracy(),
-            "Calibration": _calibration(self.reliability),
-            "Not a digit": _not_a_digit(self.strangers),
-            "Robustness": self._robustness(),
+            "Accuracy": self._accuracy_table(),
+            "Calibration": _calibration_table(self.reliability),
+            "Not a digit": _ood_table(self.ood),
+            "Robustness": self._robustness_table(),
         }
 
-    def _accuracy(self) -> Table:
+    def _accuracy_table(self) -> Table:
         low, high = self.interval
         return [
             ["of the test images", "", "95 % interval"],
             ["right", f"{self.metrics.accuracy:.2%}", f"{low:.2%} to {high:.2%}"],
             ["right, first half", f"{self.halves[0]:.2%}", ""],
             ["right, second half", f"{self.halves[1]:.2%}", ""],
-            ["certain", f"{self.certainty.certain:.2%}", f"confidence of at least {self.certainty.threshold:.4f}"],
-            ["right of the certain", f"{self.certainty.right:.2%}", ""],
+            ["certain", f"{self.selective.coverage:.2%}", f"confidence of at least {self.selective.threshold:.4f}"],
+            ["right of the certain", f"{self.selective.accuracy:.2%}", ""],
             ["cross-entropy, nats", f"{self.metrics.cross_entropy:.5f}", ""],
             ["calibration error", f"{self.metrics.ece:.3%}", "15 bins"],
         ]
 
-    def _robustness(self) -> Table:
+    def _robustness_table(self) -> Table:
         rows = [
-            [row.name, f"{row.accuracy:.2%}", "" if row.yardstick is None else f"{row.yardstick:.2%}"]
-            for row in self.hardships
+            [row.name, f"{row.accuracy:.2%}", "" if row.baseline is None else f"{row.baseline:.2%}"]
+            for row in self.corruptions
         ]
-        return [["test images", "accuracy", self.yardstick], *rows]
+        return [["test images", "accuracy", self.baseline], *rows]
 
 
-def assess(answer: Answer, data: Dataset, threshold: float, cache: Path, yardstick: Recipe | None) -> Assessment:
+def evaluate_model(
+    predict: PredictFn, data: Dataset, threshold: float, cache: Path, baseline: Recipe | None
+) -> EvaluationReport:
     """Put the questions.
 
     Args:
@@ -120,55 +122,55 @@ def assess(answer: Answer, data: Dataset, threshold: float, cache: Path, yardsti
         cache: where the probes keep what they fetch.
         yardstick: a recipe to train here and now, to compare with under hardship; seconds for `notebook`.
     """
-    test, given = data.test, answer(data.test.images)
+    test, given = data.test, predict(data.test.images)
     right = given.argmax(axis=1) == test.labels
     certain = given.max(axis=1) >= threshold
-    return Assessment(
+    return EvaluationReport(
         answers=given,
-        metrics=evaluate.measure(given, test.labels),
-        interval=evaluate.interval(int(right.sum()), len(test)),
-        halves=(_share(right[: len(test) // 2]), _share(right[len(test) // 2 :])),
-        certainty=Certainty(threshold, float(certain.mean()), _share(right[certain])),
+        metrics=evaluate.compute_metrics(given, test.labels),
+        interval=evaluate.wilson_interval(int(right.sum()), len(test)),
+        halves=(_mean(right[: len(test) // 2]), _mean(right[len(test) // 2 :])),
+        selective=SelectiveAccuracy(threshold, float(certain.mean()), _mean(right[certain])),
         reliability=evaluate.reliability(given, test.labels),
-        strangers=_strangers(answer, test, given.max(axis=1), threshold, cache),
-        hardships=_hardships(answer, data, yardstick),
-        yardstick=yardstick.name if yardstick else "",
+        ood=_ood_results(predict, test, given.max(axis=1), threshold, cache),
+        corruptions=_corruption_results(predict, data, baseline),
+        baseline=baseline.name if baseline else "",
     )
 
 
-def _strangers(answer: Answer, test: Split, confidence: Floats, threshold: float, cache: Path) -> list[Stranger]:
+def _ood_results(answer: PredictFn, test: Split, confidence: Floats, threshold: float, cache: Path) -> list[OodResult]:
     rows = []
-    for probe in ood_sets.probes(test.images, cache):
+    for probe in ood_sets.load_ood_sets(test.images, cache):
         auroc = uncertain = float("nan")
         if len(probe.images):
             others = answer(probe.images).max(axis=1)
-            auroc, uncertain = evaluate.separation(confidence, others), float(np.mean(others < threshold))
-        rows.append(Stranger(probe.name, len(probe.images), auroc, uncertain, probe.missing))
+            auroc, uncertain = evaluate.auroc(confidence, others), float(np.mean(others < threshold))
+        rows.append(OodResult(probe.name, len(probe.images), auroc, uncertain, probe.missing))
     return rows
 
 
-def _hardships(answer: Answer, data: Dataset, yardstick: Recipe | None) -> list[Hardship]:
+def _corruption_results(answer: PredictFn, data: Dataset, yardstick: Recipe | None) -> list[CorruptionResult]:
     other = _trained(yardstick, data) if yardstick else None
     labels = data.test.labels
     rows = []
-    for name, make in {"as they are": lambda images: images, **corruptions.hardships()}.items():
+    for name, make in {"as they are": lambda images: images, **corruptions.corruptions()}.items():
         images = make(data.test.images)
         accuracy = evaluate.accuracy(answer(images), labels)
-        rows.append(Hardship(name, accuracy, evaluate.accuracy(other(images), labels) if other else None))
+        rows.append(CorruptionResult(name, accuracy, evaluate.accuracy(other(images), labels) if other else None))
     return rows
 
 
-def _trained(recipe: Recipe, data: Dataset) -> Answer:
+def _trained(recipe: Recipe, data: Dataset) -> PredictFn:
     parameters = loop.train(recipe, data, lambda _: None)
     return lambda images: np.asarray(network.logits(parameters, network.to_pixels(images), recipe.activation))
 
 
-def _calibration(bins: list[Bin]) -> Table:
+def _calibration_table(bins: list[ReliabilityBin]) -> Table:
     rows = [[str(one.images), f"{one.confidence:.2%}", f"{one.accuracy:.2%}"] for one in bins]
     return [["images", "mean confidence", "right"], *rows]
 
 
-def _not_a_digit(strangers: list[Stranger]) -> Table:
+def _ood_table(strangers: list[OodResult]) -> Table:
     rows = [
         [
             row.name,
@@ -180,5 +182,5 @@ def _not_a_digit(strangers: list[Stranger]) -> Table:
     return [["images of", "images", "AUROC", "called uncertain"], *rows]
 
 
-def _share(right: npt.NDArray[np.bool_]) -> float:
+def _mean(right: npt.NDArray[np.bool_]) -> float:
     return float(right.mean()) if len(right) else 0.0

@@ -11,15 +11,15 @@ Images = npt.NDArray[np.uint8]
 DIRECTIONS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
 
 
-def hardships() -> dict[str, Callable[[Images], Images]]:
+def corruptions() -> dict[str, Callable[[Images], Images]]:
     """What can happen to images uint8 [N, 28, 28], by name; the same images give the same result."""
     return (
         {f"shifted by {pixels} px": _shifted(pixels) for pixels in (1, 2, 3, 4)}
-        | {f"turned by {degrees} degrees": _turned(degrees) for degrees in (10, 20, 30)}
+        | {f"turned by {degrees} degrees": _rotated(degrees) for degrees in (10, 20, 30)}
         | {"thickened": _thickened, "thinned": _thinned}
         | {f"blurred, sigma {sigma} px": _blurred(sigma) for sigma in (1.0, 1.5)}
         | {f"noise of {level} grey levels": _noisy(level) for level in (25, 50, 100)}
-        | {f"contrast {percent} %": _faded(percent / 100) for percent in (70, 50, 30)}
+        | {f"contrast {percent} %": _low_contrast(percent / 100) for percent in (70, 50, 30)}
     )
 
 
@@ -37,7 +37,7 @@ def _shifted(pixels: int) -> Callable[[Images], Images]:
     return shift
 
 
-def _turned(degrees: float) -> Callable[[Images], Images]:
+def _rotated(degrees: float) -> Callable[[Images], Images]:
     """One way and the other by turns, bilinearly."""
 
     def turn(images: Images) -> Images:
@@ -75,5 +75,5 @@ def _noisy(level: float) -> Callable[[Images], Images]:
     return add
 
 
-def _faded(contrast: float) -> Callable[[Images], Images]:
+def _low_contrast(contrast: float) -> Callable[[Images], Images]:
     return lambda images: (images * contrast).astype(np.uint8)

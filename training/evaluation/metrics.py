@@ -33,7 +33,7 @@ class Metrics:
         return {f"{prefix}_{name}": value for name, value in asdict(self).items()}
 
 
-def measure(probabilities: Floats, labels: Labels) -> Metrics:
+def compute_metrics(probabilities: Floats, labels: Labels) -> Metrics:
     """All figures at once."""
     return Metrics(
         accuracy=accuracy(probabilities, labels),
@@ -62,7 +62,7 @@ def expected_calibration_error(probabilities: Floats, labels: Labels) -> float:
     return sum(one.images * abs(one.confidence - one.accuracy) for one in bins) / len(labels)
 
 
-class Bin(NamedTuple):
+class ReliabilityBin(NamedTuple):
     """The answers of one of the equal bins of confidence: how many, how sure on average, how often right."""
 
     images: int
@@ -70,22 +70,25 @@ class Bin(NamedTuple):
     accuracy: float
 
 
-def reliability(probabilities: Floats, labels: Labels) -> list[Bin]:
+def reliability(probabilities: Floats, labels: Labels) -> list[ReliabilityBin]:
     """The bins behind the calibration error, lowest confidence first; an empty bin is left out."""
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
     places = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     groups = [places == place for place in np.unique(places)]
-    return [Bin(int(group.sum()), float(confidence[group].mean()), float(right[group].mean())) for group in groups]
+    return [
+        ReliabilityBin(int(group.sum()), float(confidence[group].mean()), float(right[group].mean()))
+        for group in groups
+    ]
 
 
-def interval(right: int, images: int) -> tuple[float, float]:
+def wilson_interval(right: int, images: int) -> tuple[float, float]:
     """The 95 % interval of an accuracy, after Wilson (1927)."""
     found = stats.binomtest(right, images).proportion_ci(0.95, method="wilson")
     return float(found.low), float(found.high)
 
 
-def separation(digits: Floats, others: Floats) -> float:
+def auroc(digits: Floats, others: Floats) -> float:
     """AUROC: the chance that a digit's score [N] is above that of an image that is none [M]; a tie is half."""
     ranks = stats.rankdata(np.concatenate([digits, others]))[: len(digits)]
     return float((ranks.mean() - (len(digits) + 1) / 2) / len(others))
@@ -118,12 +121,12 @@ def fit_temperature(logits: Floats, labels: Labels) -> float:
     return float(np.exp((low + high) / 2))
 
 
-def uncertain_below(probabilities: Floats) -> float:
+def confidence_threshold(probabilities: Floats) -> float:
     """The confidence under which an answer is called uncertain: so for 1 % of these digits."""
     return float(np.quantile(probabilities.max(axis=1), UNCERTAIN_SHARE))
 
 
-def reference(probabilities: Floats) -> dict[str, Any]:
+def reference_statistics(probabilities: Floats) -> dict[str, Any]:
     """What the answers to a test set look like, for a monitor to compare live traffic with.
 
     `class_shares`: share of each digit among the answers. `confidence_histogram`: shares over

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from markdown import markdown
 
-from training.evaluation.assessment import Assessment
+from training.evaluation.assessment import EvaluationReport
 from training.fit.loop import Scores
 
-CARD, PAGE = "card.md", "index.html"
-PICTURES = {
+CARD_FILE, HTML_FILE = "card.md", "index.html"
+PLOTS = {
     "mistakes.png": "Every test image that it gets wrong: the true digit, as the given one.",
     "confusion.png": "True digits down, given digits across.",
     "reliability.png": "How often it is right, against how sure it is.",
@@ -28,7 +28,7 @@ img { max-width: 100%; display: block } code { overflow-wrap: anywhere }
 """
 
 
-def verdict(training: Scores, test: Scores, images: int) -> str:
+def overfitting_summary(training: Scores, test: Scores, images: int) -> str:
     """The gap between training and test at the end, and what it says about overfitting.
 
     Args:
@@ -53,7 +53,7 @@ def verdict(training: Scores, test: Scores, images: int) -> str:
     return figures + "It overfits a little: it does better on images that it has seen."
 
 
-def card(manifest: dict[str, Any], assessment: Assessment, words: str) -> str:
+def render_card(manifest: dict[str, Any], assessment: EvaluationReport, words: str) -> str:
     """The model card in Markdown: the manifest, the assessment, and the verdict in words."""
     dataset, recipe, metrics = manifest["dataset"], manifest["recipe"], manifest["metrics"]
     images = dataset["images"]
@@ -62,7 +62,7 @@ def card(manifest: dict[str, Any], assessment: Assessment, words: str) -> str:
         f"- `{file['name']}`, {file['size']} bytes, sha256 `{file['sha256']}`" for file in dataset["files"]
     )
     tables = {title: _markdown(table) for title, table in assessment.tables().items()}
-    pictures = "\n\n".join(f"![{words}]({name})\n\n{words}" for name, words in PICTURES.items())
+    pictures = "\n\n".join(f"![{words}]({name})\n\n{words}" for name, words in PLOTS.items())
     return f"""# {manifest["name"]}: model card
 
 A fully connected network, {sizes}, {manifest["parameters"]} parameters, {recipe["activation"]} activation,
@@ -112,7 +112,7 @@ digits. AUROC is the chance that a test digit gets more confidence than such an 
 """
 
 
-def page(card: str) -> str:
+def render_html(card: str) -> str:
     """The card as one HTML page; it shows the pictures that lie beside it."""
     body = markdown(card, extensions=["tables"])
     head = f'<meta charset="utf-8"><title>Model card</title><style>{_STYLE}</style>'

@@ -23,7 +23,7 @@ from training.data.glyphs import Images
 from training.errors import DataError
 
 TEXT_FONTS = {"fonts-liberation": "truetype/liberation", "fonts-freefont-ttf": "truetype/freefont"}
-WRITTEN_FONTS = {
+HANDWRITING_FONTS = {
     "fonts-dkg-handwriting": "truetype/fifthhorseman",
     "fonts-breip": "truetype/breip",
     "fonts-femkeklaver": "truetype/femkeklaver",
@@ -36,17 +36,17 @@ LETTERS = ((0x41, 0x5A), (0x61, 0x7A))
 SYMBOLS = ((0x21, 0x40), (0x5B, 0x60), (0x7B, 0x7E), (0xA1, 0xBF), (0xD7, 0xD7), (0xF7, 0xF7))
 FASHION = ("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz")
 STROKES = ("python3-kanjidraw", "usr/lib/python3/dist-packages/kanjidraw/data.json")
-FEWEST_STROKES, PEN = 4, 16  # a kanji of fewer may be a 1, a 2 or a 7; the pen's width is of 256
+MIN_STROKES, PEN = 4, 16  # a kanji of fewer may be a 1, a 2 or a 7; the pen's width is of 256
 APT_OPTIONS = ("APT::Sandbox::User=root", "Acquire::Retries=0", "Acquire::http::Timeout=20")
 NOISE = 5000
 
 
-class ProbeMissing(DataError):
+class OodSetUnavailable(DataError):
     """A probe's images cannot be had on this machine."""
 
 
 @dataclass(frozen=True)
-class Probe:
+class OodSet:
     """A set of images uint8 [N, 28, 28] that are no digits; `missing` says why there are none."""
 
     name: str
@@ -54,7 +54,7 @@ class Probe:
     missing: str = ""
 
 
-def probes(digits: Images, cache: Path) -> Iterator[Probe]:
+def load_ood_sets(digits: Images, cache: Path) -> Iterator[OodSet]:
     """All probes, made anew; the same digits and packages give the same images.
 
     Args:
@@ -64,9 +64,9 @@ def probes(digits: Images, cache: Path) -> Iterator[Probe]:
     random = np.random.default_rng(0)
     makers: dict[str, Callable[[], Images]] = {
         "letters, text fonts": lambda: _glyphs(TEXT_FONTS, LETTERS, cache),
-        "letters, handwriting fonts": lambda: _glyphs(WRITTEN_FONTS, LETTERS, cache),
+        "letters, handwriting fonts": lambda: _glyphs(HANDWRITING_FONTS, LETTERS, cache),
         "kanji, drawn by strokes": lambda: _kanji(cache),
-        "symbols": lambda: _glyphs(TEXT_FONTS | WRITTEN_FONTS, SYMBOLS, cache),
+        "symbols": lambda: _glyphs(TEXT_FONTS | HANDWRITING_FONTS, SYMBOLS, cache),
         "Fashion-MNIST": lambda: _fashion(cache),
         "uniform noise": lambda: random.integers(0, 256, (NOISE, 28, 28), np.uint8),
         "Gaussian noise": lambda: np.clip(random.normal(128, 64, (NOISE, 28, 28)), 0, 255).astype(np.uint8),
@@ -77,21 +77,21 @@ def probes(digits: Images, cache: Path) -> Iterator[Probe]:
     }
     for name, make in makers.items():
         try:
-            yield Probe(name, _some(make()))
-        except ProbeMissing as error:
-            yield Probe(name, np.zeros((0, 28, 28), np.uint8), str(error))
+            yield OodSet(name, _not_empty(make()))
+        except OodSetUnavailable as error:
+            yield OodSet(name, np.zeros((0, 28, 28), np.uint8), str(error))
 
 
-def _some(images: Images) -> Images:
+def _not_empty(images: Images) -> Images:
     if not len(images):
-        raise ProbeMissing("the package holds no such images")
+        raise OodSetUnavailable("the package holds no such images")
     return images
 
 
 def _glyphs(packages: dict[str, str], ranges: tuple[tuple[int, int], ...], cache: Path) -> Images:
     images = []
     for package, place in packages.items():
-        directory = unpacked(package, f"usr/share/fonts/{place}", cache)
+        directory = debian_package_path(package, f"usr/share/fonts/{place}", cache)
         for font in sorted([*directory.glob("*.ttf"), *directory.glob("*.otf")]):
             text = glyphs.non_digit_characters(font, ranges)
             images += glyphs.render_glyphs(font, text, [0] * len(text))
@@ -100,13 +100,13 @@ def _glyphs(packages: dict[str, str], ranges: tuple[tuple[int, int], ...], cache
 
 def _kanji(cache: Path) -> Images:
     """The characters that python3-kanjidraw knows handwriting by: straight strokes [x, y, x, y] of 0 to 255."""
-    file = unpacked(*STROKES, cache)
+    file = debian_package_path(*STROKES, cache)
     try:
         known = json.loads(file.read_text())
-        drawings = [strokes for count in known if int(count) >= FEWEST_STROKES for strokes in known[count].values()]
+        drawings = [strokes for count in known if int(count) >= MIN_STROKES for strokes in known[count].values()]
         return np.array([_drawn(strokes) for strokes in drawings])
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ProbeMissing(f"{file} cannot be read: {error}") from error
+        raise OodSetUnavailable(f"{file} cannot be read: {error}") from error
 
 
 def _drawn(strokes: list[list[int]]) -> Images:
@@ -118,11 +118,11 @@ def _drawn(strokes: list[list[int]]) -> Images:
 
 def _fashion(cache: Path) -> Images:
     package, place = FASHION
-    packed = unpacked(package, place, cache)
+    packed = debian_package_path(package, place, cache)
     try:
         return np.frombuffer(gzip.decompress(packed.read_bytes()), np.uint8, offset=16).reshape(-1, 28, 28)
     except (OSError, EOFError, ValueError) as error:
-        raise ProbeMissing(f"{packed} cannot be read: {error}") from error
+        raise OodSetUnavailable(f"{packed} cannot be read: {error}") from error
 
 
 def _pairs(digits: Images, random: np.random.Generator) -> Images:
@@ -138,7 +138,7 @@ def _halves(digits: Images) -> Images:
     return halves
 
 
-def unpacked(package: str, place: str, cache: Path) -> Path:
+def debian_package_path(package: str, place: str, cache: Path) -> Path:
     """A file or directory of a Debian package: the system's own, or one that is fetched into `cache`.
 
     Raises:
@@ -149,7 +149,7 @@ def unpacked(package: str, place: str, cache: Path) -> Path:
         _fetch(package, cache)
         found = _present(package, place, cache)
     if found is None:
-        raise ProbeMissing(f"the Debian package {package} has no {place}")
+        raise OodSetUnavailable(f"the Debian package {package} has no {place}")
     return found
 
 
@@ -159,7 +159,7 @@ def _present(package: str, place: str, cache: Path) -> Path | None:
 
 def _fetch(package: str, cache: Path) -> None:
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise ProbeMissing(f"needs the Debian package {package}, and there is no apt-get")
+        raise OodSetUnavailable(f"needs the Debian package {package}, and there is no apt-get")
     get = ["apt-get", "-qq", *(word for option in APT_OPTIONS for word in ("-o", option)), "download", package]
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -169,15 +169,15 @@ def _fetch(package: str, cache: Path) -> None:
             _run(["dpkg-deb", "-x", archive.name, package], staging, package)
             Path(staging, package).rename(cache / package)
     except (OSError, ValueError) as error:
-        raise ProbeMissing(f"the Debian package {package} cannot be unpacked: {error}") from error
+        raise OodSetUnavailable(f"the Debian package {package} cannot be unpacked: {error}") from error
 
 
 def _run(words: list[str], directory: str, package: str) -> None:
     try:
         done = subprocess.run(words, cwd=directory, capture_output=True, text=True, timeout=300, check=False)
     except subprocess.TimeoutExpired:
-        raise ProbeMissing(f"{words[0]} did not bring the Debian package {package} within 300 s") from None
+        raise OodSetUnavailable(f"{words[0]} did not bring the Debian package {package} within 300 s") from None
     if done.returncode:
-        raise ProbeMissing(
+        raise OodSetUnavailable(
             f"{words[0]} cannot bring the Debian package {package}: {' '.join(done.stderr.split())[-200:]}"
         )

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from training.data import augment
 from training.data.mnist import Split
-from training.evaluation.metrics import Bin, interval
+from training.evaluation.metrics import ReliabilityBin, wilson_interval
 from training.fit.loop import EvaluationRow
 from training.fit.run_log import Run
 from training.recipe import Recipe
@@ -82,13 +82,13 @@ def confusion(matrix: npt.NDArray[np.int64], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def reliability(bins: Sequence[Bin], path: Path) -> None:
+def reliability(bins: Sequence[ReliabilityBin], path: Path) -> None:
     """Accuracy against mean confidence, a dot for each bin with the 95 % interval of its accuracy; how many below."""
     figure = Figure(figsize=(5.6, 5.6), layout="constrained")
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8, label="calibrated")
     confidences = [one.confidence for one in bins]
-    ends = [interval(round(one.accuracy * one.images), one.images) for one in bins]
+    ends = [wilson_interval(round(one.accuracy * one.images), one.images) for one in bins]
     axes.vlines(confidences, [low for low, _ in ends], [high for _, high in ends], color="tab:red", linewidth=1)
     axes.plot(confidences, [one.accuracy for one in bins], "o", color="tab:red", label="test images, 95 % interval")
     axes.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))

@@ -8,7 +8,7 @@ from training.data.mnist import Dataset, Split
 from training.evaluation import assessment as assess
 from training.evaluation import ood_sets
 from training.evaluation.metrics import Floats
-from training.evaluation.ood_sets import Probe
+from training.evaluation.ood_sets import OodSet
 from training.recipe import Recipe
 
 SURE, UNSURE = 0.9, 0.4
@@ -35,16 +35,16 @@ def data(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     images = [image(digit, SURE if place < 6 else UNSURE) for place, digit in enumerate((1, 2, 3, 4, 5, 6, 7, 8))]
     test = Split(np.array(images), np.array([1, 3, 3, 4, 5, 6, 7, 9], np.uint8))
     found = [
-        Probe("letters", np.array([image(1, 0.3), image(2, 0.5), image(2, SURE), image(3, 0.2)])),
-        Probe("fashion", np.zeros((0, 28, 28), np.uint8), "needs a package"),
+        OodSet("letters", np.array([image(1, 0.3), image(2, 0.5), image(2, SURE), image(3, 0.2)])),
+        OodSet("fashion", np.zeros((0, 28, 28), np.uint8), "needs a package"),
     ]
     monkeypatch.setattr(ood_sets, "probes", lambda *_: iter(found))
     return Dataset("made", test, test, test, ())
 
 
 def test_the_figures_are_those_worked_out_by_hand(data: Dataset) -> None:
-    assessment = assess.assess(answer, data, 0.6, Path(), None)
-    assert assessment.figures() == {
+    assessment = assess.evaluate_model(answer, data, 0.6, Path(), None)
+    assert assessment.metrics_dict() == {
         "test_accuracy": 0.75,
         "test_cross_entropy": pytest.approx(-np.log([*[SURE] * 5, 0.1 / 9, UNSURE, 0.6 / 9]).mean()),
         "test_ece": pytest.approx(((6 * SURE - 5) + (2 * UNSURE - 1) * -1) / 8),
@@ -55,14 +55,14 @@ def test_the_figures_are_those_worked_out_by_hand(data: Dataset) -> None:
     }
     assert assessment.interval == pytest.approx((0.4093, 0.9285), abs=1e-4)
     assert np.array(assessment.reliability) == pytest.approx(np.array([(2, UNSURE, 0.5), (6, SURE, 5 / 6)]))
-    letters, fashion = assessment.strangers
+    letters, fashion = assessment.ood
     above = [1, 1, 0.5, 1] * 6 + [1, 0, 0, 1] * 2
     assert (letters.images, letters.auroc, letters.uncertain) == pytest.approx((4, np.mean(above), 0.75))
     assert (fashion.images, fashion.missing) == (0, "needs a package")
 
 
 def test_the_tables_show_it_all(data: Dataset) -> None:
-    tables = assess.assess(answer, data, 0.6, Path(), None).tables()
+    tables = assess.evaluate_model(answer, data, 0.6, Path(), None).tables()
     assert list(tables) == ["Accuracy", "Calibration", "Not a digit", "Robustness"]
     for table in tables.values():
         assert len({len(row) for row in table}) == 1
@@ -77,10 +77,12 @@ def test_hardship_is_measured_on_the_images_and_a_yardstick_is_trained_for_it(mn
     some = Split(mnist.test.images[:2000], mnist.test.labels[:2000])
     real = Dataset("some", mnist.training, data.validation, some, ())
     words = ["iterations=200", "evaluate_every=200", "print_every=200"]
-    assessment = assess.assess(lambda _: np.eye(10)[some.labels], real, 0.5, Path(), Recipe.load("quick", words))
-    rows = {row.name: row for row in assessment.hardships}
+    assessment = assess.evaluate_model(
+        lambda _: np.eye(10)[some.labels], real, 0.5, Path(), Recipe.load("quick", words)
+    )
+    rows = {row.name: row for row in assessment.corruptions}
     assert {row.accuracy for row in rows.values()} == {1.0}, "it answers by heart"
-    accuracy = {name: row.yardstick or 0.0 for name, row in rows.items()}
+    accuracy = {name: row.baseline or 0.0 for name, row in rows.items()}
     assert accuracy["as they are"] > 0.88
     assert accuracy["shifted by 4 px"] < accuracy["shifted by 2 px"] < accuracy["shifted by 1 px"] < 0.9
     assert accuracy["turned by 30 degrees"] < accuracy["turned by 10 degrees"] - 0.1

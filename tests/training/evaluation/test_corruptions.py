@@ -21,7 +21,7 @@ def places(images: Images) -> np.typing.NDArray[np.float64]:
 
 @pytest.mark.parametrize("pixels", [1, 2, 3, 4])
 def test_a_shift_moves_by_so_many_pixels_in_eight_directions(pixels: int, spots: Images) -> None:
-    shifted = corruptions.hardships()[f"shifted by {pixels} px"](spots)
+    shifted = corruptions.corruptions()[f"shifted by {pixels} px"](spots)
     moves = places(shifted) - places(spots)
     np.testing.assert_allclose(moves, pixels * np.array(DIRECTIONS * 2), atol=1e-6)
     assert len(set(DIRECTIONS)) == 8
@@ -30,7 +30,7 @@ def test_a_shift_moves_by_so_many_pixels_in_eight_directions(pixels: int, spots:
 
 @pytest.mark.parametrize("degrees", [10, 20, 30])
 def test_a_turn_is_about_the_middle_one_way_and_the_other(degrees: int, spots: Images) -> None:
-    turned = corruptions.hardships()[f"turned by {degrees} degrees"](spots)
+    turned = corruptions.corruptions()[f"turned by {degrees} degrees"](spots)
     before, after = (places(images) - 13.5 for images in (spots, turned))
     angles = np.degrees(np.arctan2(after[:, 0], after[:, 1]) - np.arctan2(before[:, 0], before[:, 1]))
     np.testing.assert_allclose(np.abs(angles), degrees, atol=0.5)
@@ -42,7 +42,7 @@ def test_a_turn_is_about_the_middle_one_way_and_the_other(degrees: int, spots: I
 def test_strokes_thicken_and_thin_by_a_pixel() -> None:
     bar = np.zeros((3, 28, 28), np.uint8)
     bar[:, 5:20, 10:14] = 180
-    hardships = corruptions.hardships()
+    hardships = corruptions.corruptions()
     assert (hardships["thickened"](bar) == 180).sum(axis=(1, 2)).tolist() == [16 * 5] * 3
     assert (hardships["thinned"](bar) == 180).sum(axis=(1, 2)).tolist() == [14 * 3] * 3
 
@@ -50,7 +50,7 @@ def test_strokes_thicken_and_thin_by_a_pixel() -> None:
 def test_blur_noise_and_contrast_are_as_strong_as_they_say() -> None:
     dot, grey, ramp = np.zeros((3, 50, 28, 28), np.uint8)
     dot[:, 14], grey[:], ramp[:] = 255, 128, np.arange(28) * 9
-    hardships = corruptions.hardships()
+    hardships = corruptions.corruptions()
     for sigma in (1.0, 1.5):
         blurred = hardships[f"blurred, sigma {sigma} px"](dot)[0].astype(float)
         across = blurred[:, 10:18].sum(axis=1)
@@ -64,7 +64,7 @@ def test_blur_noise_and_contrast_are_as_strong_as_they_say() -> None:
 
 def test_the_same_images_are_made_harder_in_the_same_way_and_stay_images(spots: Images) -> None:
     before = spots.copy()
-    for name, make in corruptions.hardships().items():
+    for name, make in corruptions.corruptions().items():
         once, again = make(spots), make(spots)
         assert once.shape == spots.shape, name
         assert once.dtype == np.uint8, name

@@ -25,7 +25,7 @@ TRUE = labels(3, 4, 7, 7)
 
 
 def test_measure_gives_the_figures_worked_out_by_hand() -> None:
-    figures = metrics.measure(FOUR, TRUE).as_dict("test")
+    figures = metrics.compute_metrics(FOUR, TRUE).as_dict("test")
     assert figures == {
         "test_accuracy": 0.75,
         "test_cross_entropy": pytest.approx(-(math.log(0.91) + math.log(0.01) + 2 * math.log(0.55)) / 4),
@@ -76,11 +76,11 @@ def test_the_temperature_of_made_logits_is_found(temperature: float) -> None:
 def test_one_answer_in_a_hundred_is_uncertain() -> None:
     confidences = np.random.default_rng(2).permutation(np.linspace(0.2, 0.999, 1000))
     given = answers(*((index % 10, confidence) for index, confidence in enumerate(confidences)))
-    assert np.sum(confidences < metrics.uncertain_below(given)) == 10
+    assert np.sum(confidences < metrics.confidence_threshold(given)) == 10
 
 
 def test_reference_is_the_shares_of_digits_and_of_confidences() -> None:
-    reference = metrics.reference(answers((3, 0.91), (3, 1.0), (7, 0.57), (0, 0.12)))
+    reference = metrics.reference_statistics(answers((3, 0.91), (3, 1.0), (7, 0.57), (0, 0.12)))
     assert reference["class_shares"] == [0.25, 0, 0, 0.5, 0, 0, 0, 0.25, 0, 0]
     assert reference["confidence_edges"] == [round(0.05 * edge, 2) for edge in range(21)]
     histogram = [0.0] * 20
@@ -99,15 +99,15 @@ def test_reliability_has_the_images_of_each_bin_and_no_empty_ones() -> None:
     [(9950, 10_000, 0.99342, 0.99620), (0, 10, 0.0, 0.27754), (10, 10, 0.72246, 1.0)],
 )
 def test_the_interval_is_wilsons(right: int, images: int, low: float, high: float) -> None:
-    assert metrics.interval(right, images) == pytest.approx((low, high), abs=1e-5)
+    assert metrics.wilson_interval(right, images) == pytest.approx((low, high), abs=1e-5)
     share, z = right / images, 1.959964
     middle = (share + z**2 / (2 * images)) / (1 + z**2 / images)
-    assert sum(metrics.interval(right, images)) / 2 == pytest.approx(middle, abs=1e-6)
+    assert sum(metrics.wilson_interval(right, images)) / 2 == pytest.approx(middle, abs=1e-6)
 
 
 def test_separation_is_the_share_of_pairs_in_order_where_a_tie_is_half() -> None:
     random = np.random.default_rng(0)
     digits, others = random.integers(3, 9, 50) / 10, random.integers(0, 7, 80) / 10
     pairs = (digits[:, None] > others) + 0.5 * (digits[:, None] == others)
-    assert metrics.separation(digits, others) == pytest.approx(pairs.mean())
-    assert metrics.separation(np.array([0.5]), np.array([0.1, 0.2])) == 1
+    assert metrics.auroc(digits, others) == pytest.approx(pairs.mean())
+    assert metrics.auroc(np.array([0.5]), np.array([0.1, 0.2])) == 1

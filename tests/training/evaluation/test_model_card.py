@@ -20,15 +20,15 @@ from training.fit.loop import Scores
 def test_the_verdict_says_how_large_the_gap_is_and_what_it_means(
     training: Scores, test: Scores, gap: str, conclusion: str
 ) -> None:
-    words = model_card.verdict(training, test, 10_000)
+    words = model_card.overfitting_summary(training, test, 10_000)
     for part in (gap, conclusion, f"{training.accuracy:.2%}", f"{test.cross_entropy:.4f}"):
         assert part in words
 
 
 def test_a_gap_that_a_small_test_set_explains_is_not_called_overfitting() -> None:
     scores = Scores(0.99, 0.03), Scores(0.98, 0.05)
-    assert "overfits" in model_card.verdict(*scores, 10_000)
-    assert "No sign" in model_card.verdict(*scores, 200)
+    assert "overfits" in model_card.overfitting_summary(*scores, 10_000)
+    assert "No sign" in model_card.overfitting_summary(*scores, 200)
 
 
 def test_the_card_states_what_the_manifest_states(trained: Trained) -> None:
@@ -56,7 +56,7 @@ def test_the_page_opens_from_disk_with_every_picture(trained: Trained) -> None:
     directory = trained.models / "1" / "report"
     page = (directory / "index.html").read_text()
     shown = re.findall(r'<img [^>]*src="([^"]+)"', page)
-    assert sorted(shown) == sorted(model_card.PICTURES)
+    assert sorted(shown) == sorted(model_card.PLOTS)
     assert all((directory / name).stat().st_size > 1000 for name in shown)
     assert re.findall(r"(?:href|src)=\"(?:https?:|//|/)", page) == []
     assert "<script" not in page

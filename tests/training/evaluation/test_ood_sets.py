@@ -10,7 +10,7 @@ import pytest
 
 from training.data.glyphs import Images
 from training.evaluation import ood_sets
-from training.evaluation.ood_sets import Probe, ProbeMissing
+from training.evaluation.ood_sets import OodSet, OodSetUnavailable
 
 FONT = Path(mpl.get_data_path()) / "fonts" / "ttf" / "cmtt10.ttf"
 PLACE = "usr/share/digits-test/file"
@@ -41,17 +41,17 @@ def working(tool: Tool) -> None:
 def test_a_package_is_fetched_once(tool: Tool, tmp_path: Path) -> None:
     working(tool)
     cache = tmp_path / "cache"
-    found = ood_sets.unpacked("fonts-one", PLACE, cache)
+    found = ood_sets.debian_package_path("fonts-one", PLACE, cache)
     assert found == cache / "fonts-one" / PLACE
     assert found.read_text() == "fonts-one\n"
     tool("apt-get", "exit 1")
-    assert ood_sets.unpacked("fonts-one", PLACE, cache) == found
+    assert ood_sets.debian_package_path("fonts-one", PLACE, cache) == found
     assert [path.name for path in cache.iterdir()] == ["fonts-one"]
 
 
 def test_a_package_that_the_system_has_is_taken_from_there(tool: Tool, tmp_path: Path) -> None:
     tool("apt-get", "exit 1")
-    assert ood_sets.unpacked("fonts-one", str(FONT).lstrip("/"), tmp_path / "cache") == FONT
+    assert ood_sets.debian_package_path("fonts-one", str(FONT).lstrip("/"), tmp_path / "cache") == FONT
     assert not (tmp_path / "cache").exists()
 
 
@@ -77,13 +77,13 @@ def test_a_package_that_cannot_be_had_says_why_and_leaves_nothing_to_be_believed
         if script is not None:
             tool(name, script)
     cache = tmp_path / "cache"
-    with pytest.raises(ProbeMissing, match=reason):
-        ood_sets.unpacked("fonts-one", PLACE, cache)
+    with pytest.raises(OodSetUnavailable, match=reason):
+        ood_sets.debian_package_path("fonts-one", PLACE, cache)
     assert not list(cache.rglob("file"))
     assert not list(cache.glob(".fetch-*")) if cache.exists() else True
     shutil.rmtree(cache, ignore_errors=True)
     working(tool)
-    assert ood_sets.unpacked("fonts-one", PLACE, cache).exists()
+    assert ood_sets.debian_package_path("fonts-one", PLACE, cache).exists()
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def digits() -> Images:
 
 
 def test_every_probe_is_what_its_name_says(cache: Path) -> None:
-    made = {probe.name: probe for probe in ood_sets.probes(digits(), cache)}
+    made = {probe.name: probe for probe in ood_sets.load_ood_sets(digits(), cache)}
     assert all(probe.images.dtype == np.uint8 and probe.images.shape[1:] == (28, 28) for probe in made.values())
     assert {probe.missing for probe in made.values()} == {""}
     letters = made["letters, text fonts"].images
@@ -138,7 +138,7 @@ def test_every_probe_is_what_its_name_says(cache: Path) -> None:
 
 
 def test_halves_have_lost_one_side_and_pairs_show_two(cache: Path) -> None:
-    made = {probe.name: probe.images for probe in ood_sets.probes(digits(), cache)}
+    made = {probe.name: probe.images for probe in ood_sets.load_ood_sets(digits(), cache)}
     halves = made["a digit cut in half"]
     sides = [halves[:, :14], halves[:, 14:], halves[:, :, :14], halves[:, :, 14:]]
     empty = np.array([[not image.any() for image in side] for side in sides])
@@ -153,7 +153,7 @@ def test_halves_have_lost_one_side_and_pairs_show_two(cache: Path) -> None:
 
 
 def test_the_same_digits_give_the_same_probes(cache: Path) -> None:
-    for one, same in zip(ood_sets.probes(digits(), cache), ood_sets.probes(digits(), cache), strict=True):
+    for one, same in zip(ood_sets.load_ood_sets(digits(), cache), ood_sets.load_ood_sets(digits(), cache), strict=True):
         np.testing.assert_array_equal(one.images, same.images)
 
 
@@ -162,7 +162,7 @@ def test_what_cannot_be_had_is_missing_with_a_reason_and_the_rest_is_there(cache
     shutil.rmtree(cache / "fonts-written")
     (cache / "kanji/usr/share/digits-test/data.json").write_text("[]")
     (cache / "fashion" / "usr/share/digits-test/images.gz").write_bytes(b"rubbish")
-    found: list[Probe] = list(ood_sets.probes(digits(), cache))
+    found: list[OodSet] = list(ood_sets.load_ood_sets(digits(), cache))
     missing = {probe.name: probe.missing for probe in found if probe.missing}
     assert set(missing) == {"letters, handwriting fonts", "kanji, drawn by strokes", "symbols", "Fashion-MNIST"}
     assert "fonts-written" in missing["symbols"]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from training.data.mnist import Split
 from training.evaluation import plots
-from training.evaluation.metrics import Bin
+from training.evaluation.metrics import ReliabilityBin
 from training.fit.loop import EvaluationRow, Scores
 from training.fit.run_log import Run
 from training.recipe import Recipe
@@ -106,7 +106,7 @@ def test_samples_of_a_part_with_few_images_show_those(recipe: str, tmp_path: Pat
 
 
 def test_reliability_has_a_dot_for_each_bin_and_its_interval(drawn: list[Figure], tmp_path: Path) -> None:
-    bins = [Bin(40, 0.6, 0.5), Bin(9000, 0.99, 0.995)]
+    bins = [ReliabilityBin(40, 0.6, 0.5), ReliabilityBin(9000, 0.99, 0.995)]
     plots.reliability(bins, tmp_path / "reliability.png")
     curve, counts = drawn[0].axes
     diagonal, dots = curve.lines
