@@ -52,7 +52,7 @@ class Versions:
             directory.mkdir()
             parameters = _random(self._recipe) if digit is None else _always(digit)
             saved_model.export(parameters, self._recipe.activation, 1.0, directory)
-            registry.seal(directory, 1, self._manifest(parameters))
+            registry.write_manifest(directory, 1, self._manifest(parameters))
         return directory
 
     def _manifest(self, parameters: Parameters) -> dict[str, Any]:

@@ -108,8 +108,8 @@ def compare(options: argparse.Namespace) -> None:
 
 def list_versions(options: argparse.Namespace) -> None:
     """Print the versions, published and retired."""
-    there = registry.versions(options.models)
-    serving = registry.in_place(options.models)
+    there = registry.list_versions(options.models)
+    serving = registry.serving_version(options.models)
     table = [["version", "accuracy", "recipe", "created", "state"]]
     for version in there:
         state = "retired" if version.retired else "serving" if version == serving else ""
@@ -124,16 +124,16 @@ def list_versions(options: argparse.Namespace) -> None:
 
 def evaluate_version(options: argparse.Namespace) -> None:
     """Put all questions to a version as it is on disk, and print its manifest's figures beside those measured."""
-    version = registry.get(options.models, options.number)
+    version = registry.get_version(options.models, options.number)
     yardstick = _yardstick(options)
     data = mnist.load(options.data, skip_checksums=options.any_data)
     from training.evaluation import assessment as assess  # noqa: PLC0415
     from training.publish import saved_model  # noqa: PLC0415
 
-    if (version.path / saved_model.PLAN).exists():
-        saved_model.hold_against_each_other(version.path, data.test.images)
-    answer = saved_model.loaded(version.path)
-    assessment = assess.evaluate_model(answer, data, version.uncertain_below, _cache(options), yardstick)
+    if (version.path / saved_model.TFLITE_FILE).exists():
+        saved_model.verify_parity(version.path, data.test.images)
+    answer = saved_model.load_predictor(version.path)
+    assessment = assess.evaluate_model(answer, data, version.confidence_threshold, _cache(options), yardstick)
     stated = version.manifest.get("metrics", {})
     table = [["figure", "measured", "manifest"]]
     for name, value in assessment.metrics_dict().items():
@@ -146,7 +146,7 @@ def evaluate_version(options: argparse.Namespace) -> None:
 def retire(options: argparse.Namespace) -> None:
     """Take a version out of service."""
     place = registry.retire(options.models, options.number)
-    now = registry.in_place(options.models)
+    now = registry.serving_version(options.models)
     print(f"retired to {place}; serving now: {now.number if now else 'none'}")
 
 

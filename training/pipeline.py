@@ -26,7 +26,7 @@ from training.fit.run_log import RunError, RunLogger
 from training.model import network
 from training.model.network import Parameters
 from training.publish import provenance, registry, saved_model
-from training.publish.registry import GateRefused, Version
+from training.publish.registry import GateRejected, Version
 from training.recipe import Recipe
 
 STATE = "student.npz"
@@ -49,7 +49,7 @@ class Outcome:
     metrics: dict[str, float]
     seconds: float
     version: Version | None = None
-    refused: GateRefused | None = None
+    refused: GateRejected | None = None
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Job:
         try:
             if not self.force:
                 registry.check_gate(self.models, outcome.metrics["test_accuracy"])
-        except GateRefused as refusal:
+        except GateRejected as refusal:
             return dataclasses.replace(outcome, refused=refusal)
         return dataclasses.replace(outcome, version=registry.publish(self.models, directory, stated))
 
@@ -131,12 +131,12 @@ class Job:
         data = self.data
         temperature = evaluate.fit_temperature(_logits(recipe, parameters, data.validation), data.validation.labels)
         saved_model.export(parameters, recipe.activation, temperature, directory)
-        answers = saved_model.hold_against_each_other(directory, data.test.images)
-        answer = saved_model.loaded(directory)
+        answers = saved_model.verify_parity(directory, data.test.images)
+        answer = saved_model.load_predictor(directory)
         on_validation = answer(data.validation.images)
         threshold = evaluate.confidence_threshold(on_validation)
         assessment = assess.evaluate_model(answer, data, threshold, self.cache, self.yardstick)
-        stated = provenance.origin(recipe, data) | {
+        stated = provenance.collect(recipe, data) | {
             "parameters": network.parameter_count(parameters),
             "metrics": assessment.metrics_dict()
             | evaluate.compute_metrics(on_validation, data.validation.labels).as_dict("validation"),

@@ -180,7 +180,7 @@ def test_a_real_run_publishes_and_exits_0(trained: Trained, start: Start, tmp_pa
         stdout += line
         if line.split()[0] == "25":
             break
-    assert not registry.versions(tmp_path), "the first row of the table came when all was over"
+    assert not registry.list_versions(tmp_path), "the first row of the table came when all was over"
     rest, stderr = process.communicate()
     stdout += rest
     assert process.returncode == 0, stderr
@@ -190,7 +190,7 @@ def test_a_real_run_publishes_and_exits_0(trained: Trained, start: Start, tmp_pa
     assert stdout.splitlines()[-1].startswith(f"published {tmp_path / '1'}: test accuracy ")
     assert "\r" not in stdout + stderr
     assert own(stderr) == []
-    assert registry.versions(tmp_path)[0].number == 1
+    assert registry.list_versions(tmp_path)[0].number == 1
 
 
 def test_a_mistake_in_a_real_process_exits_2_with_one_line(start: Start) -> None:
@@ -214,7 +214,7 @@ def test_ctrl_c_ends_a_run_in_one_line_and_publishes_nothing(start: Start, tmp_p
     _, stderr = process.communicate()
     assert process.returncode == 130, stderr
     assert own(stderr) == ["interrupted; `list` shows what is published"]
-    assert registry.versions(tmp_path / "models") == []
+    assert registry.list_versions(tmp_path / "models") == []
     (history,) = tmp_path.glob("runs/*-quick/history.csv")
     assert len(history.read_text().splitlines()) >= 2
     assert not (history.parent / "run.json").exists()

@@ -21,7 +21,7 @@ from training.model import network
 from training.model.network import Parameters
 from training.pipeline import Job
 from training.publish import provenance, registry, saved_model
-from training.publish.registry import GateRefused
+from training.publish.registry import GateRejected
 from training.recipe import Recipe
 
 SETTINGS = ["iterations=50", "evaluate_every=25", "print_every=25"]
@@ -71,7 +71,7 @@ def test_the_version_states_what_it_is_and_what_it_can_do(trained: Trained, mnis
 def test_the_temperature_is_the_best_for_the_validation_part(trained: Trained, mnist: Dataset) -> None:
     version = trained.models / "1"
     temperature = json.loads((version / "manifest.json").read_text())["temperature"]
-    probabilities = np.asarray(saved_model.answers(version, mnist.validation.images), np.float64)
+    probabilities = np.asarray(saved_model.saved_model_predict(version, mnist.validation.images), np.float64)
 
     def cross_entropy(power: float) -> float:
         warmed = probabilities**power
@@ -85,7 +85,7 @@ def test_the_temperature_is_the_best_for_the_validation_part(trained: Trained, m
 def test_the_revision_is_gits() -> None:
     root = Path(provenance.__file__).parent
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
-    revision = provenance.revision()
+    revision = provenance.code_revision()
     assert revision.rstrip("+") == head.stdout.strip() if head.returncode == 0 else revision == "unknown"
 
 
@@ -110,10 +110,10 @@ def test_a_worse_candidate_is_refused_unless_forced(trained: Trained, mnist: Dat
     job = Job(mnist, models, tmp_path / "runs", DATA / "probes")
     outcome = job.train(RECIPE)
     assert outcome.version is None
-    assert isinstance(outcome.refused, GateRefused)
+    assert isinstance(outcome.refused, GateRejected)
     assert outcome.refused.version == 1
     assert outcome.refused.candidate < 0.3
-    assert [version.number for version in registry.versions(models)] == [1]
+    assert [version.number for version in registry.list_versions(models)] == [1]
     assert not list(models.glob(".tmp-*"))
     assert (outcome.run / "run.json").exists()
 
@@ -139,9 +139,9 @@ def test_a_plan_that_disagrees_is_not_published(
         (directory / "model.tflite").write_bytes(plan)
 
     monkeypatch.setattr(saved_model, "export", swapped)
-    with pytest.raises(saved_model.PlanDisagrees):
+    with pytest.raises(saved_model.ParityError):
         Job(mnist, tmp_path / "models", tmp_path / "runs", DATA / "probes").train(RECIPE)
-    assert registry.versions(tmp_path / "models") == []
+    assert registry.list_versions(tmp_path / "models") == []
     assert not list((tmp_path / "models").glob(".tmp-*"))
 
 
@@ -189,5 +189,5 @@ def test_a_full_disk_is_one_line_and_no_version(
     assert line.startswith("python -m training train: ")
     assert "No space left on device" in line
     assert str(models) in line
-    assert registry.versions(models) == []
+    assert registry.list_versions(models) == []
     assert not list(models.glob(".tmp-*"))

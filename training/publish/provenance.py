@@ -15,15 +15,15 @@ NAME = "digits"
 PACKAGES = ("tensorflow", "keras", "numpy", "ai-edge-litert")
 
 
-def origin(recipe: Recipe, data: Dataset) -> dict[str, Any]:
+def collect(recipe: Recipe, data: Dataset) -> dict[str, Any]:
     """The part of a manifest that tells how a version was made, now, with this code."""
     return {
         "name": NAME,
         "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "recipe": recipe.as_dict(),
         "seed": recipe.seed,
-        "code_revision": revision(),
-        "packages": packages(),
+        "code_revision": code_revision(),
+        "packages": package_versions(),
         "dataset": {
             "name": data.name,
             "images": {part: len(getattr(data, part)) for part in ("training", "validation", "test")},
@@ -32,12 +32,12 @@ def origin(recipe: Recipe, data: Dataset) -> dict[str, Any]:
     }
 
 
-def packages() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """The versions of Python and of the packages that decide what training gives."""
     return {"python": platform.python_version()} | {name: _installed(name) for name in PACKAGES}
 
 
-def revision() -> str:
+def code_revision() -> str:
     """The commit that the code is at, with `+` if files were changed since; "unknown" outside of git."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:

@@ -21,7 +21,7 @@ from typing import Any
 from training.errors import TrainingError
 
 MANIFEST = "manifest.json"
-LARGEST_DROP = 0.001
+MAX_ACCURACY_DROP = 0.001
 """How far below the version in place a candidate's test accuracy may be."""
 ROUNDING = 1e-9  # floats of accuracies exactly that far apart may differ by a little more
 
@@ -30,12 +30,12 @@ class PublishError(TrainingError):
     """The model directory cannot do what was asked."""
 
 
-class GateRefused(PublishError):
+class GateRejected(PublishError):
     """A candidate that is worse than the version in place."""
 
     def __init__(self, candidate: float, version: int, in_place: float) -> None:
         super().__init__(
-            f"not published: test accuracy {candidate:.4f} is more than {LARGEST_DROP:.3f} below "
+            f"not published: test accuracy {candidate:.4f} is more than {MAX_ACCURACY_DROP:.3f} below "
             f"the {in_place:.4f} of version {version}; --force publishes it all the same"
         )
         self.candidate, self.version, self.in_place = candidate, version, in_place
@@ -58,14 +58,14 @@ class Version:
         return float(accuracy) if isinstance(accuracy, float | int) else None
 
     @property
-    def uncertain_below(self) -> float:
+    def confidence_threshold(self) -> float:
         """Answers of a lower confidence are uncertain; 0 if the manifest sets no threshold."""
         thresholds = self.manifest.get("thresholds")
         threshold = thresholds.get("confidence") if isinstance(thresholds, dict) else None
         return float(threshold) if isinstance(threshold, float | int) else 0.0
 
 
-def versions(models: Path) -> list[Version]:
+def list_versions(models: Path) -> list[Version]:
     """All versions in `models`, retired ones too, lowest number first."""
     found = []
     for path in models.glob("*") if models.is_dir() else ():
@@ -75,18 +75,18 @@ def versions(models: Path) -> list[Version]:
     return sorted(found, key=lambda version: version.number)
 
 
-def in_place(models: Path) -> Version | None:
+def serving_version(models: Path) -> Version | None:
     """The version that is served: the highest that is not retired."""
-    return next((version for version in reversed(versions(models)) if not version.retired), None)
+    return next((version for version in reversed(list_versions(models)) if not version.retired), None)
 
 
-def get(models: Path, number: int) -> Version:
+def get_version(models: Path, number: int) -> Version:
     """The version with this number that is not retired.
 
     Raises:
         PublishError: there is none.
     """
-    there = [version for version in versions(models) if not version.retired]
+    there = [version for version in list_versions(models) if not version.retired]
     for version in there:
         if version.number == number:
             return version
@@ -100,9 +100,9 @@ def check_gate(models: Path, accuracy: float) -> None:
     Raises:
         GateRefused: its test accuracy is more than 0.1 point lower.
     """
-    best = in_place(models)
-    if best and best.accuracy is not None and best.accuracy - accuracy > LARGEST_DROP + ROUNDING:
-        raise GateRefused(accuracy, best.number, best.accuracy)
+    best = serving_version(models)
+    if best and best.accuracy is not None and best.accuracy - accuracy > MAX_ACCURACY_DROP + ROUNDING:
+        raise GateRejected(accuracy, best.number, best.accuracy)
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def prune(models: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def seal(directory: Path, number: int, manifest: dict[str, Any]) -> None:
+def write_manifest(directory: Path, number: int, manifest: dict[str, Any]) -> None:
     """Write the manifest, with the SHA-256 of every other file, and put all of it on disk."""
     directory.chmod(0o755)
     files = {}
@@ -152,8 +152,8 @@ def seal(directory: Path, number: int, manifest: dict[str, Any]) -> None:
 
 def publish(models: Path, directory: Path, manifest: dict[str, Any]) -> Version:
     """Seal the staged directory and make it appear as the next version. The number is never used again."""
-    number = 1 + max((version.number for version in versions(models)), default=0)
-    seal(directory, number, manifest)
+    number = 1 + max((version.number for version in list_versions(models)), default=0)
+    write_manifest(directory, number, manifest)
     place = models / str(number)
     directory.rename(place)
     _flush(models)
@@ -166,7 +166,7 @@ def retire(models: Path, number: int) -> Path:
     Raises:
         PublishError: there is no such version.
     """
-    version = get(models, number)
+    version = get_version(models, number)
     place = models / f".retired-{number}"
     version.path.rename(place)
     _flush(models)

@@ -16,14 +16,14 @@ from training.errors import TrainingError
 from training.model.network import Layer, Parameters
 from training.publish import tflite
 
-PLAN = "model.tflite"
+TFLITE_FILE = "model.tflite"
 TOLERANCE = 1e-5
 
 Images = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
 
 
-class PlanDisagrees(TrainingError):
+class ParityError(TrainingError):
     """SavedModel and plan do not give the same answers."""
 
     def __init__(self, digits: int, difference: float) -> None:
@@ -49,13 +49,13 @@ def export(parameters: Parameters, activation: str, temperature: float, director
     cooled = Layer(last.weights / temperature, last.biases / temperature)
     parameters = (*hidden, cooled)
     try:
-        tflite.Network(parameters, activation).save(directory)
+        tflite.ServingModule(parameters, activation).save(directory)
     except tf.errors.OpError as error:
         raise ExportFailed(f"the SavedModel could not be written: {error.message}") from error
-    (directory / PLAN).write_bytes(tflite.compiled(parameters, activation))
+    (directory / TFLITE_FILE).write_bytes(tflite.convert(parameters, activation))
 
 
-def loaded(directory: Path) -> Callable[[Images], Probabilities]:
+def load_predictor(directory: Path) -> Callable[[Images], Probabilities]:
     """The SavedModel in `directory`, as a function from images uint8 [N, 28, 28] to its answers."""
     model = tf.saved_model.load(str(directory))  # holds the variables
 
@@ -65,33 +65,33 @@ def loaded(directory: Path) -> Callable[[Images], Probabilities]:
     return answer
 
 
-def answers(directory: Path, images: Images) -> Probabilities:
+def saved_model_predict(directory: Path, images: Images) -> Probabilities:
     """What the SavedModel in `directory` answers: float32 [N, 10]."""
-    return loaded(directory)(images)
+    return load_predictor(directory)(images)
 
 
-def plan_answers(directory: Path, images: Images) -> Probabilities:
+def tflite_predict(directory: Path, images: Images) -> Probabilities:
     """What the plan in `directory` answers: float32 [N, 10].
 
     Raises:
         ExportFailed: LiteRT cannot read the plan.
     """
     try:
-        serve = Interpreter(str(directory / PLAN), num_threads=1).get_signature_runner()
+        serve = Interpreter(str(directory / TFLITE_FILE), num_threads=1).get_signature_runner()
     except (ValueError, RuntimeError) as error:
-        raise ExportFailed(f"{directory / PLAN} cannot be read: {' '.join(str(error).split())}") from error
+        raise ExportFailed(f"{directory / TFLITE_FILE} cannot be read: {' '.join(str(error).split())}") from error
     return np.asarray(serve(images=images)["probabilities"])
 
 
-def hold_against_each_other(directory: Path, images: Images) -> Probabilities:
+def verify_parity(directory: Path, images: Images) -> Probabilities:
     """The SavedModel's answers, once the plan is known to give the same.
 
     Raises:
         PlanDisagrees: a digit differs, or a probability by more than 1e-5.
     """
-    ours, plans = answers(directory, images), plan_answers(directory, images)
+    ours, plans = saved_model_predict(directory, images), tflite_predict(directory, images)
     digits = int(np.sum(ours.argmax(axis=1) != plans.argmax(axis=1)))
     difference = float(np.abs(ours - plans).max())
     if digits or difference > TOLERANCE:
-        raise PlanDisagrees(digits, difference)
+        raise ParityError(digits, difference)
     return ours

@@ -22,18 +22,18 @@ from training.model.network import Layer, Parameters, Tensor
 from training.model.quantise import QuantisedWeights
 
 WHITE = 255
-VERSION = 12
+FULLY_CONNECTED_VERSION = 12
 """Of FULLY_CONNECTED: the first with int8 weights that have a step for each unit."""
 
 
-class Network(tf.Module):  # type: ignore[misc]
+class ServingModule(tf.Module):  # type: ignore[misc]
     """What is exported: `serve` is the signature, of a network that reads whole pixels or pixels from 0 to 1."""
 
-    def __init__(self, parameters: Parameters, activation: str, *, whole_pixels: bool = False) -> None:
+    def __init__(self, parameters: Parameters, activation: str, *, integer_pixels: bool = False) -> None:
         super().__init__()
         self.layers = [Layer(tf.Variable(weights), tf.Variable(biases)) for weights, biases in parameters]
         self._activation = activation
-        self._as_inputs = _as_whole_pixels if whole_pixels else network.to_pixels
+        self._as_inputs = _integer_pixels if integer_pixels else network.to_pixels
 
     @tf.function(input_signature=[tf.TensorSpec([None, 28, 28], tf.uint8, name="images")])
     def serve(self, images: Tensor) -> dict[str, Tensor]:
@@ -46,32 +46,32 @@ class Network(tf.Module):  # type: ignore[misc]
         tf.saved_model.save(self, str(directory), signatures={"serving_default": self.serve})
 
 
-def compiled(parameters: Parameters, activation: str) -> bytes:
+def convert(parameters: Parameters, activation: str) -> bytes:
     """The plan of a network; of one whose first layer's weights are whole, with a first layer in whole numbers."""
     first, *others = parameters
     weights = quantise.recover(first.weights)
     if weights is None:
-        return _converted(Network(parameters, activation))
+        return _convert_float(ServingModule(parameters, activation))
     numbers = np.pad(weights.values, ((0, 1), (0, 0)))
     steps = weights.scales / np.float32(WHITE)
     padded = Layer(numbers * steps, first.biases)
-    plan = _converted(Network((padded, *others), activation, whole_pixels=True))
-    return _with_whole_first_layer(plan, QuantisedWeights(numbers, steps))
+    plan = _convert_float(ServingModule((padded, *others), activation, integer_pixels=True))
+    return _with_int8_first_layer(plan, QuantisedWeights(numbers, steps))
 
 
-def _as_whole_pixels(images: Tensor) -> Tensor:
+def _integer_pixels(images: Tensor) -> Tensor:
     """images uint8 [N, 28, 28] -> float32 [N, 785], 0 to 255, the last one white."""
     pixels = tf.pad(tf.reshape(images, [-1, 784]), [[0, 0], [0, 1]], constant_values=WHITE)
     return tf.cast(pixels, tf.float32)
 
 
-def _converted(module: Network) -> bytes:
+def _convert_float(module: ServingModule) -> bytes:
     with TemporaryDirectory() as directory:
         module.save(Path(directory))
         return bytes(tf.lite.TFLiteConverter.from_saved_model(directory).convert())
 
 
-def _with_whole_first_layer(plan: bytes, weights: QuantisedWeights) -> bytes:
+def _with_int8_first_layer(plan: bytes, weights: QuantisedWeights) -> bytes:
     """The plan with these weights, as int8, in its first FULLY_CONNECTED.
 
     https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec, and
@@ -80,7 +80,7 @@ def _with_whole_first_layer(plan: bytes, weights: QuantisedWeights) -> bytes:
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(plan))
     graph = model.subgraphs[0]
     (index,) = (i for i, c in enumerate(model.operatorCodes) if c.builtinCode == schema.BuiltinOperator.FULLY_CONNECTED)
-    model.operatorCodes[index].version = VERSION
+    model.operatorCodes[index].version = FULLY_CONNECTED_VERSION
     layer = next(operator for operator in graph.operators if operator.opcodeIndex == index)
     layer.builtinOptions.asymmetricQuantizeInputs = True
     tensor = graph.tensors[layer.inputs[1]]

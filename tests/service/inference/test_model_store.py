@@ -54,7 +54,7 @@ def seal_again(path: Path) -> None:
     """Make the manifest vouch for the files as they are now."""
     manifest = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").unlink()
-    registry.seal(path, manifest["version"], manifest)
+    registry.write_manifest(path, manifest["version"], manifest)
 
 
 def test_the_highest_number_is_served(versions: Versions, models: Path) -> None:
@@ -260,7 +260,7 @@ def test_answers_that_are_no_probabilities_are_refused(models: Path, monkeypatch
     monkeypatch.setattr(model_store, "LiteRT", Broken)
     (models / "1").mkdir()
     (models / "1" / "model.tflite").touch()
-    registry.seal(models / "1", 1, {"name": "digits"})
+    registry.write_manifest(models / "1", 1, {"name": "digits"})
     watched = Watched(models)
     watched.store.refresh()
     assert (watched.store.current, watched.refused) == (None, ["signature"])

@@ -12,7 +12,7 @@ import pytest
 from tests.training.conftest import Process, Start
 from tests.training.publish.publisher import FILES, publish_small_files
 from training.publish import registry
-from training.publish.registry import GateRefused, PublishError
+from training.publish.registry import GateRejected, PublishError
 
 
 def assert_only_whole_versions(models: Path) -> list[int]:
@@ -42,8 +42,8 @@ def test_a_published_version_is_sealed_and_listed(models: Path) -> None:
     assert list(version.manifest) == ["name", "version", "metrics", "files"]
     assert (models / "1").stat().st_mode & 0o777 == 0o755
     assert (version.number, version.path, version.accuracy) == (1, models / "1", 0.75)
-    assert registry.versions(models) == [version]
-    assert registry.get(models, 1) == registry.in_place(models) == version
+    assert registry.list_versions(models) == [version]
+    assert registry.get_version(models, 1) == registry.serving_version(models) == version
     assert not leftovers(models)
 
 
@@ -51,13 +51,13 @@ def test_numbers_go_up_and_a_retired_one_is_never_used_again(models: Path) -> No
     assert [publish_small_files(models).number for _ in range(10)] == list(range(1, 11))
     (models / "notes").mkdir()
     (models / "99").write_text("a file is no version")
-    assert len(registry.versions(models)) == 10
+    assert len(registry.list_versions(models)) == 10
     assert registry.retire(models, 10) == models / ".retired-10"
     assert registry.retire(models, 4) == models / ".retired-4"
-    in_place = registry.in_place(models)
+    in_place = registry.serving_version(models)
     assert in_place is not None
     assert in_place.number == 9
-    assert [(version.number, version.retired) for version in registry.versions(models)] == [
+    assert [(version.number, version.retired) for version in registry.list_versions(models)] == [
         (number, number in (4, 10)) for number in range(1, 11)
     ]
     assert publish_small_files(models).number == 11
@@ -68,11 +68,11 @@ def test_numbers_go_up_and_a_retired_one_is_never_used_again(models: Path) -> No
 
 def test_an_empty_or_missing_directory_has_no_versions(models: Path, tmp_path: Path) -> None:
     for directory in (models, tmp_path / "missing"):
-        assert registry.versions(directory) == []
-        assert registry.in_place(directory) is None
+        assert registry.list_versions(directory) == []
+        assert registry.serving_version(directory) is None
         registry.check_gate(directory, 0.0)
         with pytest.raises(PublishError, match="no version 1; it has none"):
-            registry.get(directory, 1)
+            registry.get_version(directory, 1)
 
 
 @pytest.mark.parametrize("in_place", [9912, 9339, 9000, 5006, 5007, 1500])
@@ -83,7 +83,7 @@ def test_the_gate_lets_a_tenth_of_a_point_pass_and_no_more(in_place: int, models
     registry.retire(models, 3)
     registry.check_gate(models, 1.0)
     registry.check_gate(models, (in_place - 10) / 10_000)
-    with pytest.raises(GateRefused, match="--force") as caught:
+    with pytest.raises(GateRejected, match="--force") as caught:
         registry.check_gate(models, (in_place - 11) / 10_000)
     assert caught.value.version == 2
     for part in (f"{(in_place - 11) / 10_000:.4f}", f"{in_place / 10_000:.4f}", "version 2"):
@@ -94,7 +94,7 @@ def test_the_gate_lets_a_tenth_of_a_point_pass_and_no_more(in_place: int, models
 def test_a_version_from_elsewhere_without_an_accuracy_stops_nobody(manifest: str, models: Path) -> None:
     (models / "7").mkdir()
     (models / "7" / "manifest.json").write_text(manifest)
-    (version,) = registry.versions(models)
+    (version,) = registry.list_versions(models)
     assert version.accuracy is None
     registry.check_gate(models, 0.1)
     assert publish_small_files(models).number == 8
@@ -112,7 +112,7 @@ def test_staging_removes_what_killed_jobs_left_and_its_own(models: Path) -> None
         with pytest.raises(mistake), registry.staging(models):
             raise mistake
         assert not leftovers(models)
-    assert registry.versions(models) == []
+    assert registry.list_versions(models) == []
 
 
 def waits_for_a_lock(process: Process) -> bool:
@@ -173,5 +173,5 @@ def test_a_failure_of_the_disk_while_sealing_publishes_nothing(
     monkeypatch.setattr(os if failing == "fsync" else Path, failing, full)
     with pytest.raises(PublishError, match="No space left"):
         publish_small_files(models)
-    assert registry.versions(models) == []
+    assert registry.list_versions(models) == []
     assert not leftovers(models)

@@ -12,7 +12,7 @@ from training.data.mnist import Dataset
 from training.model import network
 from training.model.network import Layer, Parameters
 from training.publish import saved_model
-from training.publish.saved_model import ExportFailed, PlanDisagrees
+from training.publish.saved_model import ExportFailed, ParityError
 from training.recipe import Recipe
 
 TEMPERATURE = 2.5
@@ -70,12 +70,12 @@ def test_both_answer_with_the_softmax_of_the_cooled_logits(
     np.testing.assert_allclose(serve(images=tf.constant(images))["probabilities"], expected, atol=1e-5)
     plan = Interpreter(str(exported / "model.tflite")).get_signature_runner("serving_default")
     np.testing.assert_allclose(plan(images=images)["probabilities"], expected, atol=1e-5)
-    np.testing.assert_allclose(saved_model.answers(exported, images), expected, atol=1e-5)
-    np.testing.assert_allclose(saved_model.plan_answers(exported, images), expected, atol=1e-5)
+    np.testing.assert_allclose(saved_model.saved_model_predict(exported, images), expected, atol=1e-5)
+    np.testing.assert_allclose(saved_model.tflite_predict(exported, images), expected, atol=1e-5)
 
 
 def test_plan_and_saved_model_agree_on_the_test_images(exported: Path, mnist: Dataset) -> None:
-    answers = saved_model.hold_against_each_other(exported, mnist.test.images)
+    answers = saved_model.verify_parity(exported, mnist.test.images)
     assert answers.shape == (10_000, 10)
     np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
 
@@ -92,8 +92,8 @@ def with_plan_of(other: Parameters, temperature: float, exported: Path, tmp_path
 def test_the_plan_of_another_network_is_found_out(exported: Path, mnist: Dataset, tmp_path: Path) -> None:
     other = network.initial_parameters(Recipe.load("best", ["seed=1"]))
     version = with_plan_of(other, TEMPERATURE, exported, tmp_path)
-    with pytest.raises(PlanDisagrees, match="different digits") as caught:
-        saved_model.hold_against_each_other(version, mnist.test.images)
+    with pytest.raises(ParityError, match="different digits") as caught:
+        saved_model.verify_parity(version, mnist.test.images)
     assert caught.value.digits > 1000
     assert caught.value.difference > 0.01
 
@@ -102,8 +102,8 @@ def test_probabilities_that_differ_under_the_same_digits_are_found_out(
     parameters: Parameters, exported: Path, mnist: Dataset, tmp_path: Path
 ) -> None:
     version = with_plan_of(parameters, TEMPERATURE * 1.001, exported, tmp_path)
-    with pytest.raises(PlanDisagrees) as caught:
-        saved_model.hold_against_each_other(version, mnist.test.images)
+    with pytest.raises(ParityError) as caught:
+        saved_model.verify_parity(version, mnist.test.images)
     assert caught.value.digits == 0
     assert 1e-5 < caught.value.difference < 1e-2
 

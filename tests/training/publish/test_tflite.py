@@ -57,7 +57,7 @@ def kinds(mnist: Dataset) -> Mapping[str, Images]:
 @pytest.mark.parametrize("layers", ["200,100,60,30", ""])
 def test_the_plan_answers_what_float64_answers(first_layer: str, layers: str, kernels: str, mnist: Dataset) -> None:
     given = parameters(first_layer, f"layers={layers}")
-    compiled, resolver = tflite.compiled(given, "silu"), OpResolverType[kernels]
+    compiled, resolver = tflite.convert(given, "silu"), OpResolverType[kernels]
     interpreter = Interpreter(model_content=compiled, num_threads=1, experimental_op_resolver_type=resolver)
     serve = interpreter.get_signature_runner("serving_default")
     for kind, images in kinds(mnist).items():
@@ -68,7 +68,7 @@ def test_the_plan_answers_what_float64_answers(first_layer: str, layers: str, ke
 
 def test_only_a_first_layer_of_whole_weights_is_int8() -> None:
     def matrices(first_layer: str) -> list[tuple[list[int], type]]:
-        details = Interpreter(model_content=tflite.compiled(parameters(first_layer), "silu")).get_tensor_details()
+        details = Interpreter(model_content=tflite.convert(parameters(first_layer), "silu")).get_tensor_details()
         named = [(list(tensor["shape"]), tensor["dtype"]) for tensor in details]
         return [(shape, dtype) for shape, dtype in named if len(shape) == 2 and shape[0] > 10]
 
@@ -79,7 +79,7 @@ def test_only_a_first_layer_of_whole_weights_is_int8() -> None:
 
 def test_the_whole_numbers_are_those_of_the_weights() -> None:
     given = parameters("int8")
-    interpreter = Interpreter(model_content=tflite.compiled(given, "silu"))
+    interpreter = Interpreter(model_content=tflite.convert(given, "silu"))
     (weights,) = (tensor for tensor in interpreter.get_tensor_details() if tensor["dtype"] == np.int8)
     numbers = interpreter.get_tensor(weights["index"])
     scales = weights["quantization_parameters"]["scales"]
