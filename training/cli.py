@@ -45,7 +45,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m training", description="Train, publish and look after the model.")
-    _add_models(parser, Path("models/digits"))
+    _add_models_option(parser, Path("models/digits"))
     commands = parser.add_subparsers(dest="command", required=True)
 
     train = commands.add_parser("train", help="run a recipe and publish the result")
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the recipe")
     train.add_argument("--runs", type=Path, default=Path("runs"), help="where the run's directory goes (%(default)s)")
     train.add_argument("--force", action="store_true", help="publish even if worse than the version in place")
-    _add_assessment(train)
+    _add_evaluation_options(train)
 
     compare = commands.add_parser("compare", help="print finished runs side by side and overlay their curves")
     compare.add_argument("paths", type=Path, nargs="+", metavar="RUN")
@@ -65,25 +65,25 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="the versions, published and retired")
     evaluate = commands.add_parser("evaluate", help="measure a version as it is on disk")
     evaluate.add_argument("number", type=int, metavar="N")
-    _add_assessment(evaluate)
+    _add_evaluation_options(evaluate)
     retire = commands.add_parser("retire", help="take a version out of service: a rollback to the one before")
     retire.add_argument("number", type=int, metavar="N")
     for command in commands.choices.values():
-        _add_models(command, argparse.SUPPRESS)  # may stand on either side; here it must not undo the other
+        _add_models_option(command, argparse.SUPPRESS)  # may stand on either side; here it must not undo the other
     return parser
 
 
-def _add_models(parser: argparse.ArgumentParser, default: Path | str) -> None:
+def _add_models_option(parser: argparse.ArgumentParser, default: Path | str) -> None:
     parser.add_argument("--models", type=Path, default=default, help="the model directory (models/digits)")
 
 
-def _add_assessment(parser: argparse.ArgumentParser) -> None:
-    _add_data(parser)
+def _add_evaluation_options(parser: argparse.ArgumentParser) -> None:
+    _add_data_options(parser)
     beside = "recipe to train for the robustness table's other column, or none (%(default)s)"
     parser.add_argument("--beside", default="notebook", metavar="RECIPE", help=beside)
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
     default = Path(os.environ.get("DIGITS_DATA", "data/mnist"))
     parser.add_argument("--data", type=Path, default=default, help="the directory of the data files (%(default)s)")
     parser.add_argument("--any-data", action="store_true", help="other IDX data than MNIST: do not compare its sums")

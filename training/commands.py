@@ -15,9 +15,9 @@ from training.publish import registry
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from training.pipeline import Outcome
+    from training.pipeline import RunResult
 
-PICTURES = (".png", ".svg", ".pdf")
+PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 SUMMARY = {
     "test_accuracy": "test",
     "test_accuracy_first_half": "first-half",
@@ -38,21 +38,21 @@ def train(options: argparse.Namespace) -> None:
     if options.seeds and options.seed is not None:
         raise TrainingError("--seed and --seeds exclude each other")
     recipe = Recipe.load(options.recipe or "best", overrides)
-    yardstick = _yardstick(options)
+    yardstick = _baseline(options)
     data = mnist.load(options.data, skip_checksums=options.any_data)
-    from training.pipeline import Job  # noqa: PLC0415
+    from training.pipeline import TrainingPipeline  # noqa: PLC0415
 
-    job = Job(data, options.models, options.runs, _cache(options), yardstick, options.force)
+    job = TrainingPipeline(data, options.models, options.runs, _cache(options), yardstick, options.force)
     if options.seeds:
         outcomes, outcome = job.train_seeds(recipe, options.seeds)
-        for line in columns(_seeds(options.seeds, outcomes)):
+        for line in format_table(_seeds_table(options.seeds, outcomes)):
             print(line)
     else:
         outcome = job.resume(options.resume) if options.resume else job.train(recipe)
     if outcome.version:
-        print(f"published {outcome.version.path}: {_figures(outcome.version.manifest['metrics'])}")
+        print(f"published {outcome.version.path}: {_format_metrics(outcome.version.manifest['metrics'])}")
     else:
-        print(outcome.refused)
+        print(outcome.rejection)
 
 
 def seeds(text: str) -> range:
@@ -68,7 +68,7 @@ def seeds(text: str) -> range:
     return named
 
 
-def _seeds(seeds: range, outcomes: Sequence["Outcome"]) -> list[list[str]]:
+def _seeds_table(seeds: range, outcomes: Sequence["RunResult"]) -> list[list[str]]:
     """What each seed reached, then mean and standard deviation."""
     minutes = [outcome.seconds / 60 for outcome in outcomes]
     figures = {name: [outcome.metrics[name] for outcome in outcomes] for name in SUMMARY}
@@ -87,8 +87,8 @@ def _seeds(seeds: range, outcomes: Sequence["Outcome"]) -> list[list[str]]:
 
 def compare(options: argparse.Namespace) -> None:
     """Print finished runs side by side and overlay their curves."""
-    if options.out.suffix not in PICTURES:
-        raise TrainingError(f"--out is {options.out}; allowed are files that end in {', '.join(PICTURES)}")
+    if options.out.suffix not in PICTURE_SUFFIXES:
+        raise TrainingError(f"--out is {options.out}; allowed are files that end in {', '.join(PICTURE_SUFFIXES)}")
     from training.evaluation import plots  # noqa: PLC0415
     from training.fit import run_log  # noqa: PLC0415
 
@@ -99,7 +99,7 @@ def compare(options: argparse.Namespace) -> None:
     lines |= {key: [str(recipe.get(key)) for recipe in recipes] for key in recipes[0] if key not in same}
     lines |= {key: [f"{run.summary['metrics'][key]:.4f}" for run in runs] for key in runs[0].summary["metrics"]}
     lines["seconds"] = [str(run.summary["seconds"]) for run in runs]
-    for line in columns([[key, *values] for key, values in lines.items()]):
+    for line in format_table([[key, *values] for key, values in lines.items()]):
         print(line)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     plots.overlay(runs, options.out)
@@ -118,14 +118,14 @@ def list_versions(options: argparse.Namespace) -> None:
         name = recipe.get("name", "?") if isinstance(recipe, dict) else recipe or "?"
         created = version.manifest.get("created_at", "?")
         table.append([str(version.number), accuracy, str(name), str(created), state])
-    for line in columns(table):
+    for line in format_table(table):
         print(line)
 
 
 def evaluate_version(options: argparse.Namespace) -> None:
     """Put all questions to a version as it is on disk, and print its manifest's figures beside those measured."""
     version = registry.get_version(options.models, options.number)
-    yardstick = _yardstick(options)
+    yardstick = _baseline(options)
     data = mnist.load(options.data, skip_checksums=options.any_data)
     from training.evaluation import assessment as assess  # noqa: PLC0415
     from training.publish import saved_model  # noqa: PLC0415
@@ -139,7 +139,7 @@ def evaluate_version(options: argparse.Namespace) -> None:
     for name, value in assessment.metrics_dict().items():
         table.append([name, f"{value:.6f}", f"{stated[name]:.6f}" if name in stated else "?"])
     for title, rows in ({"": table} | assessment.tables()).items():
-        for line in [title, *columns(rows), ""][not title :]:
+        for line in [title, *format_table(rows), ""][not title :]:
             print(line)
 
 
@@ -159,7 +159,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
 }
 
 
-def columns(table: Sequence[Sequence[str]]) -> list[str]:
+def format_table(table: Sequence[Sequence[str]]) -> list[str]:
     """The rows of a table as lines, each column as wide as its widest cell."""
     widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
@@ -169,10 +169,10 @@ def _cache(options: argparse.Namespace) -> Path:
     return Path(options.data) / "probes"
 
 
-def _yardstick(options: argparse.Namespace) -> Recipe | None:
+def _baseline(options: argparse.Namespace) -> Recipe | None:
     return None if options.beside == "none" else Recipe.load(options.beside)
 
 
-def _figures(metrics: dict[str, float]) -> str:
+def _format_metrics(metrics: dict[str, float]) -> str:
     accuracy, entropy, ece = (metrics[f"test_{name}"] for name in ("accuracy", "cross_entropy", "ece"))
     return f"test accuracy {accuracy:.2%}, cross-entropy {entropy:.4f} per image, calibration error {ece:.2%}"

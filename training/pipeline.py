@@ -29,8 +29,8 @@ from training.publish import provenance, registry, saved_model
 from training.publish.registry import GateRejected, Version
 from training.recipe import Recipe
 
-STATE = "student.npz"
-REPORT = (
+CHECKPOINT_FILE = "student.npz"
+REPORT_FILES = (
     model_card.CARD_FILE,
     model_card.HTML_FILE,
     *model_card.PLOTS,
@@ -42,18 +42,18 @@ HEADER = f"{'iteration':>9} {'accuracy':>9} {'cross-entropy':>13}   {'training':
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """Where the run is, what it reached, and the version it published or why it did not."""
 
     run: Path
     metrics: dict[str, float]
     seconds: float
     version: Version | None = None
-    refused: GateRejected | None = None
+    rejection: GateRejected | None = None
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingPipeline:
     """What all runs of a job have in common.
 
     `yardstick` is a recipe to compare with under hardship; `force` publishes in spite of the gate.
@@ -63,15 +63,15 @@ class Job:
     models: Path
     runs: Path
     cache: Path
-    yardstick: Recipe | None = None
+    baseline: Recipe | None = None
     force: bool = False
 
-    def train(self, recipe: Recipe) -> Outcome:
+    def train(self, recipe: Recipe) -> RunResult:
         """Run a recipe to its end and publish the result if it passes the gate."""
         with RunLogger.create(self.runs, recipe) as recorder:
             return self._run(recipe, recorder, publishing=True)
 
-    def resume(self, run: Path) -> Outcome:
+    def resume(self, run: Path) -> RunResult:
         """Go on with a run from its last checkpoint, as if it had never been broken off, and publish the result.
 
         Raises:
@@ -80,13 +80,13 @@ class Job:
         if not (run / "recipe.toml").exists():
             raise RunError(f"{run} is not the directory of a run: it has no recipe.toml")
         recipe = Recipe.load(str(run / "recipe.toml"))
-        saved, done = run / STATE, 0
+        saved, done = run / CHECKPOINT_FILE, 0
         if saved.exists():
             done = int(checkpoint.load(saved, optimisers.initial_state(recipe)).iteration)
         with RunLogger.resume(run, done) as recorder:
             return self._run(recipe, recorder, publishing=True)
 
-    def train_seeds(self, recipe: Recipe, seeds: range) -> tuple[list[Outcome], Outcome]:
+    def train_seeds(self, recipe: Recipe, seeds: range) -> tuple[list[RunResult], RunResult]:
         """Run a recipe with each seed, and publish the run that does best on the validation part.
 
         Returns:
@@ -97,26 +97,26 @@ class Job:
             seeded = dataclasses.replace(recipe, seed=seed)
             with RunLogger.create(self.runs, seeded) as recorder:
                 outcomes.append(self._run(seeded, recorder, publishing=False))
-        best = max(outcomes, key=lambda outcome: _merit(outcome.metrics))
+        best = max(outcomes, key=lambda outcome: _validation_score(outcome.metrics))
         return outcomes, self.resume(best.run)
 
-    def _run(self, recipe: Recipe, recorder: RunLogger, *, publishing: bool) -> Outcome:
+    def _run(self, recipe: Recipe, recorder: RunLogger, *, publishing: bool) -> RunResult:
         print(f"{recipe.name}, seed {recipe.seed}: {recipe.parameters} parameters; run in {recorder.path}")
         parameters = _train_with_progress(recipe, self.data, recorder)
         seconds = recorder.seconds
         with registry.staging(self.models) as directory:
-            stated, assessment = self._build(recipe, parameters, directory)
-            words = _verdict(recipe, self.data, parameters)
+            stated, assessment = self._export_and_evaluate(recipe, parameters, directory)
+            words = _overfitting_summary(recipe, self.data, parameters)
             print(words)
-            _draw(recorder, recipe, self.data, parameters, assessment)
-            _write(recorder.path, model_card.render_card(stated, assessment, words), assessment)
+            _write_plots(recorder, recipe, self.data, parameters, assessment)
+            _write_report(recorder.path, model_card.render_card(stated, assessment, words), assessment)
             _copy_report(recorder.path, directory / "report")
             metrics = stated["metrics"]
             recorder.finish({"recipe": recipe.as_dict(), "seconds": seconds, "metrics": metrics, "words": words})
-            outcome = Outcome(recorder.path, metrics, seconds)
+            outcome = RunResult(recorder.path, metrics, seconds)
             return self._publish(outcome, directory, stated) if publishing else outcome
 
-    def _publish(self, outcome: Outcome, directory: Path, stated: dict[str, Any]) -> Outcome:
+    def _publish(self, outcome: RunResult, directory: Path, stated: dict[str, Any]) -> RunResult:
         try:
             if not self.force:
                 registry.check_gate(self.models, outcome.metrics["test_accuracy"])
@@ -124,7 +124,7 @@ class Job:
             return dataclasses.replace(outcome, refused=refusal)
         return dataclasses.replace(outcome, version=registry.publish(self.models, directory, stated))
 
-    def _build(
+    def _export_and_evaluate(
         self, recipe: Recipe, parameters: Parameters, directory: Path
     ) -> tuple[dict[str, Any], EvaluationReport]:
         """Export into `directory` and measure what was exported: the manifest, but for its files, and all the rest."""
@@ -135,7 +135,7 @@ class Job:
         answer = saved_model.load_predictor(directory)
         on_validation = answer(data.validation.images)
         threshold = evaluate.confidence_threshold(on_validation)
-        assessment = assess.evaluate_model(answer, data, threshold, self.cache, self.yardstick)
+        assessment = assess.evaluate_model(answer, data, threshold, self.cache, self.baseline)
         stated = provenance.collect(recipe, data) | {
             "parameters": network.parameter_count(parameters),
             "metrics": assessment.metrics_dict()
@@ -147,11 +147,11 @@ class Job:
         return stated, assessment
 
 
-def _merit(metrics: dict[str, float]) -> tuple[float, float]:
+def _validation_score(metrics: dict[str, float]) -> tuple[float, float]:
     return metrics["validation_accuracy"], -metrics["validation_cross_entropy"]
 
 
-def _verdict(recipe: Recipe, data: Dataset, parameters: Parameters) -> str:
+def _overfitting_summary(recipe: Recipe, data: Dataset, parameters: Parameters) -> str:
     trained = loop.score(parameters, data.training, recipe.activation)
     tested = loop.score(parameters, data.test, recipe.activation)
     return model_card.overfitting_summary(trained, tested, len(data.test))
@@ -168,12 +168,12 @@ def _train_with_progress(recipe: Recipe, data: Dataset, recorder: RunLogger) -> 
             recorder.log(row)
             bar.update(row.iteration - bar.n)
             if row.iteration % recipe.print_every == 0 or row.iteration == recipe.iterations:
-                bar.write(_line(row, len(data.test)))
+                bar.write(_format_row(row, len(data.test)))
 
-        return loop.train(recipe, data, observe, teacher=teachers, checkpoint_path=recorder.path / STATE)
+        return loop.train(recipe, data, observe, teacher=teachers, checkpoint_path=recorder.path / CHECKPOINT_FILE)
 
 
-def _line(row: EvaluationRow, images: int) -> str:
+def _format_row(row: EvaluationRow, images: int) -> str:
     return (
         f"{row.iteration:>9} {row.test.accuracy:>9.4f} {images * row.test.cross_entropy:>13.1f}   "
         f"{row.training.accuracy:>9.4f} {row.validation.accuracy:>10.4f}"
@@ -185,7 +185,7 @@ def _logits(recipe: Recipe, parameters: Parameters, part: Split) -> evaluate.Flo
     return np.asarray(network.logits(parameters, pixels, recipe.activation))
 
 
-def _draw(
+def _write_plots(
     recorder: RunLogger, recipe: Recipe, data: Dataset, parameters: Parameters, assessment: EvaluationReport
 ) -> None:
     """The pictures of the report, into the run's directory."""
@@ -201,7 +201,7 @@ def _draw(
     plots.weights(np.asarray(parameters[0].weights), run / "weights.png")
 
 
-def _write(run: Path, card: str, assessment: EvaluationReport) -> None:
+def _write_report(run: Path, card: str, assessment: EvaluationReport) -> None:
     """The words of the report, into the run's directory."""
     (run / "assessment.json").write_text(json.dumps(assessment.tables(), indent=2) + "\n")
     (run / model_card.CARD_FILE).write_text(card)
@@ -210,5 +210,5 @@ def _write(run: Path, card: str, assessment: EvaluationReport) -> None:
 
 def _copy_report(run: Path, report_directory: Path) -> None:
     report_directory.mkdir()
-    for name in REPORT:
+    for name in REPORT_FILES:
         shutil.copyfile(run / name, report_directory / name)

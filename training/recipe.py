@@ -80,21 +80,23 @@ class Recipe:
         "float32", "int8"
     )  # its weights; int8: rounded at the end, as training.model.quantise says
 
-    teachers: tuple[int, ...] = _sizes(8)  # a convolutional network of this width each; none: labels
+    teacher_widths: tuple[int, ...] = _sizes(8)  # a convolutional network of this width each; none: labels
     teacher_epochs: int = _whole(1, 1000)
-    softness: float = _real(0.1, 100)  # temperature of the answers aimed at, and of those given
-    label_share: float = _real(0, 1)  # of the label in the answers aimed at; the rest is the teachers'
-    copies: int = _whole(0, 10_000)  # distorted copies of the training part, over and over; 0: always new ones
-    strangers: int = _whole(0, 10_000)  # images a batch, beside its digits, that are no digits
-    strangers_weight: float = _real(0, 1000)  # of one of them in the loss, where a digit has 1
+    distillation_temperature: float = _real(0.1, 100)  # temperature of the answers aimed at, and of those given
+    hard_label_weight: float = _real(0, 1)  # of the label in the answers aimed at; the rest is the teachers'
+    augmented_copies: int = _whole(
+        0, 10_000
+    )  # distorted copies of the training part, over and over; 0: always new ones
+    outliers_per_batch: int = _whole(0, 10_000)  # images a batch, beside its digits, that are no digits
+    outlier_weight: float = _real(0, 1000)  # of one of them in the loss, where a digit has 1
 
     loss_reduction: str = _one_of("sum", "mean")  # of the cross-entropy over a batch
     optimiser: str = _one_of("gradient_descent", "adamw", "muon")
     learning_rate: float = _real(1e-9, 100)
     weight_decay: float = _real(0, 1)  # decoupled; not of gradient_descent
     schedule: str = _one_of("constant", "cosine")
-    warm_up: int = _whole(0)  # iterations
-    averaging: float = _real(0, 0.99999)  # decay of the averaged weights; 0: none
+    warmup_iterations: int = _whole(0)  # iterations
+    ema_decay: float = _real(0, 0.99999)  # decay of the averaged weights; 0: none
 
     batch_size: int = _whole(1)
     iterations: int = _whole(1)
@@ -105,8 +107,8 @@ class Recipe:
     scaling: float = _real(0, 0.9)  # fraction, either way, each axis on its own
     shear: float = _real(0, 1)  # either way
     shift: float = _real(0, 28)  # pixels, either way, each axis
-    elastic: float = _real(0, 28)  # pixels: standard deviation of the displacement
-    elastic_smoothness: float = _real(0.5, 28)  # pixels: sigma of the Gaussian over the field
+    elastic_std: float = _real(0, 28)  # pixels: standard deviation of the displacement
+    elastic_sigma: float = _real(0.5, 28)  # pixels: sigma of the Gaussian over the field
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -128,7 +130,7 @@ class Recipe:
         try:
             values = tomllib.loads(path.read_text())
         except FileNotFoundError:
-            raise RecipeError("name", name, names_of_recipes()) from None
+            raise RecipeError("name", name, recipe_names()) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise RecipeError("name", name, f"a TOML file ({error})") from None
         rules = _rules()
@@ -163,7 +165,7 @@ class Recipe:
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.as_dict().items())
 
 
-def names_of_recipes() -> str:
+def recipe_names() -> str:
     """The recipes that come with the project, comma-separated."""
     return ", ".join(sorted(path.stem for path in RECIPES.glob("*.toml")))
 

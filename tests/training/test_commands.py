@@ -169,7 +169,7 @@ def test_compare_of_a_run_whose_summary_is_not_ours_is_one_line(tmp_path: Path, 
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
-    assert commands.columns([["a", "b", "c"], ["long", "", "d"]]) == ["a     b  c", "long     d"]
+    assert commands.format_table([["a", "b", "c"], ["long", "", "d"]]) == ["a     b  c", "long     d"]
 
 
 def test_train_prints_the_table_and_says_what_it_published(trained: Trained, mnist: Dataset) -> None:

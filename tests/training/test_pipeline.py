@@ -19,7 +19,7 @@ from training.fit import loop
 from training.fit.loop import EvaluationRow
 from training.model import network
 from training.model.network import Parameters
-from training.pipeline import Job
+from training.pipeline import TrainingPipeline
 from training.publish import provenance, registry, saved_model
 from training.publish.registry import GateRejected
 from training.recipe import Recipe
@@ -107,21 +107,21 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> Parameters:
 def test_a_worse_candidate_is_refused_unless_forced(trained: Trained, mnist: Dataset, tmp_path: Path) -> None:
     models = tmp_path / "models"
     shutil.copytree(trained.models, models)
-    job = Job(mnist, models, tmp_path / "runs", DATA / "probes")
+    job = TrainingPipeline(mnist, models, tmp_path / "runs", DATA / "probes")
     outcome = job.train(RECIPE)
     assert outcome.version is None
-    assert isinstance(outcome.refused, GateRejected)
-    assert outcome.refused.version == 1
-    assert outcome.refused.candidate < 0.3
+    assert isinstance(outcome.rejection, GateRejected)
+    assert outcome.rejection.version == 1
+    assert outcome.rejection.candidate < 0.3
     assert [version.number for version in registry.list_versions(models)] == [1]
     assert not list(models.glob(".tmp-*"))
     assert (outcome.run / "run.json").exists()
 
     forced = dataclasses.replace(job, force=True).train(RECIPE)
-    assert forced.refused is None
+    assert forced.rejection is None
     assert forced.version is not None
     assert forced.version.number == 2
-    assert forced.version.accuracy == outcome.refused.candidate
+    assert forced.version.accuracy == outcome.rejection.candidate
     assert forced.run != outcome.run
 
 
@@ -140,7 +140,7 @@ def test_a_plan_that_disagrees_is_not_published(
 
     monkeypatch.setattr(saved_model, "export", swapped)
     with pytest.raises(saved_model.ParityError):
-        Job(mnist, tmp_path / "models", tmp_path / "runs", DATA / "probes").train(RECIPE)
+        TrainingPipeline(mnist, tmp_path / "models", tmp_path / "runs", DATA / "probes").train(RECIPE)
     assert registry.list_versions(tmp_path / "models") == []
     assert not list((tmp_path / "models").glob(".tmp-*"))
 

@@ -27,7 +27,7 @@ _CHUNK = 1000  # images: few enough for the caches
 
 def is_enabled(recipe: Recipe) -> bool:
     """Whether the recipe asks for any distortion at all."""
-    return any((recipe.rotation, recipe.scaling, recipe.shear, recipe.shift, recipe.elastic))
+    return any((recipe.rotation, recipe.scaling, recipe.shear, recipe.shift, recipe.elastic_std))
 
 
 class Draws(NamedTuple):
@@ -47,7 +47,7 @@ def draw(recipe: Recipe, shape: tuple[int, ...], key: tuple[int, int]) -> Draws:
     To be called outside of a compiled graph: inside one, XLA computes a random number again wherever it
     is used, which costs more than all the rest of the distortion.
     """
-    rank = len(smooth_basis(recipe.elastic_smoothness)) if recipe.elastic else 0
+    rank = len(smooth_basis(recipe.elastic_sigma)) if recipe.elastic_std else 0
     affine, elastic = tf.random.split([*key], 2)
     return Draws(
         tf.random.stateless_uniform([*shape, 6], affine, -1.0, 1.0),
@@ -82,8 +82,8 @@ def distort(images: Tensor, draws: Draws, recipe: Recipe) -> Tensor:
         float32 [N, 28, 28], in the range of the input.
     """
     rows, columns = _affine(draws.affine, recipe)
-    if recipe.elastic:
-        field = recipe.elastic * displacement(draws.elastic, recipe.elastic_smoothness)
+    if recipe.elastic_std:
+        field = recipe.elastic_std * displacement(draws.elastic, recipe.elastic_sigma)
         rows, columns = rows + field[:, 0], columns + field[:, 1]
     return sample(images, rows, columns)
 

@@ -46,12 +46,12 @@ class BatchStream:
         recipe = self._recipe
         images, targets, labels = [], [], []
         for epoch, order in index_stream(recipe, len(self._part), iteration):
-            copy, answers = self._augmented_copy(epoch % recipe.copies if recipe.copies else epoch)
+            copy, answers = self._augmented_copy(epoch % recipe.augmented_copies if recipe.augmented_copies else epoch)
             images.append(copy[order])
             targets.append(answers[order])
             labels.append(self._part.labels[order])
         lesson = BatchBlock(*(_batches(np.concatenate(pieces), recipe) for pieces in (images, targets, labels)))
-        return self._with_outliers(lesson, iteration) if recipe.strangers else lesson
+        return self._with_outliers(lesson, iteration) if recipe.outliers_per_batch else lesson
 
     @cached_property
     def _outlier_pool(self) -> OutlierPool:
@@ -60,7 +60,7 @@ class BatchStream:
     def _augmented_copy(self, number: int) -> tuple[Images, Targets]:
         if number not in self._copies:
             images = augment.augmented_copy(self._part.images, self._recipe, (self._recipe.seed, number))
-            if not self._recipe.copies:
+            if not self._recipe.augmented_copies:
                 for old in list(self._copies)[:-1]:  # never seen again, but for the last: a lesson may run over a seam
                     del self._copies[old]
             self._copies[number] = images, self._targets(images)
@@ -70,11 +70,11 @@ class BatchStream:
         labels = np.eye(10, dtype=np.float32)[self._part.labels]
         if self._teacher is None:
             return labels
-        answers = tf.nn.softmax(self._teacher(images) / self._recipe.softness).numpy()
-        return labels + np.float32(1 - self._recipe.label_share) * (answers - labels)  # type: ignore[no-any-return]
+        answers = tf.nn.softmax(self._teacher(images) / self._recipe.distillation_temperature).numpy()
+        return labels + np.float32(1 - self._recipe.hard_label_weight) * (answers - labels)  # type: ignore[no-any-return]
 
     def _with_outliers(self, lesson: BatchBlock, iteration: int) -> BatchBlock:
-        count = (len(lesson.images), self._recipe.strangers)
+        count = (len(lesson.images), self._recipe.outliers_per_batch)
         key = (self._recipe.seed, iteration)
         images = outliers.sample(self._outlier_pool, int(np.prod(count)), self._recipe, key).reshape(*count, 28, 28)
         return lesson._replace(images=np.concatenate([lesson.images, images], axis=1))

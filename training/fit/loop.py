@@ -125,11 +125,11 @@ def _loss(recipe: Recipe, targets: Tensor, logits: Tensor) -> Tensor:
     knowledge in a neural network" (2015), section 2.
     """
     of_digits, of_strangers = logits[: recipe.batch_size], logits[recipe.batch_size :]
-    entropies = tf.nn.softmax_cross_entropy_with_logits(targets, of_digits / recipe.softness)
-    loss = recipe.softness**2 * tf.reduce_sum(entropies)
-    if recipe.strangers:
+    entropies = tf.nn.softmax_cross_entropy_with_logits(targets, of_digits / recipe.distillation_temperature)
+    loss = recipe.distillation_temperature**2 * tf.reduce_sum(entropies)
+    if recipe.outliers_per_batch:
         evenness = tf.reduce_logsumexp(of_strangers, 1) - tf.reduce_mean(of_strangers, 1)
-        loss += recipe.strangers_weight * tf.reduce_sum(evenness)
+        loss += recipe.outlier_weight * tf.reduce_sum(evenness)
     return loss if recipe.loss_reduction == "sum" else loss / recipe.batch_size
 
 

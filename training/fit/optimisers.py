@@ -40,7 +40,7 @@ def initial_state(recipe: Recipe) -> State:
 
 def final_parameters(recipe: Recipe, state: State) -> Parameters:
     """The weights that a version would have if the run ended here."""
-    parameters = state.average if recipe.averaging else state.parameters
+    parameters = state.average if recipe.ema_decay else state.parameters
     if recipe.first_layer == "float32":
         return parameters
     first, *others = parameters
@@ -51,12 +51,12 @@ def learning_rate(recipe: Recipe, iteration: Tensor) -> Tensor:
     """The learning rate at an iteration: float32 scalar."""
     step = tf.cast(iteration, tf.float32)
     # 1. warm-up: linear from nearly zero
-    warm = tf.minimum(1.0, (step + 1) / max(recipe.warm_up, 1))
+    warm = tf.minimum(1.0, (step + 1) / max(recipe.warmup_iterations, 1))
     # 2. constant
     if recipe.schedule == "constant":
         return recipe.learning_rate * warm
     # 3. cosine from the end of the warm-up down to zero at the last iteration
-    done = (step - recipe.warm_up) / max(recipe.iterations - recipe.warm_up, 1)
+    done = (step - recipe.warmup_iterations) / max(recipe.iterations - recipe.warmup_iterations, 1)
     return recipe.learning_rate * warm * 0.5 * (1 + tf.cos(np.pi * tf.clip_by_value(done, 0.0, 1.0)))
 
 
@@ -65,7 +65,7 @@ def update(recipe: Recipe, state: State, gradients: Parameters) -> State:
     rate = learning_rate(recipe, state.iteration)
     parameters, first, second = OPTIMISERS[recipe.optimiser](recipe, state, gradients, rate)
     average = state.average
-    if recipe.averaging:
+    if recipe.ema_decay:
         average = _map(lambda a, p: a + (1 - _ema_decay(recipe, state)) * (p - a), average, parameters)
     return State(state.iteration + 1, parameters, first, second, average)
 
@@ -137,7 +137,7 @@ def _with_weights(parameters: Parameters, weights: list[Tensor]) -> Parameters:
 def _ema_decay(recipe: Recipe, state: State) -> Tensor:
     """The averaging decay, smaller at first, so that the random start is soon forgotten."""
     time = tf.cast(state.iteration, tf.float32)
-    return tf.minimum(recipe.averaging, (1 + time) / (10 + time))
+    return tf.minimum(recipe.ema_decay, (1 + time) / (10 + time))
 
 
 def _map(function: Callable[..., Tensor], *structures: Parameters) -> Parameters:

@@ -57,9 +57,11 @@ def train_teachers(recipe: Recipe, data: Dataset, directory: Path) -> Ensemble |
         data: the training part teaches them; their accuracy on the validation part is printed.
         directory: where each keeps its state after every epoch. One that is there is gone on from.
     """
-    networks = [_train(recipe, data.training, number, directory) for number in range(len(recipe.teachers))]
+    networks = [_train(recipe, data.training, number, directory) for number in range(len(recipe.teacher_widths))]
     for number, network in enumerate(networks):
-        _print_accuracy(f"teacher {number}, {recipe.teachers[number]} channels", Ensemble([network]), data.validation)
+        _print_accuracy(
+            f"teacher {number}, {recipe.teacher_widths[number]} channels", Ensemble([network]), data.validation
+        )
     if len(networks) > 1:
         _print_accuracy("the teachers' mean", Ensemble(networks), data.validation)
     return Ensemble(networks) if networks else None
@@ -85,7 +87,7 @@ def build_cnn(width: int, seed: int) -> keras.Model:
 
 def _train(recipe: Recipe, part: Split, number: int, directory: Path) -> keras.Model:
     seed = 1000 * (recipe.seed + 1) + 100 * number
-    network = build_cnn(recipe.teachers[number], seed)
+    network = build_cnn(recipe.teacher_widths[number], seed)
     steps = len(part) // BATCH
     total = recipe.teacher_epochs * steps
     schedule = keras.optimizers.schedules.CosineDecay(

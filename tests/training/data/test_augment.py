@@ -22,7 +22,7 @@ def distort(image: Floats, recipe: Recipe, **values: float) -> Floats:
     affine = np.zeros((1, 6), np.float32)
     for name, value in values.items():
         affine[0, ("angle", "height", "width", "shear", "down", "right").index(name)] = value
-    nothing = tf.zeros([1, 2, len(augment.smooth_basis(recipe.elastic_smoothness)) if recipe.elastic else 0])
+    nothing = tf.zeros([1, 2, len(augment.smooth_basis(recipe.elastic_sigma)) if recipe.elastic_std else 0])
     images = tf.constant(image[None], tf.float32)
     distorted: Floats = np.asarray(augment.distort(images, Draws(tf.constant(affine), nothing), recipe))[0]
     return distorted

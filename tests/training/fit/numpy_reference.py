@@ -69,10 +69,10 @@ class Steps:
         random = np.random.default_rng(5)
         batches = (recipe.iterations, recipe.batch_size)
         images = random.integers(0, 256, (*batches, 28, 28), np.uint8)
-        strangers = random.integers(0, 256, (recipe.iterations, recipe.strangers, 28, 28), np.uint8)
+        strangers = random.integers(0, 256, (recipe.iterations, recipe.outliers_per_batch, 28, 28), np.uint8)
         labels = random.integers(0, 10, batches).astype(np.uint8)
         teacher = special.softmax(random.normal(0, 2, (*batches, 10)), axis=2).astype(np.float32)
-        targets = teacher if recipe.teachers else np.eye(10, dtype=np.float32)[labels]
+        targets = teacher if recipe.teacher_widths else np.eye(10, dtype=np.float32)[labels]
         self.lesson = BatchBlock(np.concatenate([images, strangers], axis=1), targets, labels)
         begin = optimisers.initial_state(recipe)
         self.initial = flat(begin.parameters)
