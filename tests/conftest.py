@@ -28,7 +28,7 @@ class Versions:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._recipe = Recipe.load("quick")
+        self._recipe = Recipe.load("smoke")
 
     def put(self, models: Path, number: int, *, digit: int | None = None, **manifest: Any) -> Path:
         """Make version `number` appear in `models` by one rename, and return its directory.

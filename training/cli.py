@@ -79,11 +79,13 @@ def _add_models_option(parser: argparse.ArgumentParser, default: Path | str) -> 
 
 def _add_evaluation_options(parser: argparse.ArgumentParser) -> None:
     _add_data_options(parser)
-    beside = "recipe to train for the robustness table's other column, or none (%(default)s)"
-    parser.add_argument("--beside", default="notebook", metavar="RECIPE", help=beside)
+    baseline = "recipe to train for the robustness table's other column, or none (%(default)s)"
+    parser.add_argument("--baseline", default="notebook", metavar="RECIPE", help=baseline)
 
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     default = Path(os.environ.get("DIGITS_DATA", "data/mnist"))
     parser.add_argument("--data", type=Path, default=default, help="the directory of the data files (%(default)s)")
-    parser.add_argument("--any-data", action="store_true", help="other IDX data than MNIST: do not compare its sums")
+    parser.add_argument(
+        "--skip-checksums", action="store_true", help="other IDX data than MNIST: do not compare its sums"
+    )

@@ -39,7 +39,7 @@ def train(options: argparse.Namespace) -> None:
         raise TrainingError("--seed and --seeds exclude each other")
     recipe = Recipe.load(options.recipe or "best", overrides)
     yardstick = _baseline(options)
-    data = mnist.load(options.data, skip_checksums=options.any_data)
+    data = mnist.load(options.data, skip_checksums=options.skip_checksums)
     from training.pipeline import TrainingPipeline  # noqa: PLC0415
 
     job = TrainingPipeline(data, options.models, options.runs, _cache(options), yardstick, options.force)
@@ -126,7 +126,7 @@ def evaluate_version(options: argparse.Namespace) -> None:
     """Put all questions to a version as it is on disk, and print its manifest's figures beside those measured."""
     version = registry.get_version(options.models, options.number)
     yardstick = _baseline(options)
-    data = mnist.load(options.data, skip_checksums=options.any_data)
+    data = mnist.load(options.data, skip_checksums=options.skip_checksums)
     from training.evaluation import assessment as assess  # noqa: PLC0415
     from training.publish import saved_model  # noqa: PLC0415
 
@@ -170,7 +170,7 @@ def _cache(options: argparse.Namespace) -> Path:
 
 
 def _baseline(options: argparse.Namespace) -> Recipe | None:
-    return None if options.beside == "none" else Recipe.load(options.beside)
+    return None if options.baseline == "none" else Recipe.load(options.baseline)
 
 
 def _format_metrics(metrics: dict[str, float]) -> str:

@@ -121,7 +121,7 @@ class TrainingPipeline:
             if not self.force:
                 registry.check_gate(self.models, outcome.metrics["test_accuracy"])
         except GateRejected as refusal:
-            return dataclasses.replace(outcome, refused=refusal)
+            return dataclasses.replace(outcome, rejection=refusal)
         return dataclasses.replace(outcome, version=registry.publish(self.models, directory, stated))
 
     def _export_and_evaluate(

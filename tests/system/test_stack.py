@@ -124,7 +124,7 @@ def test_prometheus_has_the_metrics_of_every_worker(stack: Stack) -> None:
 
 def test_retrain_under_load(stack: Stack, clients: list[Caller]) -> None:
     before = predict(stack).json()["version"]
-    printed = stack.run("run", "--rm", "trainer", "train", "--recipe", "quick", "--beside", "none", "--force")
+    printed = stack.run("run", "--rm", "trainer", "train", "--recipe", "smoke", "--baseline", "none", "--force")
     assert "published models/digits/" in printed
     after = str(int(before) + 1)
     stack.note(f"the trainer has published version {after}")

@@ -19,7 +19,7 @@ from training.data.mnist import Dataset
 DATA = Path(os.environ.get("DIGITS_DATA", REPOSITORY / "data" / "mnist"))
 SMALL: tuple[str, ...] = (
     "--recipe",
-    "quick",
+    "smoke",
     "--set",
     "iterations=50",
     "--set",
@@ -27,7 +27,7 @@ SMALL: tuple[str, ...] = (
     "--set",
     "print_every=25",
 )
-SMALL += ("--beside", "none")
+SMALL += ("--baseline", "none")
 
 Process = subprocess.Popen[str]
 Start = Callable[..., Process]

@@ -85,22 +85,22 @@ def test_a_wrong_command_line_is_one_line(words: list[str], named: str, capsys: 
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["train", "--recipe", "worst"], ["worst", "best, notebook, one_layer, quick"]),
+        (["train", "--recipe", "worst"], ["worst", "best, notebook, one_layer, smoke"]),
         (["train", "--set", "colour=red"], ["colour", "red", "layers"]),
         (["train", "--set", "layers=0"], ["layers", "0", "from 1 to 10000"]),
         (["train", "--set", "seed"], ["seed", "KEY=VALUE"]),
         (["train", "--seed", "-1"], ["seed", "-1", "from 0 to 2147483647"]),
-        (["train", "--beside", "worst"], ["worst", "best, notebook, one_layer, quick"]),
+        (["train", "--baseline", "worst"], ["worst", "best, notebook, one_layer, smoke"]),
         (["train", "--seed", "1", "--seeds", "0..1"], ["--seed ", "--seeds"]),
-        (["train", "--resume", "{tmp}", "--recipe", "quick"], ["--resume", "--recipe"]),
+        (["train", "--resume", "{tmp}", "--recipe", "smoke"], ["--resume", "--recipe"]),
         (["train", "--resume", "{tmp}", "--set", "seed=1"], ["--resume", "--set"]),
         (["train", "--resume", "{tmp}", "--seeds", "0..1"], ["--resume", "--seeds"]),
         (["train", "--resume", "{tmp}", "--data", "{data}"], ["{tmp}", "recipe.toml"]),
-        (["train", "--any-data", "--data", "{tmp}/none"], ["{tmp}/none", "train-images-idx3-ubyte"]),
-        (["train", "--recipe", "quick", "--data", "{tmp}/file"], ["{tmp}/file"]),
-        (["train", "--recipe", "quick", "--data", "{data}", "--runs", "{tmp}/file"], ["{tmp}/file"]),
+        (["train", "--skip-checksums", "--data", "{tmp}/none"], ["{tmp}/none", "train-images-idx3-ubyte"]),
+        (["train", "--recipe", "smoke", "--data", "{tmp}/file"], ["{tmp}/file"]),
+        (["train", "--recipe", "smoke", "--data", "{data}", "--runs", "{tmp}/file"], ["{tmp}/file"]),
         (["evaluate", "7"], ["no version 7", "it has 1"]),
-        (["evaluate", "1", "--any-data", "--data", "{tmp}/none"], ["{tmp}/none"]),
+        (["evaluate", "1", "--skip-checksums", "--data", "{tmp}/none"], ["{tmp}/none"]),
         (["retire", "7"], ["no version 7", "it has 1"]),
         (["compare", "{tmp}/none"], ["{tmp}/none", "run.json"]),
         (["compare", "{tmp}"], ["{tmp}", "run.json"]),
@@ -194,7 +194,7 @@ def test_a_real_run_publishes_and_exits_0(trained: Trained, start: Start, tmp_pa
 
 
 def test_a_mistake_in_a_real_process_exits_2_with_one_line(start: Start) -> None:
-    process = start("-m", "training", "train", "--recipe", "quick", "--set", "activation=tanh")
+    process = start("-m", "training", "train", "--recipe", "smoke", "--set", "activation=tanh")
     stdout, stderr = process.communicate()
     assert process.returncode == 2
     assert stdout == ""
@@ -215,7 +215,7 @@ def test_ctrl_c_ends_a_run_in_one_line_and_publishes_nothing(start: Start, tmp_p
     assert process.returncode == 130, stderr
     assert own(stderr) == ["interrupted; `list` shows what is published"]
     assert registry.list_versions(tmp_path / "models") == []
-    (history,) = tmp_path.glob("runs/*-quick/history.csv")
+    (history,) = tmp_path.glob("runs/*-smoke/history.csv")
     assert len(history.read_text().splitlines()) >= 2
     assert not (history.parent / "run.json").exists()
 
@@ -238,7 +238,15 @@ def test_a_real_run_killed_while_it_builds_leaves_only_whole_versions(
     assert not list(models.glob(".tmp-*"))
 
 
-TAUGHT = ("teachers=2", "teacher_epochs=2", "copies=1", "rotation=9", "optimiser=muon", "averaging=0.9", "layers=30")
+TAUGHT = (
+    "teacher_widths=2",
+    "teacher_epochs=2",
+    "augmented_copies=1",
+    "rotation=9",
+    "optimiser=muon",
+    "ema_decay=0.9",
+    "layers=30",
+)
 
 
 def killed(process: Process) -> None:
@@ -251,8 +259,8 @@ def killed(process: Process) -> None:
 def test_a_run_killed_twice_and_resumed_ends_as_one_that_was_not(start: Start, tmp_path: Path) -> None:
     steps = ("iterations=200", "evaluate_every=20", "print_every=20")
     words = [word for setting in (*TAUGHT, *steps) for word in ("--set", setting)]
-    places = {name: ["--models", tmp_path / name, "--beside", "none", "--data", DATA] for name in ("whole", "pieces")}
-    first = ["train", "--recipe", "quick", *words, "--runs"]
+    places = {name: ["--models", tmp_path / name, "--baseline", "none", "--data", DATA] for name in ("whole", "pieces")}
+    first = ["train", "--recipe", "smoke", *words, "--runs"]
 
     process = start("-m", "training", *first, tmp_path / "runs", *places["whole"])
     assert process.wait() == 0, process.communicate()

@@ -49,8 +49,8 @@ def test_list_and_retire_show_what_is_served(models: Path, trained: Trained, cap
     assert main(["--models", str(models), "list"]) == 0
     assert lines(capsys) == [
         ["version", "accuracy", "recipe", "created", "state"],
-        ["1", accuracy, "quick", created],
-        ["2", "0.5000", "quick", created, "serving"],
+        ["1", accuracy, "smoke", created],
+        ["2", "0.5000", "smoke", created, "serving"],
         ["3", "?", "?", "?", "retired"],
     ]
     for number in ("2", "1"):
@@ -78,7 +78,7 @@ def test_evaluate_measures_the_files_and_shows_the_manifest_beside(
         ("2", {"test_accuracy": "0.500000", "test_cross_entropy": "1.250000"}),
         ("3", {"test_accuracy": "?", "test_cross_entropy": "?", "test_ece": "?"}),
     ):
-        words = ["--models", str(models), "evaluate", number, "--beside", "none", "--data", str(DATA)]
+        words = ["--models", str(models), "evaluate", number, "--baseline", "none", "--data", str(DATA)]
         assert main(words) == 0
         header, *table = itertools.takewhile(bool, lines(capsys))
         assert header == ["figure", "measured", "manifest"]
@@ -91,7 +91,7 @@ def test_evaluate_measures_the_files_and_shows_the_manifest_beside(
 @pytest.mark.parametrize("lost", ["model.tflite", "saved_model.pb"])
 def test_evaluate_of_a_version_that_is_not_whole_is_no_traceback(lost: str, models: Path, capsys: Capture) -> None:
     (models / "1" / lost).unlink()
-    code = main(["--models", str(models), "evaluate", "1", "--beside", "none", "--data", str(DATA)])
+    code = main(["--models", str(models), "evaluate", "1", "--baseline", "none", "--data", str(DATA)])
     captured = capsys.readouterr()
     if lost == "model.tflite" and code == 0:
         assert "test_accuracy" in captured.out
@@ -128,7 +128,7 @@ def test_several_seeds_are_summed_up_and_the_best_on_validation_is_published(tmp
 
 def record(runs: Path, word: str, accuracy: float) -> Path:
     """A finished run of three rows."""
-    recipe = Recipe.load("quick", [word])
+    recipe = Recipe.load("smoke", [word])
     with RunLogger.create(runs, recipe) as recorder:
         for step in (100, 200, 300):
             scores = Scores(accuracy, 1 - accuracy)

@@ -25,7 +25,7 @@ from training.publish.registry import GateRejected
 from training.recipe import Recipe
 
 SETTINGS = ["iterations=50", "evaluate_every=25", "print_every=25"]
-RECIPE = Recipe.load("quick", SETTINGS)
+RECIPE = Recipe.load("smoke", SETTINGS)
 
 Disk = Callable[[str], Path]
 
@@ -129,7 +129,7 @@ def test_a_worse_candidate_is_refused_unless_forced(trained: Trained, mnist: Dat
 def test_a_plan_that_disagrees_is_not_published(
     mnist: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = network.initial_parameters(Recipe.load("quick", ["seed=9"]))
+    other = network.initial_parameters(Recipe.load("smoke", ["seed=9"]))
     real = saved_model.export
 
     def swapped(parameters: Parameters, activation: str, temperature: float, directory: Path) -> None:
@@ -178,8 +178,8 @@ def test_a_full_disk_is_one_line_and_no_version(
         str(models),
         "train",
         "--recipe",
-        "quick",
-        "--beside",
+        "smoke",
+        "--baseline",
         "none",
         "--runs",
         str(tmp_path / "runs"),

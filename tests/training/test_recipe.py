@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from training.recipe import RECIPES, Recipe, RecipeError
 
-PARAMETERS = {"notebook": 185_300, "best": 185_300, "quick": 185_300, "one_layer": 7_850}
+PARAMETERS = {"notebook": 185_300, "best": 185_300, "smoke": 185_300, "one_layer": 7_850}
 
 
 def test_the_recipes_of_the_project_are_all_tested() -> None:
@@ -30,21 +30,21 @@ def test_a_recipe_has_its_parameters_and_its_resolved_file_loads_as_the_same_rec
 @given(
     layers=st.lists(st.integers(1, 10_000), max_size=8),
     learning_rate=st.floats(1e-9, 100),
-    averaging=st.floats(0, 0.99999),
+    ema_decay=st.floats(0, 0.99999),
     seed=st.integers(0, 2**31 - 1),
     optimiser=st.sampled_from(["gradient_descent", "adamw"]),
 )
 def test_overrides_and_toml_carry_every_value_exactly(layers: list[int], **values: Any) -> None:
     words = [f"layers={','.join(map(str, layers))}", *(f"{key}={value}" for key, value in values.items())]
-    recipe = Recipe.load("quick", words)
+    recipe = Recipe.load("smoke", words)
     assert {key: getattr(recipe, key) for key in values} == values
     assert recipe.sizes == (784, *layers, 10)
-    assert {"name": "quick"} | tomllib.loads(recipe.as_toml()) == recipe.as_dict()
+    assert {"name": "smoke"} | tomllib.loads(recipe.as_toml()) == recipe.as_dict()
 
 
 def test_a_recipe_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Recipe.load("quick").seed = 1  # type: ignore[misc]
+        Recipe.load("smoke").seed = 1  # type: ignore[misc]
 
 
 ACTIVATIONS = "sigmoid, relu, gelu"
@@ -61,7 +61,7 @@ ACTIVATIONS = "sigmoid, relu, gelu"
         ("learning_rate=fast", "fast", "from 1e-09 to 100"),
         ("learning_rate=nan", "nan", "from 1e-09 to 100"),
         ("learning_rate=0", "0", "from 1e-09 to 100"),
-        ("averaging=1", "1", "from 0 to 0.99999"),
+        ("ema_decay=1", "1", "from 0 to 0.99999"),
         ("iterations=1.5", "1.5", "whole number"),
         ("iterations=0", "0", "from 1 to 2147483647"),
         ("seed=-1", "-1", "from 0 to 2147483647"),
@@ -73,7 +73,7 @@ ACTIVATIONS = "sigmoid, relu, gelu"
 )
 def test_a_wrong_override_names_key_value_and_what_is_allowed(override: str, value: str, allowed: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        Recipe.load("quick", [override])
+        Recipe.load("smoke", [override])
     key = override.partition("=")[0]
     assert caught.value.key == key
     for part in (key, value, allowed):
@@ -82,12 +82,12 @@ def test_a_wrong_override_names_key_value_and_what_is_allowed(override: str, val
 
 def test_a_seed_that_tensorflow_cannot_hold_is_refused() -> None:
     with pytest.raises(RecipeError, match=f"seed is {2**31}"):
-        Recipe.load("quick", [f"seed={2**31}"])
+        Recipe.load("smoke", [f"seed={2**31}"])
 
 
 def test_an_override_without_a_value_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"'seed'; allowed: KEY=VALUE"):
-        Recipe.load("quick", ["seed"])
+        Recipe.load("smoke", ["seed"])
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_an_override_without_a_value_is_refused() -> None:
 def test_a_wrong_file_names_key_value_and_what_is_allowed(
     key: str, line: str, parts: list[str], tmp_path: Path
 ) -> None:
-    right = Recipe.load("quick").as_toml().splitlines()
+    right = Recipe.load("smoke").as_toml().splitlines()
     file = tmp_path / "mine.toml"
     file.write_text("\n".join([*(old for old in right if not old.startswith(f"{key} =")), line]))
     with pytest.raises(RecipeError) as caught:
@@ -115,7 +115,7 @@ def test_a_wrong_file_names_key_value_and_what_is_allowed(
 
 
 def test_a_recipe_that_is_not_there_is_answered_with_those_that_are(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"'nothing'; allowed: best, notebook, one_layer, quick"):
+    with pytest.raises(RecipeError, match=r"'nothing'; allowed: best, notebook, one_layer, smoke"):
         Recipe.load("nothing")
     (tmp_path / "broken.toml").write_text("seed = ")
     with pytest.raises(RecipeError, match=r"broken\.toml'; allowed: a TOML file"):

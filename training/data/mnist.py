@@ -74,7 +74,7 @@ class Dataset:
 def load(directory: Path, *, skip_checksums: bool = False) -> Dataset:
     """Read the data set in `directory`, fetching MNIST's missing files into it.
 
-    With `any_data` nothing is fetched and the sums are recorded but not compared, so that any IDX data
+    With `skip_checksums` nothing is fetched and the sums are recorded but not compared, so that any IDX data
     of 28x28 images and labels 0 to 9 will do; files may carry a prefix, as EMNIST's do.
 
     Raises:
@@ -135,7 +135,7 @@ def _quarantine_mismatches(found: dict[str, Path]) -> None:
     if not wrong:
         return
     if len(wrong) == len(SHA256):
-        raise DataError(f"{next(iter(wrong.values()))}. All four files differ: --any-data trains on other data")
+        raise DataError(f"{next(iter(wrong.values()))}. All four files differ: --skip-checksums trains on other data")
     for path in wrong:
         path.rename(path.with_name(f"{path.name}.wrong"))
     moved = "renamed to end in .wrong; the next run fetches the right one"

@@ -27,7 +27,7 @@ ASCII_TIMES = 8  # Latin letters are what a service meets most
 BOLDEST = 3
 PAIRS, TEXTURES = 2500, 10_000  # how many of each the bank has
 TEXTURE_SHARE = 0.18
-DISTORTION: dict[str, Any] = {"rotation": 15.0, "scaling": 0.25, "shear": 0.4, "shift": 2.0, "elastic": 1.5}
+DISTORTION: dict[str, Any] = {"rotation": 15.0, "scaling": 0.25, "shear": 0.4, "shift": 2.0, "elastic_std": 1.5}
 """Stronger than that of the digits: print becomes something like handwriting."""
 
 LEVELS = (0, *range(0, 256, 5), 255)

@@ -116,11 +116,11 @@ def evaluate_model(
     """Put the questions.
 
     Args:
-        answer: the exported network.
+        predict: the exported network.
         data: its test part is asked; its training part trains the yardstick.
         threshold: answers of a lower confidence are uncertain.
         cache: where the probes keep what they fetch.
-        yardstick: a recipe to train here and now, to compare with under hardship; seconds for `notebook`.
+        baseline: a recipe to train here and now, to compare with under hardship; seconds for `notebook`.
     """
     test, given = data.test, predict(data.test.images)
     right = given.argmax(axis=1) == test.labels

@@ -12,7 +12,7 @@ from training.recipe import Recipe
 
 Floats = npt.NDArray[np.floating[Any]]
 
-STILL = ("rotation=0", "scaling=0", "shear=0", "shift=0", "elastic=0")
+STILL = ("rotation=0", "scaling=0", "shear=0", "shift=0", "elastic_std=0")
 CENTRE = 13.5
 ANGLE, HEIGHT, WIDTH, SHEAR, DOWN, RIGHT = range(6)
 
@@ -120,7 +120,7 @@ def test_displacement_has_the_covariance_of_noise_smoothed_by_a_gaussian(sigma: 
 
 
 def test_elastic_moves_pixels_by_as_many_as_the_recipe_says() -> None:
-    recipe = Recipe.load("best", [*STILL, "elastic=1.5", "elastic_smoothness=8"])
+    recipe = Recipe.load("best", [*STILL, "elastic_std=1.5", "elastic_sigma=8"])
     draws = augment.draw(recipe, (4000,), (0, 0))
     images = tf.constant(np.repeat(blob(0, 0)[None], 4000, axis=0), tf.float32)
     moved = np.array([place(image) for image in np.asarray(augment.distort(images, draws, recipe))])

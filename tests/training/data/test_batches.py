@@ -12,7 +12,7 @@ CUT = ["iterations=33", "batch_size=10"]
 
 
 def cut(every: int, *words: str) -> Recipe:
-    return Recipe.load("quick", [*CUT, f"evaluate_every={every}", f"print_every={every}", *words])
+    return Recipe.load("smoke", [*CUT, f"evaluate_every={every}", f"print_every={every}", *words])
 
 
 def order(recipe: Recipe, images: int, iteration: int) -> npt.NDArray[np.int64]:
@@ -44,7 +44,7 @@ def test_batches_run_through_one_permutation_after_another_however_they_are_cut(
 
 
 def test_a_batch_may_be_larger_than_the_training_part() -> None:
-    recipe = Recipe.load("quick", ["batch_size=25", "iterations=2", "evaluate_every=1", "print_every=1"])
+    recipe = Recipe.load("smoke", ["batch_size=25", "iterations=2", "evaluate_every=1", "print_every=1"])
     counts = np.bincount(order(recipe, 10, 1), minlength=10)
     assert counts.sum() == 25
     assert set(counts) == {2, 3}
@@ -70,7 +70,7 @@ class Teacher:
 
 
 def test_a_teacher_answers_for_the_very_images_that_are_taught_and_once_a_copy(part: Split) -> None:
-    recipe = cut(3, "rotation=20", "copies=2", "softness=2")
+    recipe = cut(3, "rotation=20", "augmented_copies=2", "distillation_temperature=2")
     teacher = Teacher()
     taught = BatchStream(recipe, part, teacher)
     whole = [taught.block_at(iteration) for iteration in range(0, 33, 3)]
@@ -88,7 +88,9 @@ def test_a_teacher_answers_for_the_very_images_that_are_taught_and_once_a_copy(p
 
 
 def test_labels_have_the_share_that_the_recipe_gives_them(part: Split) -> None:
-    alone, mixed = (BatchStream(cut(11, f"label_share={share}"), part, Teacher()).block_at(0) for share in (0, 0.4))
+    alone, mixed = (
+        BatchStream(cut(11, f"hard_label_weight={share}"), part, Teacher()).block_at(0) for share in (0, 0.4)
+    )
     expected = 0.4 * np.eye(10)[alone.labels] + 0.6 * alone.targets
     np.testing.assert_allclose(mixed.targets, expected, atol=1e-6)
     assert np.abs(mixed.targets - alone.targets).max() > 0.1
@@ -105,7 +107,7 @@ def test_a_lesson_is_the_same_wherever_a_run_begins(part: Split, monkeypatch: py
     monkeypatch.setattr(outliers, "FONTS", ("cmtt10",))
     for kind in ("PAIRS", "FIELDS"):
         monkeypatch.setattr(outliers, kind, 100)
-    recipe = cut(4, "rotation=20", "copies=3", "strangers=5")
+    recipe = cut(4, "rotation=20", "augmented_copies=3", "outliers_per_batch=5")
     through = BatchStream(recipe, part)
     lesson = [through.block_at(iteration) for iteration in range(0, 20, 4)][-1]
     alone = BatchStream(recipe, part).block_at(16)
@@ -114,5 +116,5 @@ def test_a_lesson_is_the_same_wherever_a_run_begins(part: Split, monkeypatch: py
     for one, same in zip(lesson, alone, strict=True):
         np.testing.assert_array_equal(one, same)
     assert isinstance(lesson, BatchBlock)
-    plain = BatchStream(cut(4, "rotation=20", "copies=3"), part).block_at(16)
+    plain = BatchStream(cut(4, "rotation=20", "augmented_copies=3"), part).block_at(16)
     np.testing.assert_array_equal(lesson.images[:, :10], plain.images)

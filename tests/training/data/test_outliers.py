@@ -7,7 +7,7 @@ from training.data.glyphs import Images
 from training.data.outliers import OutlierPool
 from training.recipe import Recipe
 
-RECIPE = Recipe.load("quick", ["strangers=8"])
+RECIPE = Recipe.load("smoke", ["outliers_per_batch=8"])
 KINDS = {"PAIRS": 60, "FIELDS": 80}
 
 

@@ -78,7 +78,7 @@ def test_hardship_is_measured_on_the_images_and_a_yardstick_is_trained_for_it(mn
     real = Dataset("some", mnist.training, data.validation, some, ())
     words = ["iterations=200", "evaluate_every=200", "print_every=200"]
     assessment = assess.evaluate_model(
-        lambda _: np.eye(10)[some.labels], real, 0.5, Path(), Recipe.load("quick", words)
+        lambda _: np.eye(10)[some.labels], real, 0.5, Path(), Recipe.load("smoke", words)
     )
     rows = {row.name: row for row in assessment.corruptions}
     assert {row.accuracy for row in rows.values()} == {1.0}, "it answers by heart"
@@ -86,5 +86,5 @@ def test_hardship_is_measured_on_the_images_and_a_yardstick_is_trained_for_it(mn
     assert accuracy["as they are"] > 0.88
     assert accuracy["shifted by 4 px"] < accuracy["shifted by 2 px"] < accuracy["shifted by 1 px"] < 0.9
     assert accuracy["turned by 30 degrees"] < accuracy["turned by 10 degrees"] - 0.1
-    assert assessment.tables()["Robustness"][0] == ["test images", "accuracy", "quick"]
+    assert assessment.tables()["Robustness"][0] == ["test images", "accuracy", "smoke"]
     assert assessment.tables()["Robustness"][1] == ["as they are", "100.00%", f"{accuracy['as they are']:.2%}"]

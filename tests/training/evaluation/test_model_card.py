@@ -36,7 +36,7 @@ def test_the_card_states_what_the_manifest_states(trained: Trained) -> None:
     card = (trained.models / "1" / "report" / "card.md").read_text()
     stated = [
         "784-200-100-60-30-10, 185300 parameters, relu",
-        "recipe `quick`, seed 0",
+        "recipe `smoke`, seed 0",
         "55000 images trained it, 5000 chose temperature and threshold, and 10000",
         f"| right | {manifest['metrics']['test_accuracy']:.2%} |",
         f"| calibration error | {manifest['metrics']['test_ece']:.3%} |",

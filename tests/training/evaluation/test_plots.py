@@ -86,7 +86,7 @@ def test_samples_show_fifty_digits_and_their_distortions(drawn: list[Figure], tm
     images = np.zeros((60, 28, 28), np.uint8)
     images[:, 10:18, 10:18] = np.arange(1, 61)[:, None, None] * 4
     part = Split(images, np.zeros(60, np.uint8))
-    for recipe in (Recipe.load("quick"), Recipe.load("best", ["shift=2"])):
+    for recipe in (Recipe.load("smoke"), Recipe.load("best", ["shift=2"])):
         plots.samples(part, recipe, tmp_path / "samples.png")
     plain, distorted = (np.asarray(figure.axes[0].images[0].get_array()) for figure in drawn)
     assert plain.shape == (140, 280)
@@ -98,7 +98,7 @@ def test_samples_show_fifty_digits_and_their_distortions(drawn: list[Figure], tm
     np.testing.assert_allclose(under.max(axis=(1, 2)), images[:50].max(axis=(1, 2)), rtol=0.1)
 
 
-@pytest.mark.parametrize("recipe", ["quick", "best"])
+@pytest.mark.parametrize("recipe", ["smoke", "best"])
 def test_samples_of_a_part_with_few_images_show_those(recipe: str, tmp_path: Path) -> None:
     part = Split(np.full((7, 28, 28), 99, np.uint8), np.zeros(7, np.uint8))
     plots.samples(part, Recipe.load(recipe), tmp_path / "samples.png")

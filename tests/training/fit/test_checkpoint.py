@@ -10,7 +10,7 @@ from training.fit.checkpoint import CheckpointError
 from training.fit.optimisers import State
 from training.recipe import Recipe
 
-RECIPE = Recipe.load("quick", ["layers=20"])
+RECIPE = Recipe.load("smoke", ["layers=20"])
 
 
 def state(number: float) -> State:
@@ -55,7 +55,7 @@ def test_a_crash_leaves_the_state_before(step: str, tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("damage", ["half", "rubbish", "empty", "a directory", "another recipe"])
 def test_what_is_no_checkpoint_of_this_run_is_refused_with_its_name(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "state.npz"
-    checkpoint.save(path, optimisers.initial_state(Recipe.load("quick", ["layers=21"])))
+    checkpoint.save(path, optimisers.initial_state(Recipe.load("smoke", ["layers=21"])))
     whole = path.read_bytes()
     contents = {"half": whole[: len(whole) // 2], "rubbish": b"rubbish", "empty": b"", "another recipe": whole}
     if damage in contents:

@@ -46,7 +46,14 @@ def run(recipe: Recipe, data: Dataset) -> tuple[Parameters, list[EvaluationRow]]
 
 
 def test_a_run_follows_from_its_seed_to_the_bit_and_the_test_part_decides_nothing(mnist: Dataset) -> None:
-    words = ["layers=20", "iterations=25", "evaluate_every=10", "print_every=10", "batch_size=32", "strangers=0"]
+    words = [
+        "layers=20",
+        "iterations=25",
+        "evaluate_every=10",
+        "print_every=10",
+        "batch_size=32",
+        "outliers_per_batch=0",
+    ]
     recipe = Recipe.load("best", words)
     hidden = Split(mnist.test.images[::-1], mnist.test.labels)
     unseen = Dataset(mnist.name, mnist.training, mnist.validation, hidden, mnist.files)
@@ -60,7 +67,7 @@ def test_a_run_follows_from_its_seed_to_the_bit_and_the_test_part_decides_nothin
 
 
 def test_quick_reaches_94_percent(mnist: Dataset) -> None:
-    recipe = Recipe.load("quick")
+    recipe = Recipe.load("smoke")
     parameters, rows = run(recipe, mnist)
     assert [row.iteration for row in rows] == list(range(50, 501, 50))
     assert rows[-1].test.accuracy > 0.94
@@ -87,8 +94,14 @@ def test_one_layer_gets_above_92_percent(mnist: Dataset) -> None:
 @pytest.mark.parametrize(("reduction", "softness", "strangers"), [("mean", 2.0, 0), ("sum", 1.0, 3), ("mean", 3.0, 4)])
 def test_the_loss_is_that_of_a_teacher_and_of_strangers(reduction: str, softness: float, strangers: int) -> None:
     words = ["layers=12,8", "batch_size=6", "iterations=1", "learning_rate=0.1", "optimiser=gradient_descent"]
-    words += ["schedule=constant", "warm_up=0", "teachers=4", "strangers_weight=0.7", f"loss_reduction={reduction}"]
-    recipe = Recipe.load("quick", [*words, f"softness={softness}", f"strangers={strangers}"])
+    words += [
+        "schedule=constant",
+        "warmup_iterations=0",
+        "teacher_widths=4",
+        "outlier_weight=0.7",
+        f"loss_reduction={reduction}",
+    ]
+    recipe = Recipe.load("smoke", [*words, f"distillation_temperature={softness}", f"outliers_per_batch={strangers}"])
     steps = Steps(recipe)
     inputs, sums = forward(recipe, steps.initial, steps.pixels(0))
     logits = sums[-1]
@@ -114,8 +127,8 @@ def test_a_run_that_is_broken_off_goes_on_as_if_it_had_not_been(
     for kind in ("PAIRS", "FIELDS"):
         monkeypatch.setattr(outliers, kind, 100)
     words = ["layers=20", "iterations=50", "evaluate_every=10", "print_every=10", "batch_size=32", "optimiser=muon"]
-    words += ["rotation=9", "copies=2", "averaging=0.9", "strangers=4"]
-    recipe = Recipe.load("quick", words)
+    words += ["rotation=9", "augmented_copies=2", "ema_decay=0.9", "outliers_per_batch=4"]
+    recipe = Recipe.load("smoke", words)
     parts = [Split(part.images[:300], part.labels[:300]) for part in (mnist.training, mnist.validation, mnist.test)]
     small = Dataset(mnist.name, parts[0], parts[1], parts[2], mnist.files)
     whole, rows = run(recipe, small)

@@ -8,7 +8,7 @@ from training.recipe import Recipe
 
 
 @pytest.mark.parametrize(
-    ("schedule", "warm_up", "rates"),
+    ("schedule", "warmup", "rates"),
     [
         ("constant", 0, {0: 1, 50: 1, 99: 1}),
         ("constant", 10, {0: 0.1, 4: 0.5, 9: 1, 10: 1, 99: 1}),
@@ -16,9 +16,9 @@ from training.recipe import Recipe
         ("cosine", 20, {0: 0.05, 19: 1, 20: 1, 60: 0.5, 80: (1 - 0.5**0.5) / 2, 100: 0}),
     ],
 )
-def test_rate_follows_warm_up_constant_and_cosine(schedule: str, warm_up: int, rates: dict[int, float]) -> None:
-    words = [f"schedule={schedule}", f"warm_up={warm_up}", "iterations=100", "learning_rate=0.02"]
-    recipe = Recipe.load("quick", words)
+def test_rate_follows_warmup_constant_and_cosine(schedule: str, warmup: int, rates: dict[int, float]) -> None:
+    words = [f"schedule={schedule}", f"warmup_iterations={warmup}", "iterations=100", "learning_rate=0.02"]
+    recipe = Recipe.load("smoke", words)
     given = [float(optimisers.learning_rate(recipe, tf.constant(iteration))) for iteration in rates]
     assert given == pytest.approx([0.02 * share for share in rates.values()], abs=1e-8)
 
@@ -32,8 +32,8 @@ def test_gradient_descent_takes_the_steps_that_numpy_takes() -> None:
         "learning_rate=0.02",
         "optimiser=gradient_descent",
     ]
-    words += ["activation=sigmoid", "loss_reduction=sum", "schedule=constant", "warm_up=2"]
-    recipe = Recipe.load("quick", words)
+    words += ["activation=sigmoid", "loss_reduction=sum", "schedule=constant", "warmup_iterations=2"]
+    recipe = Recipe.load("smoke", words)
     steps = Steps(recipe)
     arrays = steps.initial
     for step, rate in enumerate((0.01, 0.02, 0.02)):
@@ -59,9 +59,9 @@ def test_adamw_and_averaging_take_the_steps_that_numpy_takes(activation: str, av
         "iterations=4",
         "learning_rate=0.01",
         "weight_decay=0.3",
-        "warm_up=0",
+        "warmup_iterations=0",
     ]
-    recipe = Recipe.load("quick", [*words, f"activation={activation}", f"averaging={averaging}"])
+    recipe = Recipe.load("smoke", [*words, f"activation={activation}", f"ema_decay={averaging}"])
     steps = Steps(recipe)
     arrays, average = steps.initial, steps.initial
     first, second = [np.zeros_like(array) for array in arrays], [np.zeros_like(array) for array in arrays]
@@ -93,9 +93,16 @@ def orthogonal(matrix: Floats) -> Floats:
 
 
 def test_muon_takes_the_steps_that_numpy_takes() -> None:
-    words = ["layers=12,20", "batch_size=6", "iterations=4", "learning_rate=0.01", "weight_decay=0.3", "warm_up=0"]
+    words = [
+        "layers=12,20",
+        "batch_size=6",
+        "iterations=4",
+        "learning_rate=0.01",
+        "weight_decay=0.3",
+        "warmup_iterations=0",
+    ]
     words += ["optimiser=muon", "activation=silu", "schedule=constant"]
-    recipe = Recipe.load("quick", words)
+    recipe = Recipe.load("smoke", words)
     steps = Steps(recipe)
     arrays = steps.initial
     first, second = [np.zeros_like(array) for array in arrays], [np.zeros_like(array) for array in arrays]
@@ -133,8 +140,8 @@ def test_orthogonal_evens_the_singular_values_and_keeps_the_vectors(shape: tuple
 
 
 def test_a_first_layer_in_int8_is_rounded_when_it_is_published_and_only_then() -> None:
-    words = ["layers=12,8", "batch_size=6", "iterations=2", "averaging=0.5"]
-    whole, plain = (Steps(Recipe.load("quick", [*words, f"first_layer={kind}"])) for kind in ("int8", "float32"))
+    words = ["layers=12,8", "batch_size=6", "iterations=2", "ema_decay=0.5"]
+    whole, plain = (Steps(Recipe.load("smoke", [*words, f"first_layer={kind}"])) for kind in ("int8", "float32"))
     for given, expected in zip(flat(whole.end.average), flat(plain.end.average), strict=True):
         np.testing.assert_array_equal(given, expected)
     steps = np.abs(plain.published[0]).max(axis=0) / 127

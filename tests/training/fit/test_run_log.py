@@ -18,12 +18,12 @@ HEADER = ["iteration", "training_accuracy", "training_cross_entropy", "validatio
 HEADER += ["validation_cross_entropy", "test_accuracy", "test_cross_entropy"]
 
 
-SUMMARY = {"recipe": {"name": "quick"}, "seconds": 1.5, "metrics": {"test_accuracy": 0.92}}
+SUMMARY = {"recipe": {"name": "smoke"}, "seconds": 1.5, "metrics": {"test_accuracy": 0.92}}
 
 
 def record(runs: Path) -> Path:
     """The directory of a finished run."""
-    with RunLogger.create(runs, Recipe.load("quick")) as recorder:
+    with RunLogger.create(runs, Recipe.load("smoke")) as recorder:
         for row in ROWS:
             recorder.log(row)
         recorder.finish(SUMMARY)
@@ -40,7 +40,7 @@ def test_a_finished_run_reads_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_the_history_is_on_disk_while_the_run_goes_on_but_the_run_is_not_finished(tmp_path: Path) -> None:
-    with RunLogger.create(tmp_path, Recipe.load("quick")) as recorder:
+    with RunLogger.create(tmp_path, Recipe.load("smoke")) as recorder:
         for row in ROWS:
             recorder.log(row)
         with (recorder.path / "history.csv").open(newline="") as file:
@@ -70,7 +70,7 @@ def test_tensorboard_finds_the_same_scalars(tmp_path: Path) -> None:
 
 
 def test_the_resolved_recipe_runs_again(tmp_path: Path) -> None:
-    recipe = Recipe.load("quick", ["layers=9", "seed=4"])
+    recipe = Recipe.load("smoke", ["layers=9", "seed=4"])
     with RunLogger.create(tmp_path, recipe) as recorder:
         assert Recipe.load(str(recorder.path / "recipe.toml")) == recipe
 

@@ -18,7 +18,7 @@ def test_teachers_learn_and_answer_with_the_mean_of_their_logits(
     mnist: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(teacher, "WARM_UP", 5)
-    recipe = Recipe.load("quick", ["teachers=4,3", "teacher_epochs=4"])
+    recipe = Recipe.load("smoke", ["teacher_widths=4,3", "teacher_epochs=4"])
     both = teacher.train_teachers(recipe, few(mnist, 3000), tmp_path)
     assert both is not None
     lines = capsys.readouterr().out.splitlines()
@@ -39,7 +39,7 @@ def test_teachers_learn_and_answer_with_the_mean_of_their_logits(
 
 
 def test_a_recipe_without_teachers_has_no_committee(mnist: Dataset, tmp_path: Path) -> None:
-    assert teacher.train_teachers(Recipe.load("quick"), mnist, tmp_path) is None
+    assert teacher.train_teachers(Recipe.load("smoke"), mnist, tmp_path) is None
     assert not list(tmp_path.iterdir())
 
 
@@ -50,7 +50,7 @@ class Broken(Exception):
 def test_a_teacher_that_is_broken_off_goes_on_to_the_same_end(
     mnist: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = Recipe.load("quick", ["teachers=4", "teacher_epochs=3", "rotation=9"])
+    recipe = Recipe.load("smoke", ["teacher_widths=4", "teacher_epochs=3", "rotation=9"])
     data = few(mnist, 1100)
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     whole.mkdir()

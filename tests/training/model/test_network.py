@@ -22,7 +22,7 @@ ORACLES: dict[str, Callable[[Floats], Floats]] = {
 @pytest.mark.parametrize("activation", ORACLES)
 def test_logits_are_those_of_a_numpy_forward_pass(activation: str) -> None:
     random = np.random.default_rng(0)
-    recipe = Recipe.load("quick", [f"activation={activation}"])
+    recipe = Recipe.load("smoke", [f"activation={activation}"])
     parameters = [
         (random.normal(0, 2 / np.sqrt(inputs), (inputs, units)), random.normal(0, 1, units))
         for inputs, units in [(784, 200), (200, 100), (100, 60), (60, 30), (30, 10)]
@@ -54,7 +54,7 @@ def test_the_network_holds_exactly_its_parameters(name: str, parameters: int) ->
     ],
 )
 def test_initial_weights_are_a_normal_cut_at_two_deviations(overrides: list[str], deviations: list[float]) -> None:
-    layers = network.initial_parameters(Recipe.load("quick", overrides))
+    layers = network.initial_parameters(Recipe.load("smoke", overrides))
     for layer, deviation in zip(layers, deviations, strict=True):
         weights = np.ravel(layer.weights) / deviation
         assert np.abs(weights).max() <= 2 + 1e-6
@@ -63,9 +63,9 @@ def test_initial_weights_are_a_normal_cut_at_two_deviations(overrides: list[str]
 
 
 def test_initial_weights_follow_from_the_seed() -> None:
-    first, again, other = (network.initial_parameters(Recipe.load("quick", [f"seed={seed}"])) for seed in (3, 3, 4))
+    first, again, other = (network.initial_parameters(Recipe.load("smoke", [f"seed={seed}"])) for seed in (3, 3, 4))
     for one, same, different in zip(first, again, other, strict=True):
         np.testing.assert_array_equal(one.weights, same.weights)
         assert abs(np.corrcoef(np.ravel(one.weights), np.ravel(different.weights))[0, 1]) < 0.25
-    alike = network.initial_parameters(Recipe.load("quick", ["layers=784", "initialisation=truncated_normal"]))
+    alike = network.initial_parameters(Recipe.load("smoke", ["layers=784", "initialisation=truncated_normal"]))
     assert not np.array_equal(alike[0].weights[:, :10], alike[1].weights)
