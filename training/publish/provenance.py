@@ -39,7 +39,7 @@ def package_versions() -> dict[str, str]:
 
 def code_revision() -> str:
     """The commit that the code is at, with `+` if files were changed since; "unknown" outside of git."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    git = ["git", "-C", str(Path(__file__).parents[1])]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
         code = ["status", "--porcelain", "--", "."]
