@@ -75,7 +75,7 @@ def ask(files: Sequence[bytes], labels: Pixels, images: Pixels | None, reading: 
             unread += 1
     seconds = (time.perf_counter() - began) / len(files)
     model = _model()
-    answers = model(seen)
+    answers = model.runtime(seen)
     certain = answers.max(axis=1) >= model.confidence_threshold
     difference = np.abs(seen.astype(int) - images).mean() if images is not None else np.nan
     right = np.mean(answers.argmax(axis=1) == labels)
@@ -129,7 +129,7 @@ def main() -> None:
     test = mnist.load(DATA).test
     chosen = np.linspace(0, len(test) - 1, options.images).astype(int)
     images, labels = test.images[chosen], test.labels[chosen]
-    plain = np.mean(_model()(images).argmax(axis=1) == labels)
+    plain = np.mean(_model().runtime(images).argmax(axis=1) == labels)
     names = list(synthetic_photos.scenes())
     with ProcessPoolExecutor(initializer=_keep_strokes if options.strokes_as_they_are else None) as pool:
         print(f"| {len(images)} test images | right | as they are | certain | no digit | difference | ms |")

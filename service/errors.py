@@ -1,59 +1,72 @@
-"""What a client did wrong, as exceptions that carry the HTTP status and one sentence for the answer."""
+"""Errors of a request: each carries its HTTP status, a reason for the metrics, and one sentence for the client."""
 
 
 class RequestError(Exception):
-    """A request that cannot be answered as it is. The message is one sentence for the client."""
+    """A request that cannot be answered as it is. The message is one sentence for the client.
+
+    `status` is the HTTP status of the response, `reason` the value of the label `reason` in
+    `digits_rejected_total`.
+    """
 
     status = 400
+    reason = "bad_request"
 
 
 class BadRequest(RequestError):
-    """The body is not what its type says (400)."""
+    """The body or the query string is malformed (400)."""
 
 
 class Unauthorised(RequestError):
-    """No key, or a wrong one (401)."""
+    """The API key is missing or wrong (401)."""
 
     status = 401
+    reason = "unauthorised"
 
 
 class RequestTimeout(RequestError):
-    """A body that takes too long to arrive (408)."""
+    """The body does not arrive in time (408)."""
 
     status = 408
+    reason = "request_timeout"
 
 
 class PayloadTooLarge(RequestError):
-    """A body, a picture or a batch over its limit (413)."""
+    """A body, a picture or a batch is over its limit (413)."""
 
     status = 413
+    reason = "payload_too_large"
 
 
 class UnsupportedMediaType(RequestError):
-    """A type that is not read here (415)."""
+    """The content type or the picture format is not supported (415)."""
 
     status = 415
+    reason = "unsupported_media_type"
 
 
 class NoDigitFound(RequestError):
-    """A picture that decodes, but that no digit can be read from (422)."""
+    """The picture decodes, but no digit can be found on it (422)."""
 
     status = 422
+    reason = "no_digit"
 
 
 class TooManyRequests(RequestError):
-    """More requests at once than the worker takes (429)."""
+    """The worker has as many requests in flight as it accepts (429)."""
 
     status = 429
+    reason = "too_many_requests"
 
 
 class ModelNotReady(RequestError):
     """No model is loaded, or the service is stopping (503)."""
 
     status = 503
+    reason = "model_not_ready"
 
 
 class InsufficientStorage(RequestError):
-    """As much is kept as is to be (507)."""
+    """The feedback directory holds as many files as it may (507)."""
 
     status = 507
+    reason = "insufficient_storage"

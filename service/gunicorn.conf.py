@@ -35,7 +35,7 @@ except SettingError as error:
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 workers = settings.workers
 wsgi_app = "service.app:create_app()"
-worker_class = "service.server.worker.Worker"
+worker_class = "service.server.worker.DigitsWorker"
 graceful_timeout = settings.shutdown_timeout_seconds
 keepalive = 5
 control_socket_disable = True
@@ -77,13 +77,13 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
     """Point the new process at its metrics files, before it makes the application."""
     use_slot_files(server.metrics_dir, worker.slot)
     os.environ["DIGITS_METRICS_DIR"] = str(server.metrics_dir)
-    worker.signals_of_arbiter = server.SIG_QUEUE  # as the fork copied it
-    worker.make_flask = lambda: create_app(Settings.from_environment(), server.loaded)
+    worker.inherited_signals = server.SIG_QUEUE  # as the fork copied it
+    worker.app_factory = lambda: create_app(Settings.from_environment(), server.loaded)
 
 
 def child_exit(server: Arbiter, worker: Worker) -> None:
     """Forget the gauges and connections of a worker that is gone; its counters stay, for the next one in its slot."""
-    server.counts.leave(worker.slot)
+    server.counts.unregister(worker.slot)
     mark_process_dead(worker.slot, str(server.metrics_dir))
 
 

@@ -1,4 +1,4 @@
-"""What is answered, as status, body and headers: both doors, Flask's and asgi.py's, send the same bytes."""
+"""JSON responses as status, body and headers: Flask and ASGI send the same bytes."""
 
 from typing import NamedTuple
 
@@ -12,26 +12,26 @@ INTERNAL_ERROR = "something went wrong in the service; its log says what"
 
 
 class JsonResponse(NamedTuple):
-    """A JSON answer; `headers` come before Content-Type and Content-Length."""
+    """A JSON response; `headers` come before Content-Type and Content-Length."""
 
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def asgi_headers(reply: JsonResponse) -> list[tuple[bytes, bytes]]:
-    """The headers of an answer, as ASGI has them."""
-    before = [(name.encode(), value.encode()) for name, value in reply.headers] if reply.headers else []
-    return [*before, (b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(reply.body))]
+def asgi_headers(response: JsonResponse) -> list[tuple[bytes, bytes]]:
+    """All headers of a response, as ASGI represents them."""
+    own = [(name.encode(), value.encode()) for name, value in response.headers] if response.headers else []
+    return [*own, (b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(response.body))]
 
 
-def error_response(status: int, words: str, *headers: tuple[str, str]) -> JsonResponse:
-    """What every error looks like, on every route."""
-    return JsonResponse(status, orjson.dumps({"error": words}), headers)
+def error_response(status: int, message: str, *headers: tuple[str, str]) -> JsonResponse:
+    """The response to every error, on every route: {"error": message}."""
+    return JsonResponse(status, orjson.dumps({"error": message}), headers)
 
 
 def response_for(error: RequestError) -> JsonResponse:
-    """The answer to a client's mistake, or to a request at a wrong time."""
+    """The response to a request that failed with this error."""
     match error:
         case TooManyRequests():
             return error_response(error.status, str(error), ("Retry-After", str(RETRY_AFTER_SECONDS)))

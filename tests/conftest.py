@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
-from service.app import ServiceContext, create_app
+from service.app import create_app
+from service.context import ServiceContext
 from service.settings import Settings
 from training.data import mnist as dataset
 from training.data.mnist import Dataset

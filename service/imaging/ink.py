@@ -15,9 +15,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from service.errors import NoDigitFound
-
-FloatImage = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+from service.types import FloatImage, Mask
 
 THUMBNAIL_SIDE = 96
 """Pixels a side of the thumbnail that paper and light are looked at on."""

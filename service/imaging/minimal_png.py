@@ -9,7 +9,7 @@ from struct import pack
 
 from PIL import _imaging as pillow
 
-from service.imaging.mnist_format import IMAGE_SIDE
+from service.types import IMAGE_SIDE
 
 _HEADER = b"IHDR" + pack(">IIBBBBB", IMAGE_SIDE, IMAGE_SIDE, 8, 0, 0, 0, 0)
 _PREFIX = b"\x89PNG\r\n\x1a\n" + pack(">I", len(_HEADER) - 4) + _HEADER + pack(">I", zlib.crc32(_HEADER))

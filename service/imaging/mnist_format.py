@@ -8,15 +8,12 @@ middle of 28 x 28. Bottou and Yadav found the exact rule again ("Cold case: the 
 import math
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from service.imaging.ink import FloatImage
-from service.imaging.segmentation import Box
+from service.imaging.geometry import Box
+from service.types import IMAGE_SIDE, DigitImage, FloatImage
 
-DigitImage = npt.NDArray[np.uint8]
-
-IMAGE_SIDE, DIGIT_BOX = 28, 20
+DIGIT_BOX = 20
 SUPERSAMPLING = 4
 """Steps a pixel of the image when strokes are made thicker or thinner."""
 MIN_STROKE_WIDTH, MAX_STROKE_WIDTH = 1.5, 4.3

@@ -11,7 +11,7 @@ from PIL import Image
 
 from service.errors import NoDigitFound
 from service.imaging import ink
-from service.imaging.segmentation import Box
+from service.imaging.geometry import Box
 
 ANALYSIS_SIDE = 256
 """Pixels a side of what the page is looked for on."""

@@ -21,9 +21,10 @@ from PIL import Image
 from service.errors import NoDigitFound
 from service.imaging import ink, mnist_format, page_detection, segmentation
 from service.imaging.decode import decode
-from service.imaging.mnist_format import IMAGE_SIDE, DigitImage
-from service.imaging.segmentation import Box, DigitInk
+from service.imaging.geometry import Box
+from service.imaging.segmentation import DigitInk
 from service.settings import Settings
+from service.types import IMAGE_SIDE, DigitImage
 
 NORMALISE_MODES = ("auto", "always", "never")
 ANALYSIS_SIDE = 1024

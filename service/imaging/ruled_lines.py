@@ -6,7 +6,7 @@ ink is thicker than the line, and stays.
 
 import numpy as np
 
-from service.imaging.ink import Mask
+from service.types import Mask
 
 MAX_LINE_THICKNESS = 0.03
 """Of the longer side: a line may be that thick."""

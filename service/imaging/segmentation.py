@@ -4,11 +4,10 @@ A mark is what hangs together. Specks, ruled lines, frames and what runs out of 
 digit; a stroke that lies beside another, as in a broken 5, is.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import cc3d
 import numpy as np
@@ -16,7 +15,9 @@ import numpy.typing as npt
 
 from service.errors import NoDigitFound
 from service.imaging import ruled_lines
-from service.imaging.ink import FloatImage, Ink, Mask
+from service.imaging.geometry import Box
+from service.imaging.ink import Ink
+from service.types import FloatImage
 
 MIN_COMPONENT_MASS = 0.015
 """Of the heaviest mark's ink: less is a speck."""
@@ -40,60 +41,6 @@ FULL_HEIGHT = 0.8
 UNDERLINE_ASPECT = 5.0
 """Times its height: a mark as wide as that, and wider than the digit under or over it, is a line."""
 MAX_COMPONENTS = 256  # marks that are looked at
-
-
-class Box(NamedTuple):
-    """Pixels, the lower and right ends not included."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @classmethod
-    def bounding(cls, ink: FloatImage | Mask) -> Self:
-        """The least box that holds all that is not 0 in [H, W], of which there is some."""
-        rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-        return cls(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
-
-    @property
-    def height(self) -> int:
-        """Rows."""
-        return self.bottom - self.top
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-        return self.right - self.left
-
-    @property
-    def area(self) -> int:
-        """Pixels."""
-        return self.height * self.width
-
-    def translated(self, down: int, right: int) -> "Box":
-        """The same box elsewhere."""
-        return Box(self.top + down, self.bottom + down, self.left + right, self.right + right)
-
-    def scaled(self, factor: int) -> "Box":
-        """The same box where each pixel is `factor` pixels."""
-        return Box(*(factor * edge for edge in self))
-
-    def distance_to(self, other: "Box") -> float:
-        """Pixels between two boxes; 0 if they touch or overlap."""
-        down = max(other.top - self.bottom, self.top - other.bottom, 0)
-        across = max(other.left - self.right, self.left - other.right, 0)
-        return math.hypot(down, across)
-
-    def horizontal_overlap(self, other: "Box") -> float:
-        """The share of the narrower box's width that the two have in common."""
-        common = min(self.right, other.right) - max(self.left, other.left)
-        return max(common, 0) / min(self.width, other.width)
-
-    def strictly_contains(self, other: "Box") -> bool:
-        """Whether the other box lies inside of this one and touches none of its sides."""
-        upright = self.top < other.top and other.bottom < self.bottom
-        return upright and self.left < other.left and other.right < self.right
 
 
 @dataclass(frozen=True)
@@ -166,7 +113,7 @@ def segment_row(marks: Components) -> list[DigitInk]:
     tall = [number for number in numbers if marks.boxes[number].height >= MIN_DIGIT_HEIGHT * tallest]
     groups = _group_by_column_overlap(tall, marks.boxes, tallest)
     for number in set(numbers) - set(tall):
-        gaps = [_around(marks.boxes[one] for one in group).distance_to(marks.boxes[number]) for group in groups]
+        gaps = [Box.enclosing(marks.boxes[one] for one in group).distance_to(marks.boxes[number]) for group in groups]
         if min(gaps) <= MAX_STROKE_GAP * tallest:
             groups[gaps.index(min(gaps))].add(number)
     whole = [_merge(marks, group) for group in groups]
@@ -212,7 +159,7 @@ def _group_by_column_overlap(numbers: Iterable[int], boxes: Sequence[Box], talle
     """Marks in groups, from left to right: those over each other together, unless both are whole digits."""
     groups: list[set[int]] = []
     for number in sorted(numbers, key=lambda one: boxes[one].left):
-        last = _around(boxes[one] for one in groups[-1]) if groups else None
+        last = Box.enclosing(boxes[one] for one in groups[-1]) if groups else None
         whole = last is not None and min(last.height, boxes[number].height) >= FULL_HEIGHT * tallest
         if last and not whole and last.horizontal_overlap(boxes[number]) >= MIN_COLUMN_OVERLAP:
             groups[-1].add(number)
@@ -223,7 +170,7 @@ def _group_by_column_overlap(numbers: Iterable[int], boxes: Sequence[Box], talle
 
 def _merge(marks: Components, numbers: Iterable[int]) -> DigitInk:
     numbers = set(numbers)
-    box = _around(marks.boxes[number] for number in numbers)
+    box = Box.enclosing(marks.boxes[number] for number in numbers)
     return DigitInk(marks.crop(numbers, box), box)
 
 
@@ -248,8 +195,3 @@ def _crop_columns(digit: DigitInk, left: int, right: int) -> DigitInk:
     box = Box.bounding(part)
     ink = part[box.top : box.bottom, box.left : box.right]
     return DigitInk(ink, box.translated(digit.box.top, digit.box.left + left))
-
-
-def _around(boxes: Iterable[Box]) -> Box:
-    tops, bottoms, lefts, rights = zip(*boxes, strict=True)
-    return Box(min(tops), max(bottoms), min(lefts), max(rights))

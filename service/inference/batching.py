@@ -1,6 +1,8 @@
-"""Plain images -> answers: one call of the model for all that come in one turn of the event loop.
+"""Dynamic batching: one call of the model for all requests of one iteration of the event loop.
 
-A call for one image takes 15 us, for sixteen 80. Nobody waits for company: who comes alone is asked for at once.
+A call for one image takes 15 us, for sixteen 80 us. There is no batching delay: a lone request is run immediately. The
+second request within one iteration shows that load is concurrent; from then on requests are collected until the end
+of the iteration, until a batch had one request again.
 """
 
 import asyncio
@@ -9,53 +11,47 @@ from collections.abc import Callable
 
 import numpy as np
 
-from service.imaging.mnist_format import IMAGE_SIDE
 from service.inference.model_store import Model
-from service.prediction.predictor import Predictions
+from service.inference.predictions import Predictions
+from service.types import IMAGE_PIXELS, IMAGE_SIDE
 
 SPIN_SECONDS = 0.0002
+"""How long the event loop polls for the next request after a lone response."""
 
 
 class DynamicBatcher:
-    """The turns of one event loop."""
+    """Batches the requests of one event loop."""
 
-    def __init__(self, stage_completed: Callable[[str, float], None]) -> None:
-        """`staged` is told the seconds of each call of the model, as "infer"."""
-        self._stage_completed = stage_completed
+    def __init__(self, inference_completed: Callable[[int, float], None]) -> None:
+        """`inference_completed` is called after each call of the model, with the number of images and the seconds."""
+        self._inference_completed = inference_completed
         self._pending: PendingBatch | None = None
+        self._is_batching = False
         self._ran_unbatched = False
-        """Whether somebody was answered alone in this turn: another who comes in it tells of more to come."""
-        self._last_batch_shared = False
+        """Whether a request was run unbatched in this iteration."""
         self._spin_until: float | None = None
-        self.expected_requests: int | None = None
-        """Requests whose heads are read and that are not begun yet, if the server counts them."""
 
     async def predict(self, model: Model, images: bytes) -> Predictions:
-        """The answers to N images, N x 784 bytes."""
-        if not self._is_idle:
+        """Predict N images, given as N x 784 bytes.
+
+        Raises:
+            Exception: what the model raises; every request of a batch raises it.
+        """
+        if self._is_batching or self._ran_unbatched:
+            self._is_batching = True
             return await self._enqueue(model, images)
-        if self._ran_unbatched:
-            self._last_batch_shared = True
-        else:
-            self._ran_unbatched = True
-            asyncio.get_running_loop().call_soon(self._next_iteration)
+        self._ran_unbatched = True
+        asyncio.get_running_loop().call_soon(self._next_iteration)
         return self._infer(model, images)
 
-    def _next_iteration(self) -> None:
-        self._ran_unbatched = False
-
-    def request_started(self) -> None:
-        """A request that was coming has begun."""
-        if self.expected_requests:
-            self.expected_requests -= 1
-
     def spin_briefly(self) -> None:
-        """Keep the event loop from sleeping for a moment after an answer, while the next request may be on its way.
+        """Keep the event loop polling for SPIN_SECONDS after a lone response.
 
-        To wake a sleeping process takes longer than an answer: a client that asks one thing after another is served
-        a quarter faster. It costs at most VIGIL_SECONDS of one core an answer, and nothing where others wait anyway.
+        A sleeping process takes longer to wake than a prediction takes: a client that sends one request after another
+        gets a third more responses. The cost is at most SPIN_SECONDS of one core a response, and nothing under
+        concurrent load.
         """
-        if not self._is_idle:
+        if self._is_batching:
             return
         if self._spin_until is None:
             asyncio.get_running_loop().call_soon(self._spin)
@@ -67,10 +63,8 @@ class DynamicBatcher:
         else:
             self._spin_until = None
 
-    @property
-    def _is_idle(self) -> bool:
-        """Whether nobody else is here to be answered in the same call, nor was a moment ago."""
-        return self.expected_requests == 0 and not self._last_batch_shared
+    def _next_iteration(self) -> None:
+        self._ran_unbatched = False
 
     def _enqueue(self, model: Model, images: bytes) -> "asyncio.Future[Predictions]":
         loop = asyncio.get_running_loop()
@@ -79,25 +73,21 @@ class DynamicBatcher:
             loop.call_soon(self._flush, self._pending)
         return self._pending.add(images, loop.create_future())
 
-    def _flush(self, turn: "PendingBatch") -> None:
-        if self._pending is turn:
+    def _flush(self, batch: "PendingBatch") -> None:
+        if self._pending is batch:
             self._pending = None
-        if self.expected_requests:
-            self.expected_requests = 0  # whoever has not begun by now went away
-        self._last_batch_shared = turn.size > 1
-        turn.run(self._infer)
+        self._is_batching = batch.size > 1
+        batch.run(self._infer)
 
     def _infer(self, model: Model, images: bytes) -> Predictions:
-        began = time.perf_counter()
-        answers = Predictions.from_probabilities(
-            model, model(np.frombuffer(images, np.uint8).reshape(-1, IMAGE_SIDE, IMAGE_SIDE))
-        )
-        self._stage_completed("infer", time.perf_counter() - began)
-        return answers
+        started = time.perf_counter()
+        predictions = model.predict(np.frombuffer(images, np.uint8).reshape(-1, IMAGE_SIDE, IMAGE_SIDE))
+        self._inference_completed(len(predictions.digits), time.perf_counter() - started)
+        return predictions
 
 
 class PendingBatch:
-    """Those who came in one turn, to be answered by one model."""
+    """Requests that one call of a model will serve."""
 
     def __init__(self, model: Model) -> None:
         self.model = model
@@ -106,19 +96,19 @@ class PendingBatch:
 
     @property
     def size(self) -> int:
-        """How many requests have joined."""
+        """The number of requests."""
         return len(self._futures)
 
-    def add(self, images: bytes, answers: asyncio.Future[Predictions]) -> asyncio.Future[Predictions]:
-        """Add N x 784 bytes, and where the answers to them go."""
+    def add(self, images: bytes, future: asyncio.Future[Predictions]) -> asyncio.Future[Predictions]:
+        """Add a request of N x 784 bytes, and the future of its predictions."""
         self._images.append(images)
-        self._futures.append(answers)
-        return answers
+        self._futures.append(future)
+        return future
 
-    def run(self, call: Callable[[Model, bytes], Predictions]) -> None:
-        """Answer them all; a fault is everyone's."""
+    def run(self, infer: Callable[[Model, bytes], Predictions]) -> None:
+        """Run the model once, and complete every future; an exception is set on all of them."""
         try:
-            answers = call(self.model, b"".join(self._images))
+            predictions = infer(self.model, b"".join(self._images))
         except Exception as error:  # noqa: BLE001 - whatever it is, each request raises it
             for future in self._futures:
                 if not future.done():
@@ -126,7 +116,7 @@ class PendingBatch:
             return
         start = 0
         for images, future in zip(self._images, self._futures, strict=True):
-            stop = start + len(images) // (IMAGE_SIDE * IMAGE_SIDE)
+            stop = start + len(images) // IMAGE_PIXELS
             if not future.done():
-                future.set_result(answers.slice(start, stop))
+                future.set_result(predictions.slice(start, stop))
             start = stop

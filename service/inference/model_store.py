@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from service.errors import ModelNotReady
-from service.inference.runtimes import Batch, LiteRT, ModelRejected, Probabilities, Runtime, TensorFlow
+from service.inference.predictions import Predictions
+from service.inference.runtimes import LiteRT, ModelRejected, Runtime, TensorFlow
+from service.types import Batch
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +42,9 @@ class Model:
         """Answers of a lower confidence are uncertain; 0 where the manifest sets no threshold."""
         return float((self.manifest or {}).get("thresholds", {}).get("confidence", 0.0))
 
-    def __call__(self, batch: Batch) -> Probabilities:
-        """Probabilities float32 [N, 10] of a batch uint8 [N, 28, 28]."""
-        return self.runtime(batch)
+    def predict(self, batch: Batch) -> Predictions:
+        """The predictions for a batch uint8 [N, 28, 28], N >= 1."""
+        return Predictions.from_probabilities(self.runtime(batch), self.confidence_threshold)
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,7 @@ def _check_manifest(manifest: Any, version: str) -> None:
 
 def _warm_up(model: Model) -> None:
     for count in (1, 2):
-        answers = model(np.zeros((count, 28, 28), np.uint8))
+        answers = model.runtime(np.zeros((count, 28, 28), np.uint8))
         if answers.shape != (count, 10) or not np.allclose(answers.sum(axis=1), 1, atol=1e-3):
             raise ModelRejected("signature", f"its answers to blank images are no probabilities: {answers[0].tolist()}")
 

@@ -116,8 +116,13 @@ class Metrics:
         self._in_flight = gauge("in_flight_requests", "Requests being answered.", "livesum")
         self._in_flight_limit = gauge("in_flight_limit", "Predictions that are answered at once.", "livesum")
         stages = "Time in each stage of a prediction: decode, infer, encode."
-        self._stages = _LabelCache(histogram("stage_seconds", stages, STAGE_DURATION_BUCKETS, "stage"))
-        self._batch_size = histogram("batch_size", "Pictures in a request.", BATCH_SIZE_BUCKETS)
+        self._stages = _LabelCache(histogram("stage_duration_seconds", stages, STAGE_DURATION_BUCKETS, "stage"))
+        self._pictures_per_request = histogram(
+            "pictures_per_request", "Images in a request to predict.", BATCH_SIZE_BUCKETS
+        )
+        self._inference_batch_size = histogram(
+            "inference_batch_size", "Images in a call of the model.", BATCH_SIZE_BUCKETS
+        )
         self._predictions = _LabelCache(counter("predictions", "Digits answered.", "digit"))
         self._confidence = histogram("prediction_confidence", "Confidence of the answers.", CONFIDENCE_BUCKETS)
         self._uncertain = counter("uncertain_predictions", "Answers under the version's confidence threshold.")
@@ -156,7 +161,7 @@ class Metrics:
 
     def predictions_made(self, digits: Sequence[int], confidence: npt.NDArray[np.float32], uncertain: int) -> None:
         """A batch was answered: digits and confidence [N], and how many were uncertain."""
-        self._buffer.append((self._batch_size, len(digits)))
+        self._buffer.append((self._pictures_per_request, len(digits)))
         if len(digits) == 1:
             self._buffer.append((self._predictions[digits[0]], 1))
             self._buffer.append((self._confidence, confidence[0]))
@@ -171,6 +176,11 @@ class Metrics:
     def stage_completed(self, stage: str, seconds: float) -> None:
         """A stage of a prediction took so long."""
         self._buffer.append((self._stages[stage], seconds))
+
+    def inference_completed(self, images: int, seconds: float) -> None:
+        """The model was called once, with a batch of `images`."""
+        self._buffer.append((self._inference_batch_size, images))
+        self.stage_completed("infer", seconds)
 
     @contextmanager
     def time_stage(self, name: str) -> Iterator[None]:

@@ -9,14 +9,10 @@ from io import BytesIO
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from service.errors import BadRequest, PayloadTooLarge
-from service.imaging.mnist_format import IMAGE_SIDE
+from service.types import IMAGE_PIXELS, IMAGE_SIDE, Batch
 
-Batch = npt.NDArray[np.uint8]
-
-IMAGE_PIXELS = IMAGE_SIDE * IMAGE_SIDE
 IDX3_MAGIC = b"\x00\x00\x08\x03"
 NPY_MAGIC = b"\x93NUMPY"
 

@@ -18,7 +18,6 @@ from io import BytesIO
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
@@ -26,12 +25,11 @@ from werkzeug.http import parse_options_header
 
 from service.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
 from service.imaging import reader
-from service.imaging.mnist_format import IMAGE_SIDE, DigitImage
 from service.imaging.reader import DEFAULT_OPTIONS, ExtractedDigit, NormaliseOptions
 from service.prediction import array_formats
 from service.settings import Settings
+from service.types import IMAGE_PIXELS, IMAGE_SIDE, Batch, DigitImage
 
-Batch = npt.NDArray[np.uint8]
 ParseEntry = Callable[[Any], list[ExtractedDigit]]
 
 _IMAGE_KEYS = ({"images"}, {"instances"})
@@ -90,9 +88,7 @@ def parse_body(
         return _parse_all(uploads, lambda upload: reader.read_picture(upload, settings, options), settings)
     if kind == "application/json":
         images, booleans = parse_json_images(body, settings), b"true" in body or b"false" in body
-        return _parse_all(
-            images, lambda image: _parse_json_image(image, settings, options, booleans=booleans), settings
-        )
+        return _parse_all(images, lambda image: parse_json_image(image, settings, options, booleans=booleans), settings)
     raise UnsupportedMediaType(f"the content type is {kind[:100] or 'missing'!r}; read are {SUPPORTED_TYPES}")
 
 
@@ -136,16 +132,21 @@ def parse_json_images(body: bytes, settings: Settings) -> list[Any]:
     return images
 
 
-def _parse_json_image(
-    image: object, settings: Settings, reading: NormaliseOptions, *, booleans: bool
+def parse_json_image(
+    image: object, settings: Settings, options: NormaliseOptions = DEFAULT_OPTIONS, *, booleans: bool
 ) -> list[ExtractedDigit]:
+    """Read one entry of {"images": [...]}: base64 of a picture, or its pixels as `parse_pixels` takes them.
+
+    Raises:
+        RequestError: it is neither, or there is no digit on it.
+    """
     if isinstance(image, str):
         try:
             data = b64decode(image, validate=True)
         except (binascii.Error, ValueError) as error:
             raise BadRequest(f"the base64 cannot be read: {error}") from None
-        return reader.read_picture(data, settings, reading)
-    return reader.read_image(parse_pixels(image, booleans=booleans), reading)
+        return reader.read_picture(data, settings, options)
+    return reader.read_image(parse_pixels(image, booleans=booleans), options)
 
 
 def parse_pixels(image: object, *, booleans: bool) -> DigitImage:
@@ -158,7 +159,7 @@ def parse_pixels(image: object, *, booleans: bool) -> DigitImage:
         raise BadRequest(f"it is {_json_type(image)}; 28x28 or 784 numbers, or base64, are read")
     rows = image if image and isinstance(image[0], list) else [image]
     sides = sorted({len(row) if isinstance(row, list) else 0 for row in rows})
-    if (len(rows), sides) not in ((IMAGE_SIDE, [IMAGE_SIDE]), (1, [array_formats.IMAGE_PIXELS])):
+    if (len(rows), sides) not in ((IMAGE_SIDE, [IMAGE_SIDE]), (1, [IMAGE_PIXELS])):
         widths = " or ".join(map(str, sides[:3])) + (" or more" if len(sides) > 3 else "")
         raise BadRequest(f"it has {len(rows)} rows of {widths} numbers, not 28 of 28 or 784")
     flat = None if booleans else _pack_rows(rows)

@@ -1,14 +1,13 @@
-"""The places for predictions in flight: more than are there get 429."""
+"""The limit of predict requests in flight; requests beyond it are rejected with 429."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from service.errors import TooManyRequests
 
 
 class ConcurrencyLimiter:
-    """The places of one worker. Every method may be called from several threads at once."""
+    """A semaphore that rejects instead of blocking, and a context manager. Thread-safe."""
 
     def __init__(self, limit: int) -> None:
         self._limit = self._available = limit
@@ -16,14 +15,14 @@ class ConcurrencyLimiter:
 
     @property
     def available(self) -> int:
-        """How many nobody has."""
+        """How many more requests would be accepted now."""
         return self._available
 
     def acquire(self) -> None:
-        """Take one.
+        """Count one more request in flight.
 
         Raises:
-            TooBusy: all of them are taken.
+            TooManyRequests: the limit is reached.
         """
         with self._lock:
             if self._available > 0:
@@ -32,19 +31,16 @@ class ConcurrencyLimiter:
         raise self.rejection()
 
     def release(self) -> None:
-        """Give it back."""
+        """Count one request less."""
         with self._lock:
             self._available += 1
 
-    @contextmanager
-    def acquired(self) -> Iterator[None]:
-        """A place, while the context lasts."""
+    def __enter__(self) -> None:
         self.acquire()
-        try:
-            yield
-        finally:
-            self.release()
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        self.release()
 
     def rejection(self) -> TooManyRequests:
-        """What is said to those for whom there is none."""
-        return TooManyRequests(f"{self._limit} requests are being answered, which is the limit")
+        """The error for a rejected request."""
+        return TooManyRequests(f"{self._limit} requests are in flight, which is the limit")

@@ -13,9 +13,9 @@ import numpy as np
 
 from service.errors import RequestError
 from service.imaging import minimal_png, reader
-from service.imaging.mnist_format import IMAGE_SIDE
 from service.prediction import array_formats, body_parser
 from service.settings import Settings
+from service.types import IMAGE_SIDE
 
 MAX_IMAGES = 16
 """Images that are read here: more would keep others waiting."""

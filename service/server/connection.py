@@ -57,7 +57,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         """Begin, and wait for the first head only so long."""
         super().connection_made(transport)
         self.worker.connections.add(self)
-        seconds = self.worker.asgi.service.settings.receive_timeout_seconds
+        seconds = self.worker.asgi.context.settings.receive_timeout_seconds
         self._keepalive_handle = self.worker.loop.call_later(seconds, self._keepalive_timeout)
 
     def data_received(self, data: bytes) -> None:
@@ -82,9 +82,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         ):
             self._fast_request_started = time.perf_counter()
             return False
-        skip: bool = super()._on_headers_complete()
-        self.worker.asgi.turns.coming += 1
-        return skip
+        return bool(super()._on_headers_complete())
 
     def _is_complete(self) -> bool:
         """Whether all of the request is here, and nothing else."""
@@ -109,10 +107,10 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         headers, path, body = _headers(parser), parser.path, data[len(data) - parser.content_length :]
         parser.reset()
         self.worker.nr += 1
-        if self.worker.asgi.places.free:
+        if self.worker.asgi.limiter.available:
             eager_task.run_eagerly(self._answer(headers, path.partition(b"?")[2], body))
         else:
-            self.worker.refusals.add(self)
+            self.worker.rejections.submit(self)
 
     async def _answer(self, headers: list[tuple[bytes, bytes]], query: bytes, body: bytes) -> None:
         await self.worker.asgi.predict(headers, query, BufferedBody(body), self._send)
@@ -152,7 +150,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         """Send 429."""
         if self._closed or self._fast_request_started is None:
             return
-        self._write(self.worker.asgi.refuse(time.perf_counter() - self._fast_request_started))
+        self._write(self.worker.asgi.reject(time.perf_counter() - self._fast_request_started))
         self._next_request()
 
     def _keepalive_timeout(self) -> None:

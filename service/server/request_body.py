@@ -1,16 +1,12 @@
 """Request bodies as they arrive: bounded each in bytes and in time, and all of them together in bytes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
-from typing import Any
 
 from service.errors import RequestTimeout, TooManyRequests
 from service.prediction import body_parser
+from service.server.asgi_types import Message, Receive
 from service.settings import Settings
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 
 MAX_BUFFERED_BODIES = 8
 """Bodies of the largest size that a worker holds while they arrive, in bytes together; more get 429."""

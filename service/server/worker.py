@@ -49,7 +49,6 @@ class DigitsWorker(ASGIWorker):  # type: ignore[misc]
     def load_wsgi(self) -> None:
         """Make the application, and put the fast door before it."""
         self.asgi = Application(self.app_factory())
-        self.asgi.batcher.expected_requests = 0
         ASGIProtocol._check_h1c_protocol_available()  # noqa: SLF001 - asked of a subclass, it forgets half of the answer
 
     def init_signals(self) -> None:
@@ -69,7 +68,7 @@ class DigitsWorker(ASGIWorker):  # type: ignore[misc]
     def handle_exit_signal(self) -> None:
         """SIGTERM: not ready from now on; what is in flight is finished."""
         super().handle_exit_signal()
-        self.asgi.service.drain()
+        self.asgi.context.drain()
         self._stop_event.set()
 
     def handle_quit_signal(self) -> None:

@@ -95,11 +95,7 @@ def parse_feedback(body: bytes, settings: Settings) -> dict[str, Any]:
     version = document.get("version")
     if version is not None and not (isinstance(version, str) and len(version) <= MAX_VERSION_LENGTH):
         raise BadRequest(f"version is {str(version)[:50]!r}; a text of at most {MAX_VERSION_LENGTH} characters is read")
-    try:
-        picture = orjson.dumps({"images": [document["image"]]})
-    except orjson.JSONEncodeError:
-        raise BadRequest("the image is nested too deep; 28x28 or 784 numbers, or base64, are read") from None
-    body_parser.parse_body(picture, JSON, settings)
+    body_parser.parse_json_image(document["image"], settings, booleans=b"true" in body or b"false" in body)
     return document
 
 

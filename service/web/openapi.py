@@ -4,7 +4,7 @@ from typing import Any
 
 from service import responses
 from service.imaging.reader import NORMALISE_MODES
-from service.prediction.predictor import FIELDS
+from service.prediction.options import FIELDS
 from service.settings import Settings
 from service.web import schemas
 

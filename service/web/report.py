@@ -4,9 +4,7 @@ Only what the manifest vouches for is served. A browser that follows a link cann
 here, the key may also be the password of HTTP's Basic scheme, under any name.
 """
 
-import binascii
 import mimetypes
-from base64 import b64decode
 from pathlib import PurePosixPath
 
 from flask import Blueprint, Response, abort
@@ -18,18 +16,6 @@ from service.web.headers import REPORT_POLICY, cacheable, with_security_headers
 ROUTES = ("/report/", "/report/<path:name>")
 BASIC_CHALLENGE = 'Basic realm="Digits: the password is the key", charset="UTF-8"'
 PLAIN_TEXT_SUFFIXES = {".md", ".toml", ".csv"}
-
-
-def basic_to_bearer(authorization: bytes) -> bytes:
-    """The header Authorization with the password of Basic as the key of Bearer; others as they are."""
-    scheme, _, encoded = authorization.partition(b" ")
-    if scheme.lower() != b"basic":
-        return authorization
-    try:
-        _, _, password = b64decode(encoded, validate=True).partition(b":")
-    except binascii.Error:
-        return authorization
-    return b"Bearer " + password
 
 
 def blueprint(settings: Settings, store: ModelStore) -> Blueprint:

@@ -11,16 +11,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
 from flask import Blueprint, Response, abort, render_template, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from service import responses
 from service.errors import RequestError
 from service.inference.model_store import ModelStore
-from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
-from service.prediction.predictor import Predictor
+from service.prediction.admission import Admission
+from service.prediction.predictor import Predictor, PredictResult, join_digits, prediction_rows
 from service.settings import Settings
 from service.web.headers import HTML, cacheable, with_security_headers
 
@@ -52,13 +50,13 @@ class StaticFiles:
 
 
 class PictureResult(NamedTuple):
-    """What was read on one picture: its digits, and the predictions of /predict for each."""
+    """What was read on one picture: its digits as text, and a row of `prediction_rows` for each."""
 
     text: str
     digits: list[Mapping[str, Any]]
 
 
-def blueprint(settings: Settings, store: ModelStore, predictor: Predictor, metrics: Metrics) -> Blueprint:
+def blueprint(settings: Settings, store: ModelStore, admission: Admission, predictor: Predictor) -> Blueprint:
     """GET /, POST / and GET /static/..."""
     routes = Blueprint("home", __name__)
     assets = StaticFiles()
@@ -86,13 +84,12 @@ def blueprint(settings: Settings, store: ModelStore, predictor: Predictor, metri
     @routes.post("/")
     def read() -> Response:
         try:
-            response = page(numbers=_group_by_picture(_predict_form(settings, predictor)))
+            response = page(numbers=_group_by_picture(_predict_form(settings, admission, predictor)))
         except RequestError as error:
-            metrics.prediction_rejected(type(error).__name__)
-            reply = responses.response_for(error)
+            rejection = admission.reject(error)
             response = page(problem=f"{error}")
-            response.status_code = reply.status
-            response.headers.extend(reply.headers)
+            response.status_code = rejection.status
+            response.headers.extend(rejection.headers)
         response.headers["Cache-Control"] = "no-store"
         return response
 
@@ -113,11 +110,11 @@ def format_percent(confidence: float) -> str:
     return "over 99.9 %" if confidence >= 0.999 else f"{math.floor(confidence * 1000) / 10:.1f} %"
 
 
-def _predict_form(settings: Settings, predictor: Predictor) -> list[Mapping[str, Any]]:
-    """The predictions for a form of pictures, which has the key as one of its fields.
+def _predict_form(settings: Settings, admission: Admission, predictor: Predictor) -> PredictResult:
+    """Predict the pictures of a form, which has the API key as one of its fields.
 
     Raises:
-        RequestError: as POST /predict answers it.
+        RequestError: as for POST /predict.
     """
     body_parser.check_body_size(request.content_length or 0, settings)
     try:
@@ -125,12 +122,11 @@ def _predict_form(settings: Settings, predictor: Predictor) -> list[Mapping[str,
         key = request.form.get("key", "") if settings.api_key else ""
     except RequestEntityTooLarge:
         raise body_parser.body_too_large(settings) from None
-    predictor.check_key(f"Bearer {key}".encode())
-    with predictor.limiter.acquired():
-        answer = predictor.predict_json(body, request.headers.get("Content-Type", ""), FORM_QUERY)
-    return orjson.loads(answer)["predictions"]  # type: ignore[no-any-return]
+    admission.check(f"Bearer {key}".encode(), len(body))
+    with admission.limiter:
+        return predictor.predict(body, request.headers.get("Content-Type", ""), FORM_QUERY)
 
 
-def _group_by_picture(predictions: list[Mapping[str, Any]]) -> list[PictureResult]:
-    rows = [list(row) for _, row in groupby(predictions, key=lambda prediction: prediction["picture"])]
-    return [PictureResult("".join(str(one["digit"]) for one in row), row) for row in rows]
+def _group_by_picture(result: PredictResult) -> list[PictureResult]:
+    rows = groupby(prediction_rows(result), key=lambda row: row["picture"])
+    return [PictureResult(text, list(row)) for text, (_, row) in zip(join_digits(result), rows, strict=True)]

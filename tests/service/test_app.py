@@ -7,8 +7,8 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.app import create_app
-from service.inference.runtimes import Batch, Probabilities
 from service.settings import SettingError
+from service.types import Batch, Probabilities
 from tests.conftest import Serve, Versions, service_of
 from tests.service.payloads import encode, form, stroke
 
@@ -53,7 +53,7 @@ def test_another_method_is_405_and_says_which_are_allowed(
     response = client.open(path, method=method)
     assert response.status_code == 405
     assert set(response.headers["Allow"].split(", ")) == allowed
-    assert response.get_json() == {"error": f"{path} does not take {method}"}
+    assert response.get_json() == {"error": f"{path} does not allow {method}"}
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -74,7 +74,7 @@ def test_a_body_over_the_limit_is_413(serve: Serve, one_version: Path, *, chunke
     assert status == 413
     assert str(len(PICTURE)) in sentence
     assert send(PICTURE) == (200, "")
-    assert samples(client, "digits_rejected_total") == ['digits_rejected_total{reason="TooLarge"} 1.0']
+    assert samples(client, "digits_rejected_total") == ['digits_rejected_total{reason="payload_too_large"} 1.0']
 
 
 def test_a_content_length_that_is_no_number_is_the_clients_mistake(client: FlaskClient) -> None:
@@ -171,15 +171,22 @@ def test_predictions_are_counted(serve: Serve, versions: Versions, models: Path)
     versions.put(models, 1, digit=7, thresholds={"confidence": 1.0})
     client = serve(models)
     client.post("/predict", data=form(PICTURE, PICTURE), content_type="multipart/form-data; boundary=edge")
-    names = ("digits_predictions_total", "digits_uncertain", "digits_batch_size_sum", "digits_batch_size_count")
+    names = (
+        "digits_predictions_total",
+        "digits_uncertain",
+        "digits_pictures_per_request_sum",
+        "digits_pictures_per_request_count",
+    )
     assert samples(client, *names) == [
-        "digits_batch_size_count 1.0",
-        "digits_batch_size_sum 2.0",
+        "digits_pictures_per_request_count 1.0",
+        "digits_pictures_per_request_sum 2.0",
         'digits_predictions_total{digit="7"} 2.0',
         "digits_uncertain_predictions_total 2.0",
     ]
-    stages = samples(client, "digits_stage_seconds_count")
-    assert stages == [f'digits_stage_seconds_count{{stage="{stage}"}} 1.0' for stage in ("decode", "infer", "encode")]
+    stages = samples(client, "digits_stage_duration_seconds_count")
+    assert stages == [
+        f'digits_stage_duration_seconds_count{{stage="{stage}"}} 1.0' for stage in ("decode", "infer", "encode")
+    ]
 
 
 def test_the_version_in_use_and_refusals_are_metrics(serve: Serve, versions: Versions, models: Path) -> None:

@@ -306,7 +306,7 @@ def refused(reader: BufferedIOBase) -> tuple[dict[str, str], bytes]:
     return headers, body
 
 
-IN_ONE = b'{"error":"1 requests are being answered, which is the limit"}'
+IN_ONE = b'{"error":"1 requests are in flight, which is the limit"}'
 
 
 def test_a_refusal_is_the_same_whether_the_request_was_built_or_not(one_version: Path) -> None:

@@ -153,7 +153,7 @@ def test_one_too_many_gets_429_at_once(one_version: Path) -> None:
     with full(one_version) as (server, long):
         answer = server.client.post("/predict", content=SEVEN, headers=PNG)
         assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
-        assert answer.json() == {"error": "1 requests are being answered, which is the limit"}
+        assert answer.json() == {"error": "1 requests are in flight, which is the limit"}
         for path in ("/healthz", "/readyz", "/metrics"):
             assert server.client.get(path).status_code == 200
         assert not long.done()

@@ -238,11 +238,11 @@ def test_too_busy_too_large_and_no_key_are_sentences_and_over(browser: Browser, 
 
 def test_429_while_drawing_is_waited_out(page: Page) -> None:
     def busy(route: Route) -> None:
-        route.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": "64 requests are being answered"})
+        route.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": "64 requests are in flight"})
 
     page.route(PREDICT, busy, times=1)
     draw(page, SEVEN)
-    expect(page.locator("#notice")).to_have_text("64 requests are being answered; trying again.")
+    expect(page.locator("#notice")).to_have_text("64 requests are in flight; trying again.")
     reads(page, "7")
     expect(page.locator("#notice")).to_be_hidden()
 

@@ -5,7 +5,7 @@ from PIL import Image
 
 from service.errors import NoDigitFound
 from service.imaging import ink
-from service.imaging.ink import Mask
+from service.types import Mask
 from tests.service.payloads import Pixels
 
 SIDE = 160

@@ -4,8 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from service.imaging.ink import FloatImage
 from service.imaging.mnist_format import DIGIT_BOX, MAX_STROKE_WIDTH, MIN_STROKE_WIDTH, stroke_width, to_mnist
+from service.types import FloatImage
 from training.data.mnist import Dataset
 
 Scalar = TypeVar("Scalar", np.uint8, np.float32)

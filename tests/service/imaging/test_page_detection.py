@@ -3,7 +3,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from service.imaging import page_detection
-from service.imaging.segmentation import Box
+from service.imaging.geometry import Box
 from tests.service.payloads import Pixels
 
 SIDE = 300

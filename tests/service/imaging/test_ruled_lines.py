@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from service.imaging.ink import Mask
 from service.imaging.ruled_lines import remove_ruled_lines
+from service.types import Mask
 
 
 def page(height: int = 200, width: int = 300) -> Mask:

@@ -4,8 +4,9 @@ import pytest
 
 from service.errors import NoDigitFound
 from service.imaging import segmentation
+from service.imaging.geometry import Box
 from service.imaging.ink import Ink
-from service.imaging.segmentation import Box, Components, extract_single_digit, segment_row
+from service.imaging.segmentation import Components, extract_single_digit, segment_row
 
 Part = tuple[int, int, int, int]
 """Top, bottom, left, right of a rectangle of ink."""

@@ -5,12 +5,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 import numpy as np
-import pytest
 
 from service.inference.batching import DynamicBatcher
 from service.inference.model_store import Model
-from service.inference.runtimes import Batch, Probabilities
-from service.prediction.predictor import Predictions
+from service.inference.predictions import Predictions
+from service.types import Batch, Probabilities
 
 
 class Brightest:
@@ -37,10 +36,8 @@ def images(*digits: int) -> bytes:
     return b"".join(bytes([digit]) + bytes(783) for digit in digits)
 
 
-def turns(coming: int | None = None) -> DynamicBatcher:
-    made = DynamicBatcher(lambda *_: None)
-    made.expected_requests = coming
-    return made
+def new_batcher() -> DynamicBatcher:
+    return DynamicBatcher(lambda *_: None)
 
 
 def together(*asked: Coroutine[Any, Any, Predictions]) -> list[Predictions | BaseException]:
@@ -55,79 +52,52 @@ def digits(answers: Predictions | BaseException) -> list[int]:
     return list(answers.digits)
 
 
-@pytest.mark.parametrize("coming", [None, 3])
-def test_who_comes_together_is_answered_together_and_in_order(coming: int | None) -> None:
-    which, runtime = model()
-    shared = turns(coming)
-    found = together(*(shared.predict(which, images(*some)) for some in ([1], [2, 3, 4], [5], [6])))
-    assert [digits(answers) for answers in found] == [[1], [2, 3, 4], [5], [6]]
-    assert runtime.calls == [6]
+def test_requests_of_one_iteration_share_a_batch_and_keep_their_order() -> None:
+    current, runtime = model()
+    batcher = new_batcher()
+    found = together(*(batcher.predict(current, images(*some)) for some in ([1], [2, 3, 4], [5], [6])))
+    assert [digits(predictions) for predictions in found] == [[1], [2, 3, 4], [5], [6]]
+    assert runtime.calls == [1, 5]
 
 
-def at_once(shared: DynamicBatcher, which: Model, digit: int) -> bool:
-    """Whether somebody who asks now is answered without waiting. Takes a running loop."""
-    asked = shared.predict(which, images(digit))
+def completes_at_once(batcher: DynamicBatcher, current: Model, digit: int) -> bool:
+    """Whether a request is predicted without waiting for the event loop. Needs a running loop."""
+    coroutine = batcher.predict(current, images(digit))
     try:
-        asked.send(None)
+        coroutine.send(None)
     except StopIteration as ended:  # a coroutine that ends at its first step has waited for nothing
         return digits(ended.value) == [digit]
-    asked.close()
+    coroutine.close()
     return False
 
 
-def test_who_is_alone_does_not_wait() -> None:
+def test_a_lone_request_is_run_immediately() -> None:
     async def one_after_the_other() -> None:
         for digit in range(5):
-            assert at_once(shared, which, digit)
+            assert completes_at_once(batcher, current, digit)
             await asyncio.sleep(0)
 
-    (which, runtime), shared = model(), turns(coming=0)
+    (current, runtime), batcher = model(), new_batcher()
     asyncio.run(one_after_the_other())
     assert runtime.calls == [1] * 5
 
 
-def test_a_second_in_one_turn_tells_of_more_to_come() -> None:
-    async def three_and_then_one() -> None:
-        assert at_once(shared, which, 1)
-        assert at_once(shared, which, 2)
-        assert not at_once(shared, which, 3)
+def test_the_second_request_of_an_iteration_starts_batching() -> None:
+    async def three_then_two_then_one_twice() -> None:
+        await asyncio.gather(*(batcher.predict(current, images(digit)) for digit in (1, 2, 3)))
+        await asyncio.gather(*(batcher.predict(current, images(digit)) for digit in (4, 5)))
+        await batcher.predict(current, images(6))
         await asyncio.sleep(0)
-        assert not shared.expected_requests
-        assert at_once(shared, which, 4)
+        assert completes_at_once(batcher, current, 7)
 
-    (which, runtime), shared = model(), turns(coming=0)
-    asyncio.run(three_and_then_one())
-    assert runtime.calls == [1, 1, 1, 1]
-
-
-def test_after_company_the_loop_decides_and_alone_again_nobody_waits() -> None:
-    which, runtime = model()
-    shared = turns(coming=1)
-    together(shared.predict(which, images(1)), shared.predict(which, images(2)))
-    assert shared.expected_requests == 0
-    together(shared.predict(which, images(3)))
-
-    async def alone() -> None:
-        assert at_once(shared, which, 4)
-
-    asyncio.run(alone())
-    assert runtime.calls == [2, 1, 1]
-
-
-def test_what_never_begins_is_not_waited_for_forever() -> None:
-    which, _ = model()
-    shared = turns(coming=5)
-    shared.request_started()
-    assert shared.expected_requests == 4
-    together(shared.predict(which, images(1)))
-    assert shared.expected_requests == 0
-    shared.request_started()
-    assert shared.expected_requests == 0
+    (current, runtime), batcher = model(), new_batcher()
+    asyncio.run(three_then_two_then_one_twice())
+    assert runtime.calls == [1, 2, 2, 1, 1]
 
 
 def test_each_is_answered_by_the_model_that_it_began_with() -> None:
     (old, of_old), (new, of_new) = model("1"), model("2")
-    shared = turns()
+    shared = new_batcher()
     found = together(*(shared.predict(which, images(5)) for which in (old, new, old, new)))
     assert [digits(answers) for answers in found] == [[5]] * 4
     assert sum(of_old.calls) == sum(of_new.calls) == 2
@@ -135,16 +105,17 @@ def test_each_is_answered_by_the_model_that_it_began_with() -> None:
 
 def test_a_fault_is_everyones_and_the_next_turn_is_well() -> None:
     which, runtime = model()
-    shared = turns()
-    found = together(*(shared.predict(which, images(digit)) for digit in (1, 10)))
-    assert [str(error) for error in found] == ["no digit"] * 2
+    shared = new_batcher()
+    found = together(*(shared.predict(which, images(digit)) for digit in (1, 2, 10)))
+    assert digits(found[0]) == [1]
+    assert [str(error) for error in found[1:]] == ["no digit"] * 2
     assert digits(together(shared.predict(which, images(3)))[0]) == [3]
-    assert runtime.calls == [2, 1]
+    assert runtime.calls == [1, 2, 1]
 
 
 def test_who_went_away_costs_the_others_nothing() -> None:
     which, _ = model()
-    shared = turns()
+    shared = new_batcher()
 
     async def one_leaves() -> list[int]:
         leaving = asyncio.ensure_future(shared.predict(which, images(1)))
@@ -158,7 +129,7 @@ def test_who_went_away_costs_the_others_nothing() -> None:
 
 def test_staying_awake_ends_by_itself() -> None:
     async def awake() -> int:
-        loop, shared = asyncio.get_running_loop(), turns(coming=0)
+        loop, shared = asyncio.get_running_loop(), new_batcher()
         shared.spin_briefly()
         shared.spin_briefly()
         rounds = 0

@@ -12,7 +12,7 @@ import pytest
 
 from service.inference import model_store
 from service.inference.model_store import Model, ModelStore, load
-from service.inference.runtimes import Batch, Probabilities
+from service.types import Batch, Probabilities
 from tests.conftest import Versions
 from training.publish import registry
 
@@ -42,7 +42,7 @@ class Watched:
 
 
 def digit_of(model: Model) -> int:
-    return int(model(BLANK).argmax(axis=1)[0])
+    return int(model.predict(BLANK).digits[0])
 
 
 def change_manifest(path: Path, **values: Any) -> None:
@@ -316,7 +316,7 @@ def test_no_answer_mixes_two_versions_while_they_swap(versions: Versions, models
         while not finished.is_set():
             model = watched.store.current
             assert model
-            digits = set(model(BLANK).argmax(axis=1).tolist())
+            digits = set(model.predict(BLANK).digits)
             with progress:
                 seen.add(model.version)
                 if digits != {int(model.version) % 10}:

@@ -20,16 +20,16 @@ WORKER = """
 import sys
 from pathlib import Path
 import numpy as np
-from service.monitoring.metrics import Metrics, share_between_workers
+from service.monitoring.metrics import Metrics, use_slot_files
 directory, slot, requests, version = Path(sys.argv[1]), *map(int, sys.argv[2:])
-share_between_workers(directory, slot)
+use_slot_files(directory, slot)
 metrics = Metrics(directory)
 metrics.model_changed("0", "litert", None)
 metrics.model_changed(str(version), "litert", ("0", "litert"))
-metrics.begun()
+metrics.request_started()
 for _ in range(requests):
-    metrics.answered("/predict", "POST", 200, 0.001)
-    metrics.predicted([7, 7], np.ones(2, np.float32), 0)
+    metrics.request_completed("/predict", "POST", 200, 0.001)
+    metrics.predictions_made([7, 7], np.ones(2, np.float32), 0)
 metrics.flush()
 print("counted", flush=True)
 sys.stdin.read()
@@ -61,31 +61,32 @@ def test_the_exposition_of_two_batches() -> None:
         'digits_prediction_confidence_bucket{le="+Inf"} 4.0',
         "digits_prediction_confidence_count 4.0",
     ]
-    assert samples(metrics, "digits_batch_size_bucket")[:3] == [
-        'digits_batch_size_bucket{le="1.0"} 1.0',
-        'digits_batch_size_bucket{le="2.0"} 1.0',
-        'digits_batch_size_bucket{le="4.0"} 2.0',
+    assert samples(metrics, "digits_pictures_per_request_bucket")[:3] == [
+        'digits_pictures_per_request_bucket{le="1.0"} 1.0',
+        'digits_pictures_per_request_bucket{le="2.0"} 1.0',
+        'digits_pictures_per_request_bucket{le="4.0"} 2.0',
     ]
 
 
 def test_every_metric_of_the_contract_is_there_and_no_other() -> None:
     declared = re.findall(r"^# TYPE (\S+) (\S+)$", Metrics().exposition().decode(), re.MULTILINE)
     assert sorted(line for line in declared if not line[0].endswith("_created")) == [
-        ("digits_batch_size", "histogram"),
         ("digits_feedback_total", "counter"),
         ("digits_http_request_duration_seconds", "histogram"),
         ("digits_http_requests_total", "counter"),
         ("digits_in_flight_limit", "gauge"),
         ("digits_in_flight_requests", "gauge"),
+        ("digits_inference_batch_size", "histogram"),
         ("digits_model_info", "gauge"),
         ("digits_model_load_failures_total", "counter"),
         ("digits_model_loaded_timestamp_seconds", "gauge"),
+        ("digits_pictures_per_request", "histogram"),
         ("digits_prediction_confidence", "histogram"),
         ("digits_predictions_total", "counter"),
         ("digits_reference_class_share", "gauge"),
         ("digits_reference_confidence", "gauge"),
         ("digits_rejected_total", "counter"),
-        ("digits_stage_seconds", "histogram"),
+        ("digits_stage_duration_seconds", "histogram"),
         ("digits_uncertain_predictions_total", "counter"),
     ]
 
@@ -94,7 +95,9 @@ def test_a_stage_that_fails_is_timed_too() -> None:
     metrics = Metrics()
     with pytest.raises(ValueError, match="broken"), metrics.time_stage("decode"):
         raise ValueError("broken")
-    assert samples(metrics, "digits_stage_seconds_count") == ['digits_stage_seconds_count{stage="decode"} 1.0']
+    assert samples(metrics, "digits_stage_duration_seconds_count") == [
+        'digits_stage_duration_seconds_count{stage="decode"} 1.0'
+    ]
 
 
 @contextmanager
@@ -113,7 +116,12 @@ def worker(directory: Path, slot: int, *, requests: int, version: int = 1) -> It
 
 
 def shared(directory: Path) -> list[str]:
-    names = ("digits_http_requests_total", "digits_in_flight_requests", "digits_model_info", "digits_batch_size_sum")
+    names = (
+        "digits_http_requests_total",
+        "digits_in_flight_requests",
+        "digits_model_info",
+        "digits_pictures_per_request_sum",
+    )
     return sorted(samples(Metrics(directory), *names))
 
 
@@ -123,29 +131,29 @@ def test_counts_add_up_over_workers_and_outlive_them(tmp_path: Path) -> None:
     with worker(tmp_path, 0, requests=3):
         with worker(tmp_path, 1, requests=4):
             assert shared(tmp_path) == [
-                "digits_batch_size_sum 14.0",
                 f"{counted} 7.0",
                 "digits_in_flight_requests 2.0",
                 in_use % 1,
+                "digits_pictures_per_request_sum 14.0",
             ]
             files = {file.name for file in tmp_path.iterdir()}
         assert shared(tmp_path) == [
-            "digits_batch_size_sum 14.0",
             f"{counted} 7.0",
             "digits_in_flight_requests 1.0",
             in_use % 1,
+            "digits_pictures_per_request_sum 14.0",
         ]
         for restart in range(1, 4):
             with worker(tmp_path, 1, requests=10, version=2):
                 assert shared(tmp_path) == [
-                    f"digits_batch_size_sum {14 + 20 * restart}.0",
                     f"{counted} {7 + 10 * restart}.0",
                     "digits_in_flight_requests 2.0",
                     in_use % 1,
                     in_use % 2,
+                    f"digits_pictures_per_request_sum {14 + 20 * restart}.0",
                 ]
                 assert {file.name for file in tmp_path.iterdir()} == files
-    assert shared(tmp_path) == ["digits_batch_size_sum 74.0", f"{counted} 37.0"]
+    assert shared(tmp_path) == [f"{counted} 37.0", "digits_pictures_per_request_sum 74.0"]
 
 
 def test_a_batch_counts_as_its_values_one_by_one() -> None:

@@ -12,6 +12,7 @@ from service.imaging import reader
 from service.imaging.reader import NormaliseOptions
 from service.prediction import body_parser
 from service.settings import Settings
+from service.types import Batch
 from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, npy_of, stroke
 from training.data.mnist import Dataset
 
@@ -184,7 +185,7 @@ def assert_answered(body: bytes, kind: str) -> None:
         assert answer.shape in {(count, 28, 28) for count in range(1, LIMITS.max_pictures + 1)}
 
 
-def read_or_refuse(body: bytes, kind: str) -> body_parser.Batch | RequestError:
+def read_or_refuse(body: bytes, kind: str) -> Batch | RequestError:
     try:
         return body_parser.parse_body(body, kind, LIMITS).images
     except RequestError as error:

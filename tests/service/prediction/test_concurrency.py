@@ -10,12 +10,12 @@ from service.prediction.concurrency import ConcurrencyLimiter
 def test_as_many_as_there_are_places_and_no_more() -> None:
     places = ConcurrencyLimiter(2)
     places.acquire()
-    with places.acquired():
+    with places:
         assert places.available == 0
-        with pytest.raises(TooManyRequests, match=r"^2 requests are being answered, which is the limit$"):
+        with pytest.raises(TooManyRequests, match=r"^2 requests are in flight, which is the limit$"):
             places.acquire()
     assert places.available == 1
-    with pytest.raises(ZeroDivisionError), places.acquired():
+    with pytest.raises(ZeroDivisionError), places:
         raise ZeroDivisionError
     places.release()
     assert places.available == 2

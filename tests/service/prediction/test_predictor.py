@@ -14,7 +14,8 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
-from service.inference.runtimes import Batch, LiteRT, Probabilities
+from service.inference.runtimes import LiteRT
+from service.types import Batch, Probabilities
 from tests.conftest import Serve, Versions, service_of
 from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, npy_of, png_saying, stroke
 from training.data.mnist import Dataset
@@ -216,7 +217,7 @@ def assert_one_sentence(response: TestResponse) -> str:
         ("normalise=sometimes", "normalise is 'sometimes'; allowed is auto or always or never"),
         ("split=1", "split is '1'; allowed is digits"),
         ("show=", "show is ''; allowed is image"),
-        ("split=digits&normalise=never", "does not go with normalise=never"),
+        ("split=digits&normalise=never", "cannot be used with normalise=never"),
         ("normalise=" + "x" * 5000, "allowed is auto"),
     ],
 )
@@ -279,9 +280,9 @@ def test_an_unknown_field_is_named(client: FlaskClient, fields: str, word: str) 
 def test_a_refused_request_counts_no_prediction(client: FlaskClient) -> None:
     post(client, form(encode(ONE), encode(ONE), b"bad"), FORM)
     exposition = client.get("/metrics").text
-    assert 'digits_rejected_total{reason="UnknownType"} 1.0' in exposition
+    assert 'digits_rejected_total{reason="unsupported_media_type"} 1.0' in exposition
     assert "digits_predictions_total{" not in exposition
-    assert "digits_batch_size_count 0.0" in exposition
+    assert "digits_pictures_per_request_count 0.0" in exposition
 
 
 def test_without_a_model_503(serve: Serve, models: Path, versions: Versions) -> None:
@@ -324,7 +325,7 @@ def test_one_request_too_many_is_told_to_come_again(serve: Serve, one_version: P
         assert first.result().status_code == 200
     assert second.status_code == 429
     assert int(second.headers["Retry-After"]) >= 1
-    assert "1 requests are being answered, which is the limit" in assert_one_sentence(second)
+    assert "1 requests are in flight, which is the limit" in assert_one_sentence(second)
     assert in_flight == ["digits_in_flight_requests 2.0"]
     store.current = model
     assert_good(client)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
+from service.prediction.auth import basic_to_bearer
 from service.web.headers import REPORT_POLICY
-from service.web.report import basic_to_bearer
 from tests.conftest import REPOSITORY, Serve, Versions
 
 FILES = {"index.html": b"<h1>It learnt</h1>", "plot.png": b"\x89PNG", "recipe.toml": b"seed = 1", "notes.md": b"# n"}

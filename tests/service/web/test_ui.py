@@ -130,7 +130,7 @@ def test_the_form_says_what_is_wrong(serve: Serve, one_version: Path) -> None:
         assert notice
         assert sentence in unescape(notice[1])
     reasons = {line.split('"')[1] for line in samples(client, "digits_rejected_total")}
-    assert reasons == {"NoDigit", "UnknownType", "TooLarge", "Malformed"}
+    assert reasons == {"no_digit", "unsupported_media_type", "payload_too_large", "bad_request"}
 
 
 def test_the_form_asks_for_the_key_and_escapes_what_it_shows(serve: Serve, one_version: Path) -> None:
@@ -146,7 +146,7 @@ def test_the_form_asks_for_the_key_and_escapes_what_it_shows(serve: Serve, one_v
 
 def test_the_form_is_busy_with_the_rest(serve: Serve, one_version: Path) -> None:
     client = serve(one_version, max_in_flight=1)
-    with service_of(client).predictor.limiter.acquired():
+    with service_of(client).admission.limiter:
         response = post(client, PICTURE)
         assert (response.status_code, response.headers["Retry-After"]) == (429, "1")
     assert post(client, PICTURE).status_code == 200

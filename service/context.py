@@ -1,0 +1,54 @@
+"""What lives as long as the application: settings, metrics, the model store, and what predicts with them."""
+
+from service.inference import model_store
+from service.inference.model_store import Model, ModelStore, PreloadedModel
+from service.monitoring.drift_reference import ReferenceDistribution
+from service.monitoring.metrics import CONFIDENCE_BUCKETS, Metrics
+from service.prediction.admission import Admission
+from service.prediction.predictor import Predictor
+from service.settings import Settings
+
+
+class ServiceContext:
+    """The state of one application: `app.extensions["digits"]`."""
+
+    def __init__(self, settings: Settings, preloaded: PreloadedModel | None = None) -> None:
+        """Create it; nothing is loaded before `start`.
+
+        Args:
+            settings: the settings of the application.
+            preloaded: a model that `model_store.preload` loaded before a fork; it is not loaded again.
+        """
+        self.settings = settings
+        self.metrics = Metrics(settings.metrics_dir)
+        self.metrics.set_in_flight_limit(settings.max_in_flight)
+        self.store = ModelStore(
+            settings.model_dir,
+            lambda path: model_store.load(path, settings.runtime),
+            on_loaded=self._on_model_loaded,
+            on_rejected=self.metrics.model_load_failed,
+            preloaded=preloaded,
+        )
+        self.admission = Admission(settings, self.metrics)
+        self.predictor = Predictor(settings, self.store, self.metrics)
+        self.stopping = False
+
+    def start(self) -> None:
+        """Load the newest version, then watch for newer ones. Without a version, the service responds 503."""
+        self.store.refresh()
+        self.store.watch(self.settings.model_poll_seconds)
+        self.metrics.start()
+
+    def drain(self) -> None:
+        """Report not ready from now on; requests are still accepted."""
+        self.stopping = True
+
+    def close(self) -> None:
+        """Stop watching, and write the last counts."""
+        self.store.close()
+        self.metrics.close()
+
+    def _on_model_loaded(self, new: Model, old: Model | None) -> None:
+        previous = (old.version, old.runtime.name) if old else None
+        reference = ReferenceDistribution.from_manifest(new.manifest, CONFIDENCE_BUCKETS)
+        self.metrics.model_changed(new.version, new.runtime.name, previous, reference)
