@@ -14,7 +14,7 @@ from queue import Queue
 import httpx
 
 REPOSITORY = Path(__file__).parents[2]
-ADDRESS = re.compile(r"Digits answers on (http://\S+)")
+ADDRESS = re.compile(r"Digits is ready on (https?://\S+)")
 GUNICORN = (sys.executable, "-m", "gunicorn", "--config", "service/gunicorn.conf.py")
 PATIENCE = 90
 

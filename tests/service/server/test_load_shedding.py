@@ -34,7 +34,7 @@ class Client:
     def __init__(self) -> None:
         self.held = False
 
-    def pause(self) -> None:
+    def pause_reading(self) -> None:
         """Remember it."""
         assert not self.held
         self.held = True
