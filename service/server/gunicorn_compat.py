@@ -76,7 +76,8 @@ def find_incompatibilities(version: str = gunicorn.__version__) -> list[str]:
                 problems.append(f"{path}.{name} has the parameters {found}, not {expected}")
     for path, names in ATTRIBUTES.items():
         owner = _load(path)
-        assigned = owner.__init__.__code__.co_names if owner else ()
+        code = getattr(getattr(owner, "__init__", None), "__code__", None)
+        assigned = code.co_names if code else ()
         problems += [f"{path} has no attribute {name}" for name in names if name not in assigned]
     return problems
 
