@@ -13,6 +13,8 @@ UNSUPPORTED: dict[str, tuple[object, str]] = {
     "asgi_lifespan": ("auto", "auto; the application always starts and stops with its worker"),
     "worker_connections": (1000, "unset; DIGITS_MAX_IN_FLIGHT limits what a worker accepts"),
     "protocol": ("http", "http"),
+    "paste": (None, "unset"),
+    "root_path": ("", "unset; the proxy in front removes the prefix"),
 }
 """Settings that the worker does not implement: the default, and what is allowed instead."""
 

@@ -23,6 +23,8 @@ def test_the_defaults_are_accepted() -> None:
         ("asgi_lifespan", "off", "gunicorn's setting asgi_lifespan is 'off'; allowed: auto"),
         ("worker_connections", 10, "gunicorn's setting worker_connections is '10'; allowed: unset; DIGITS_MAX_IN_F"),
         ("protocol", "uwsgi", "gunicorn's setting protocol is 'uwsgi'; allowed: http"),
+        ("paste", "development.ini", "gunicorn's setting paste is 'development.ini'; allowed: unset"),
+        ("root_path", "/digits", "gunicorn's setting root_path is '/digits'; allowed: unset; the proxy"),
     ],
 )
 def test_a_setting_that_would_be_ignored_is_refused(name: str, value: object, message: str) -> None:
