@@ -1,4 +1,4 @@
-"""docker-compose.yml, the Dockerfiles and .env, as far as they can be checked without a container engine."""
+"""docker-compose.yml, the Dockerfiles and .env.example, as far as they can be checked without a container engine."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from tests.conftest import REPOSITORY
 from tests.deploy.documents import COMPOSE, DEPLOY, compose_command
 
 DOCKERFILES = sorted(DEPLOY.glob("*.Dockerfile"))
-ENV_FILE = REPOSITORY / ".env"
+ENV_FILE = REPOSITORY / ".env.example"
 SERVICES = COMPOSE["services"]
 VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
