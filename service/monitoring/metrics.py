@@ -156,7 +156,7 @@ class Metrics:
             self._buffer.append((self._predictions[digits[0]], 1))
             self._buffer.append((self._confidence, confidence[0]))
         else:
-            for digit, count in enumerate(np.bincount(digits, minlength=10).tolist()):
+            for digit, count in enumerate(np.bincount(digits).tolist()):
                 if count:
                     self._buffer.append((self._predictions[digit], count))
             self._confidence.add(confidence)

@@ -101,6 +101,69 @@ def test_stage_that_raises_is_timed() -> None:
     ]
 
 
+def test_each_event_is_in_its_metric() -> None:
+    metrics = Metrics()
+    metrics.request_completed("/predict", "POST", 200, 0.5)
+    metrics.inference_completed(3, 0.25)
+    metrics.stage_completed("encode", 0.125)
+    metrics.feedback_received(7)
+    metrics.model_load_failed("checksum")
+    metrics.prediction_rejected("no_digit")
+    metrics.set_in_flight_limit(40)
+    assert samples(
+        metrics,
+        "digits_feedback_total",
+        "digits_http_request_duration_seconds_sum",
+        "digits_http_requests_total",
+        "digits_in_flight_limit",
+        "digits_inference_batch_size_sum",
+        "digits_model_load_failures_total",
+        "digits_rejected_total",
+        "digits_stage_duration_seconds_sum",
+    ) == [
+        'digits_http_requests_total{method="POST",route="/predict",status="200"} 1.0',
+        'digits_http_request_duration_seconds_sum{route="/predict"} 0.5',
+        "digits_in_flight_limit 40.0",
+        'digits_stage_duration_seconds_sum{stage="infer"} 0.25',
+        'digits_stage_duration_seconds_sum{stage="encode"} 0.125',
+        "digits_inference_batch_size_sum 3.0",
+        'digits_rejected_total{reason="no_digit"} 1.0',
+        'digits_model_load_failures_total{reason="checksum"} 1.0',
+        'digits_feedback_total{digit="7"} 1.0',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        (
+            "digits_http_request_duration_seconds",
+            "0.00025 0.0005 0.001 0.0025 0.005 0.01 0.025 0.05 0.1 0.25 0.5 1.0 2.5 5.0 +Inf",
+        ),
+        ("digits_stage_duration_seconds", "1e-05 2.5e-05 5e-05 0.0001 0.00025 0.0005 0.001 0.0025 0.01 0.1 1.0 +Inf"),
+        (
+            "digits_inference_batch_size",
+            "1.0 2.0 4.0 8.0 16.0 32.0 64.0 128.0 256.0 512.0 1024.0 4096.0 16384.0 +Inf",
+        ),
+    ],
+)
+def test_bucket_bounds(name: str, bounds: str) -> None:
+    metrics = Metrics()
+    metrics.request_completed("/predict", "POST", 200, 0.5)
+    metrics.inference_completed(3, 0.25)
+    found = [re.search(r'le="([^"]+)"', line) for line in samples(metrics, f"{name}_bucket")]
+    assert [match[1] for match in found if match] == bounds.split()
+
+
+def test_loading_time_is_the_current_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.monitoring.metrics.time.time", lambda: 1_700_000_000.5)
+    metrics = Metrics()
+    metrics.model_changed("1", "litert", None)
+    assert samples(metrics, "digits_model_loaded_timestamp_seconds") == [
+        "digits_model_loaded_timestamp_seconds 1.7000000005e+09"
+    ]
+
+
 def test_unknown_method_is_counted_as_other() -> None:
     metrics = Metrics()
     metrics.request_completed("/predict", "BREW", 405, 0.001)
