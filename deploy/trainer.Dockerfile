@@ -1,5 +1,5 @@
-# The training job: `docker run IMAGE train --recipe best`. TensorFlow makes it 2.5 GB, so nothing is copied twice.
-# Everything is where the repository has it: models, data and runs are directories of /app, to be mounted.
+# The training job: `docker run IMAGE train --recipe best`. TensorFlow makes it 2.5 GB, so there is one stage: no layer
+# is copied. Paths are those of the repository: mount models, data and runs below /app.
 FROM python:3.11.14-slim-bookworm
 WORKDIR /app
 COPY constraints.txt ./

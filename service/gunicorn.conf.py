@@ -16,11 +16,10 @@ from pathlib import Path
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
-from prometheus_client.multiprocess import mark_process_dead
 
 from service.app import create_app
 from service.inference import model_store
-from service.monitoring.metrics import use_slot_files
+from service.monitoring import prometheus_compat
 from service.server import gunicorn_compat, gunicorn_settings
 from service.server.acceptor import ConnectionCounts
 from service.settings import SettingError, Settings
@@ -90,7 +89,7 @@ def pre_fork(server: Arbiter, worker: Worker) -> None:
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """Point the new process at the metrics files of its slot, before it creates the application."""
-    use_slot_files(server.metrics_dir, worker.slot)
+    prometheus_compat.use_slot_files(server.metrics_dir, worker.slot)
     own = dataclasses.replace(settings, metrics_dir=server.metrics_dir)
     worker.inherited_signals = gunicorn_compat.queued_signals(server)  # as the fork copied it
     worker.app_factory = lambda: create_app(own, server.preloaded)
@@ -99,7 +98,7 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
 def child_exit(server: Arbiter, worker: Worker) -> None:
     """Forget the gauges and connections of a worker that has ended; its counters stay, for the next one in its slot."""
     server.counts.unregister(worker.slot)
-    mark_process_dead(worker.slot, str(server.metrics_dir))
+    prometheus_compat.remove_live_gauges(server.metrics_dir, worker.slot)
 
 
 def on_exit(server: Arbiter) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
-from service.monitoring import metrics
+from service.monitoring import prometheus_compat
 from service.server import gunicorn_compat
 from service.server.acceptor import NO_WORKER, ConnectionCounts
 from service.server.gunicorn_settings import WSGI_APP
@@ -137,7 +137,7 @@ def test_a_worker_writes_the_files_of_its_slot_and_shares_the_preloaded_model(
     monkeypatch: pytest.MonkeyPatch, one_version: Path, tmp_path: Path
 ) -> None:
     used: list[tuple[Path, int]] = []
-    monkeypatch.setattr(metrics, "use_slot_files", lambda *slot: used.append(slot))
+    monkeypatch.setattr(prometheus_compat, "use_slot_files", lambda *slot: used.append(slot))
     conf = load(monkeypatch, model_dir=one_version, metrics_dir=tmp_path)
     starting = server(SIG_QUEUE="queue")
     conf.on_starting(starting)
