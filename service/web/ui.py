@@ -1,6 +1,6 @@
 """GET /, the page: draw or drop a picture, see the answer. POST / is the same page as a plain form, without scripts.
 
-Its files, in service/web/static, are found under the digest of all of them together: /static/DIGEST/page.css may be
+Its files, in service/web/static, are found under the digest of all of them together: /static/DIGEST/main.css may be
 kept for ever, and the JavaScript modules find each other beside themselves.
 """
 
@@ -28,7 +28,7 @@ FORM_QUERY = b"split=digits&show=image"
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 CONFIDENCE_LABELS = ((0.999, "Certain"), (0.99, "Very sure"), (0.95, "Sure"), (0.0, "Fairly sure"))
-"""What a confidence of at least so much is called, if the model is not uncertain; static/answer.js says the same."""
+"""What a confidence of at least so much is called, if the model is not uncertain; static/prediction-view.js says the same."""
 
 
 class StaticFiles:

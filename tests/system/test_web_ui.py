@@ -306,7 +306,7 @@ def test_script_and_service_have_the_same_words(page: Page) -> None:
             const { words, percent } = await import(module);
             return shares.map(share => [words(share, false), words(share, true), percent(share)]);
         }""",
-        [module.replace("page.js", "answer.js"), shares],
+        [module.replace("main.js", "prediction-view.js"), shares],
     )
     assert said == [
         [confidence_label(share, uncertain=u) for u in (False, True)] + [format_percent(share)] for share in shares

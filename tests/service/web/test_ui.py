@@ -59,7 +59,7 @@ def test_pages_are_asked_for_again_and_bounded_in_what_they_may_do(client: Flask
 
 def test_all_that_the_page_loads_is_kept_for_ever(client: FlaskClient) -> None:
     paths = ASSET.findall(client.get("/").text)
-    assert [path.rsplit("/", 1)[1] for path in paths] == ["icon.svg", "page.css", "page.js"]
+    assert [path.rsplit("/", 1)[1] for path in paths] == ["icon.svg", "main.css", "main.js"]
     for path in paths:
         response = client.get(path)
         assert response.status_code == 200
@@ -70,18 +70,18 @@ def test_all_that_the_page_loads_is_kept_for_ever(client: FlaskClient) -> None:
 
 def test_every_module_that_is_imported_is_served(client: FlaskClient) -> None:
     page = ASSET.findall(client.get("/").text)[2]
-    modules, imported = {"page.js"}, {"page.js"}
+    modules, imported = {"main.js"}, {"main.js"}
     while imported:
-        response = client.get(page.replace("page.js", imported.pop()))
+        response = client.get(page.replace("main.js", imported.pop()))
         assert response.status_code == 200
-        found = set(re.findall(r'from "\./(\w+\.js)"', response.text))
+        found = set(re.findall(r'from "\./([\w-]+\.js)"', response.text))
         imported |= found - modules
         modules |= found
     assert modules == {name for name in StaticFiles().files if name.endswith(".js")}
 
 
 def test_a_file_by_another_digest_is_served_but_not_kept(client: FlaskClient) -> None:
-    response = client.get("/static/0123456789abcdef/page.css")
+    response = client.get("/static/0123456789abcdef/main.css")
     assert (response.status_code, response.headers["Cache-Control"]) == (200, "no-cache")
 
 

@@ -1,7 +1,7 @@
 /** Many pictures at once: a few requests in flight, a contact sheet sorted by doubt, and the answers as CSV. */
 
 import { Refused } from "./api.js";
-import { percent, textOf, weakest, words } from "./answer.js";
+import { percent, textOf, weakest, words } from "./prediction-view.js";
 
 const AT_ONCE = 4;
 const THUMBNAIL = 144; // pixels

@@ -1,6 +1,6 @@
 /** The drawing area: strokes by mouse, pen or finger, or a picture with a box around each digit that was found. */
 
-const RATIO = 3 / 4; // height by width, as in page.css
+const RATIO = 3 / 4; // height by width, as in main.css
 const PEN = 0.04; // of the width
 const SENT = 400; // pixels of width of the picture that is sent: black on white
 

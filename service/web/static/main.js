@@ -1,9 +1,9 @@
 /** The page: what is drawn, dropped, pasted or chosen goes to the service, and what it answers is shown. */
 
-import { Answer, sentenceOf } from "./answer.js";
+import { Answer, sentenceOf } from "./prediction-view.js";
 import { Refused, ask, pause, predict, useKey } from "./api.js";
-import { Pad } from "./pad.js";
-import { Sheet } from "./sheet.js";
+import { Pad } from "./drawing-pad.js";
+import { Sheet } from "./contact-sheet.js";
 
 const SIDE = 28;
 const BREATH = 40; // milliseconds between two requests for one drawing
