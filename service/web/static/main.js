@@ -1,227 +1,245 @@
-/** The page: what is drawn, dropped, pasted or chosen goes to the service, and what it answers is shown. */
+/** The web UI: sends drawings and pictures to the service, and shows the predictions. */
 
-import { Answer, sentenceOf } from "./prediction-view.js";
-import { Refused, ask, pause, predict, useKey } from "./api.js";
-import { Pad } from "./drawing-pad.js";
-import { Sheet } from "./contact-sheet.js";
+import { ApiError, predict, requestJson, setApiKey, sleep } from "./api.js";
+import { ContactSheet } from "./contact-sheet.js";
+import { DrawingPad } from "./drawing-pad.js";
+import { PredictionView, summarise } from "./prediction-view.js";
 
-const SIDE = 28;
-const BREATH = 40; // milliseconds between two requests for one drawing
-const SETTLED = 700; // milliseconds without change after which an answer is read out
+const IMAGE_SIDE = 28;
+const MIN_REQUEST_INTERVAL = 40; // milliseconds between a response and the next request for the same drawing
+const ANNOUNCE_DELAY = 700; // milliseconds without a change before screen readers get a prediction
 
 const $ = (id) => document.getElementById(id);
-const page = document.querySelector("main");
+const main = document.querySelector("main");
 
-let turn = new AbortController();
-let version = page.dataset.version;
-let reading = false;
-let changed = false;
-let again = null; // reads the same once more, when the key is known
-let saying;
+let currentRequest = new AbortController();
+let version = main.dataset.version;
+let isPredictingDrawing = false;
+let hasDrawingChanged = false;
+let repeatLast = null; // repeats the last prediction, once the API key is known
+let announceTimer;
 
-const pad = new Pad($("pad"), () => (pad.strokes ? readDrawing() : nothing()));
-const answer = new Answer({ number: $("number"), seen: $("seen"), words: $("words"), bars: $("bars") }, mark);
-const sheet = new Sheet(
-  { sheet: $("sheet"), title: $("sheet-title"), progress: $("progress"), stop: $("stop"), save: $("save"), tiles: $("tiles"), tile: $("tile") },
-  readTile,
-  open,
-  say,
+const pad = new DrawingPad($("pad"), () => (pad.strokeCount ? predictDrawing() : clear()));
+const view = new PredictionView(
+  { digits: $("digits"), networkInput: $("network-input"), confidence: $("confidence"), bars: $("bars") },
+  onDigitSelected,
+);
+const contactSheet = new ContactSheet(
+  {
+    sheet: $("contact-sheet"),
+    title: $("contact-sheet-title"),
+    progress: $("progress"),
+    stop: $("stop"),
+    save: $("save"),
+    tiles: $("tiles"),
+    tileTemplate: $("tile-template"),
+  },
+  predictTile,
+  openEntry,
+  announce,
 );
 
-/** Ask for the drawing as it is now; one request at a time, and the newest drawing next. */
-async function readDrawing() {
-  again = readDrawing;
-  if (!reading) begin();
-  changed = true;
-  controls();
-  if (reading) return;
-  reading = true;
-  const { signal } = turn;
-  while (changed && !signal.aborted) {
-    changed = false;
-    await attempt(async () => show(await readStrokes(signal), signal), signal);
-    await pause(BREATH, signal);
+/** Predict the drawing: one request at a time, and after each response the newest drawing. */
+async function predictDrawing() {
+  repeatLast = predictDrawing;
+  if (!isPredictingDrawing) startRequest();
+  hasDrawingChanged = true;
+  updateControls();
+  if (isPredictingDrawing) return;
+  isPredictingDrawing = true;
+  const { signal } = currentRequest;
+  while (hasDrawingChanged && !signal.aborted) {
+    hasDrawingChanged = false;
+    await showErrors(async () => showResult(await predictStrokes(signal), signal), signal);
+    await sleep(MIN_REQUEST_INTERVAL, signal);
   }
-  if (turn.signal === signal) reading = false;
+  if (currentRequest.signal === signal) isPredictingDrawing = false;
 }
 
-/** A digit takes a stroke at least: one stroke alone is never split, nor a drawing into more digits than strokes. */
-async function readStrokes(signal) {
-  const { strokes } = pad;
-  const blob = await pad.blob();
-  const found = strokes > 1 && (await predict(blob, false, signal, notice));
-  return found && found.predictions.length <= strokes ? found : predict(blob, true, signal, notice);
+/** A digit has at least one stroke: a drawing is not split into more digits than it has strokes. */
+async function predictStrokes(signal) {
+  const { strokeCount } = pad;
+  const blob = await pad.toBlob();
+  const result = strokeCount > 1 && (await predict(blob, true, signal, showNotice));
+  return result && result.predictions.length <= strokeCount ? result : predict(blob, false, signal, showNotice);
 }
 
-/** Read one picture, and show it in place of a drawing. */
-async function readPicture(file) {
-  again = () => readPicture(file);
-  const { signal } = begin();
-  answer.none("Reading…");
+/** Predict one picture, and show it in place of the drawing. */
+async function predictPicture(file) {
+  repeatLast = () => predictPicture(file);
+  const { signal } = startRequest();
+  view.showMessage("Reading…");
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (signal.aborted) return;
-  pad.show(bitmap);
-  controls(file.name);
-  await attempt(async () => show(await read(file, bitmap, signal), signal), signal);
+  pad.showPicture(bitmap);
+  updateControls(file.name);
+  await showErrors(async () => showResult(await predictFile(file, bitmap, signal), signal), signal);
 }
 
-async function readTile(file, bitmap, signal) {
-  const found = await read(file, bitmap, signal);
-  notice("");
-  return found;
+async function predictTile(file, bitmap, signal) {
+  const result = await predictFile(file, bitmap, signal);
+  showNotice("");
+  return result;
 }
 
-/** The answer for a picture; an image of 28x28 is asked for as it is, all else digit by digit. */
-function read(file, bitmap, signal) {
-  const most = Number(page.dataset.mostBytes);
-  if (file.size > most) throw new Refused(413, `The picture has ${file.size} bytes; ${most} are allowed.`);
-  const whole = bitmap?.width === SIDE && bitmap.height === SIDE;
-  return predict(file, whole, signal, notice);
+/** Predict a picture: one of 28x28 pixels is one digit, any other is split into digits. */
+function predictFile(file, bitmap, signal) {
+  const limit = Number(main.dataset.maxBodyBytes);
+  if (file.size > limit) throw new ApiError(413, `The picture has ${file.size} bytes; ${limit} are allowed.`);
+  const split = bitmap?.width !== IMAGE_SIDE || bitmap.height !== IMAGE_SIDE;
+  return predict(file, split, signal, showNotice);
 }
 
-/** Do it; a refusal becomes a sentence on the page. */
-async function attempt(work, signal) {
+/** Run a prediction, and show its ApiError as a sentence. */
+async function showErrors(run, signal) {
   try {
-    await work();
+    await run();
   } catch (error) {
     if (signal.aborted) return;
-    if (!(error instanceof Refused)) throw error;
-    answer.none(error.status === 422 ? error.message : "No answer.");
-    notice(error.status === 422 ? "" : error.message);
+    if (!(error instanceof ApiError)) throw error;
+    view.showMessage(error.status === 422 ? error.message : "No answer.");
+    showNotice(error.status === 422 ? "" : error.message);
     if (error.status === 401) $("key").hidden = false;
-    if (error.status === 422) sayLater(error.message);
+    if (error.status === 422) announceLater(error.message);
   }
 }
 
-function show({ predictions, version: by }, signal) {
+function showResult(result, signal) {
   if (signal.aborted) return;
-  notice("");
-  answer.show(predictions);
-  sayLater(sentenceOf(predictions));
-  if (by !== version) about(by);
+  showNotice("");
+  view.show(result.predictions);
+  announceLater(summarise(result.predictions));
+  if (result.version !== version) showVersion(result.version);
 }
 
-/** Something new is to be read: what is on its way for the old is dropped. */
-function begin() {
-  turn.abort();
-  turn = new AbortController();
-  reading = changed = false;
-  notice("");
-  return turn;
+/** Start a new request, and abort the one in flight. */
+function startRequest() {
+  currentRequest.abort();
+  currentRequest = new AbortController();
+  isPredictingDrawing = hasDrawingChanged = false;
+  showNotice("");
+  return currentRequest;
 }
 
-function nothing() {
-  begin();
-  answer.none("Nothing is drawn yet.");
-  controls();
-  sayLater("Nothing is drawn.");
+/** Show the state without a drawing. */
+function clear() {
+  startRequest();
+  view.showMessage("Nothing is drawn yet.");
+  updateControls();
+  announceLater("Nothing is drawn.");
 }
 
-/** A tile of the sheet was opened. */
-async function open({ file, found }) {
-  page.scrollIntoView();
-  $("answer").focus({ preventScroll: true });
-  if (!found) return readPicture(file);
-  const { signal } = begin();
+/** Show a picture of the contact sheet in place of the drawing. */
+async function openEntry({ file, result }) {
+  main.scrollIntoView();
+  $("prediction").focus({ preventScroll: true });
+  if (!result) return predictPicture(file);
+  const { signal } = startRequest();
   const bitmap = await createImageBitmap(file).catch(() => null);
   if (signal.aborted) return;
-  pad.show(bitmap);
-  controls(file.name);
-  show(found, signal);
+  pad.showPicture(bitmap);
+  updateControls(file.name);
+  showResult(result, signal);
 }
 
-function take(files) {
-  if (files.length === 1) readPicture(files[0]);
-  if (files.length > 1) sheet.take([...files]);
+/** Predict one file as a picture, several as a contact sheet. */
+function openFiles(files) {
+  if (files.length === 1) predictPicture(files[0]);
+  if (files.length > 1) contactSheet.load([...files]);
 }
 
-function mark(index) {
-  const boxes = answer.predictions.map(({ box }) => box).filter(Boolean);
-  pad.mark(boxes, index);
-  if ($("thanks")) $("thanks").textContent = "Is it wrong? Tap the right digit.";
+function onDigitSelected(index) {
+  const boxes = view.predictions.map(({ box }) => box).filter(Boolean);
+  pad.showBoxes(boxes, index);
+  if ($("feedback-status")) $("feedback-status").textContent = "Is it wrong? Tap the right digit.";
 }
 
-function controls(name = "") {
-  $("undo").disabled = !pad.strokes;
-  $("clear").disabled = pad.empty && !name;
-  $("hint").textContent = name || "Draw here";
-  $("hint").hidden = !pad.empty;
+function updateControls(pictureName = "") {
+  $("undo").disabled = !pad.strokeCount;
+  $("clear").disabled = pad.isEmpty && !pictureName;
+  $("hint").textContent = pictureName || "Draw here";
+  $("hint").hidden = !pad.isEmpty;
 }
 
-function notice(sentence) {
+/** Show a sentence as an alert; an empty one hides it. */
+function showNotice(sentence) {
+  // A screen reader repeats an alert that is set again, even to the same text.
   if ($("notice").textContent !== sentence) $("notice").textContent = sentence;
   $("notice").hidden = !sentence;
 }
 
-function say(sentence) {
-  $("said").textContent = sentence;
+/** Pass a sentence to screen readers. */
+function announce(sentence) {
+  $("announcement").textContent = sentence;
 }
 
-function sayLater(sentence) {
-  clearTimeout(saying);
-  saying = setTimeout(say, SETTLED, sentence);
+function announceLater(sentence) {
+  clearTimeout(announceTimer);
+  announceTimer = setTimeout(announce, ANNOUNCE_DELAY, sentence);
 }
 
-/** Another version answers than the page was made with, or the key is known by now. */
-async function about(by) {
-  version = by;
-  const { manifest } = await ask("/model", {}, AbortSignal.timeout(60_000), () => {});
+/** Show the version in use and its accuracy: after a new version, or once the API key is known. */
+async function showVersion(newVersion) {
+  version = newVersion;
+  const { manifest } = await requestJson("/model", {}, AbortSignal.timeout(60_000), () => {});
   const accuracy = manifest?.metrics?.test_accuracy;
-  const right = accuracy ? `; it reads ${(100 * accuracy).toFixed(2)} % of MNIST's test images right` : "";
-  $("about").textContent = `Version ${version} answers${right}.`;
+  const suffix = accuracy ? `; it reads ${(100 * accuracy).toFixed(2)} % of MNIST's test images right` : "";
+  $("model-info").textContent = `Version ${version} answers${suffix}.`;
 }
 
-/** Somebody knows better: send the image that the network saw, and the digit that it is. */
-async function tell(digit) {
-  const { image, digit: answered } = answer.predictions[answer.chosen];
-  const body = JSON.stringify({ image, digit, answered, version });
-  const { signal } = turn;
+/** Send the right digit for the selected prediction, with the image that the network was given. */
+async function sendFeedback(digit) {
+  const { image, digit: predicted } = view.predictions[view.selected];
+  const body = JSON.stringify({ image, digit, predicted, version });
+  const { signal } = currentRequest;
   try {
-    await ask("/feedback", { method: "POST", body, type: "application/json" }, signal, notice);
-    notice("");
-    $("bars").children[digit].classList.add("told");
-    $("thanks").textContent = `Noted as a ${digit}. Thank you.`;
+    await requestJson("/feedback", { method: "POST", body, type: "application/json" }, signal, showNotice);
+    showNotice("");
+    $("bars").children[digit].classList.add("corrected");
+    $("feedback-status").textContent = `Noted as a ${digit}. Thank you.`;
   } catch (error) {
     if (signal.aborted) return;
-    if (!(error instanceof Refused)) throw error;
-    notice(error.message);
+    if (!(error instanceof ApiError)) throw error;
+    showNotice(error.message);
   }
 }
 
 $("undo").addEventListener("click", () => pad.undo());
 $("clear").addEventListener("click", () => pad.clear());
-$("stop").addEventListener("click", () => notice(""));
+$("stop").addEventListener("click", () => showNotice(""));
 $("key").addEventListener("submit", (event) => {
   event.preventDefault();
-  useKey($("key-field").value);
+  setApiKey($("key-field").value);
   $("key").hidden = true;
-  notice("");
-  again?.();
-  if (version) about(version);
+  showNotice("");
+  repeatLast?.();
+  if (version) showVersion(version);
 });
 for (const input of [$("files"), $("camera")]) {
   input.addEventListener("change", () => {
-    take([...input.files]);
-    input.value = ""; // so that the same file can be chosen again
+    openFiles([...input.files]);
+    input.value = ""; // so that choosing the same file again is a change
   });
 }
-for (const [digit, item] of [...$("bars").children].entries()) {
-  if ($("thanks")) item.firstElementChild.addEventListener("click", () => tell(digit));
+if ($("feedback-status")) {
+  for (const [digit, item] of [...$("bars").children].entries()) {
+    item.firstElementChild.addEventListener("click", () => sendFeedback(digit));
+  }
 }
-document.addEventListener("paste", ({ clipboardData }) => take(clipboardData.files));
+document.addEventListener("paste", ({ clipboardData }) => openFiles(clipboardData.files));
 document.addEventListener("keydown", (event) => {
-  const undo = event.key === "z" && (event.ctrlKey || event.metaKey);
-  if (undo && pad.strokes && !event.target.matches("input")) pad.undo();
+  const isUndo = event.key === "z" && (event.ctrlKey || event.metaKey);
+  if (isUndo && pad.strokeCount && !event.target.matches("input")) pad.undo();
 });
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
-  $("drop").hidden = !event.dataTransfer.types.includes("Files");
+  $("drop-overlay").hidden = !event.dataTransfer.types.includes("Files");
 });
 document.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) $("drop").hidden = true;
+  if (!event.relatedTarget) $("drop-overlay").hidden = true;
 });
 document.addEventListener("drop", (event) => {
   event.preventDefault();
-  $("drop").hidden = true;
-  take(event.dataTransfer.files);
+  $("drop-overlay").hidden = true;
+  openFiles(event.dataTransfer.files);
 });
