@@ -66,11 +66,11 @@ def parse_fields(fields: str) -> Sequence[str]:
     """
     wanted = fields.split(",")
     if unknown := [name for name in wanted if name not in FIELDS]:
-        raise BadRequest(f"fields has {unknown[0][:50]!r}; allowed are {', '.join(FIELDS)}")
+        raise BadRequest(f"fields has {unknown[0][:50]!r}; allowed: {', '.join(FIELDS)}")
     return [name for name in FIELDS if name in wanted]
 
 
 def _one_of(key: str, value: str, allowed: Sequence[str]) -> str:
     if value not in allowed:
-        raise BadRequest(f"{key} is {value[:50]!r}; allowed is {' or '.join(allowed)}")
+        raise BadRequest(f"{key} is {value[:50]!r}; allowed: {', '.join(allowed)}")
     return value
