@@ -1,7 +1,6 @@
 """TensorFlow and LiteRT behind one call: batch uint8 [N, 28, 28] -> probabilities float32 [N, 10].
 
-Both reject a model whose signature `serving_default` is not `images` uint8 [N, 28, 28] -> `probabilities`
-float32 [N, 10].
+Both reject a model whose signature SIGNATURE is not INPUT -> OUTPUT.
 """
 
 import os
@@ -18,6 +17,8 @@ from service.settings import cores
 from service.types import Batch, Probabilities
 
 SIGNATURE = "serving_default"
+INPUT = {"images": "uint8 [-1, 28, 28]"}
+OUTPUT = {"probabilities": "float32 [-1, 10]"}
 MAX_CHUNK = 256
 """Maximum images in one call of an interpreter: its memory grows with the largest batch that it ever ran."""
 
@@ -73,8 +74,8 @@ class _ThreadLocalInterpreter(threading.local):
             self.run = interpreter.get_signature_runner(SIGNATURE)
         except (ValueError, RuntimeError) as error:
             raise ModelRejected("signature", f"the TFLite model cannot be loaded: {_one_line(error)}") from error
-        _check_details("input", self.run.get_input_details(), "images", np.uint8, (-1, 28, 28))
-        _check_details("output", self.run.get_output_details(), "probabilities", np.float32, (-1, 10))
+        _check_details("input", self.run.get_input_details(), INPUT)
+        _check_details("output", self.run.get_output_details(), OUTPUT)
 
 
 class TensorFlow:
@@ -108,8 +109,9 @@ class TensorFlow:
                 signature = tf1.saved_model.load(session, ["serve"], str(directory)).signature_def[SIGNATURE]
         except (OSError, KeyError, ValueError, RuntimeError, tf.errors.OpError) as error:
             raise ModelRejected("signature", f"the SavedModel cannot be loaded: {_one_line(error)}") from error
-        images = _single_tensor("input", signature.inputs, "images", (tf.uint8, [-1, 28, 28]))
-        probabilities = _single_tensor("output", signature.outputs, "probabilities", (tf.float32, [-1, 10]))
+        dtypes = {dtype.as_datatype_enum: dtype.name for dtype in (tf.uint8, tf.int32, tf.int64, tf.float32)}
+        images = _single_tensor("input", signature.inputs, INPUT, dtypes)
+        probabilities = _single_tensor("output", signature.outputs, OUTPUT, dtypes)
         self._call = session.make_callable(probabilities, feed_list=[images])
         self._pool = _ChunkPool()
 
@@ -134,20 +136,28 @@ class _ChunkPool:
         return np.concatenate(list(self._pool.map(call, chunks)))
 
 
-def _check_details(kind: str, details: dict[str, Any], name: str, dtype: type, shape: tuple[int, ...]) -> None:
-    found = {key: (value["dtype"], tuple(value["shape_signature"])) for key, value in details.items()}
-    if found != {name: (dtype, shape)}:
-        raise ModelRejected("signature", f"the TFLite model's {kind} is {found}, not {name} {np.dtype(dtype)} {shape}")
+def _check_details(kind: str, details: Mapping[str, Any], expected: dict[str, str]) -> None:
+    """Check the inputs or outputs of a TFLite signature: {name: "dtype [shape]"}, -1 for any size."""
+    found = {
+        name: f"{np.dtype(detail['dtype'])} {[int(size) for size in detail['shape_signature']]}"
+        for name, detail in details.items()
+    }
+    if found != expected:
+        raise ModelRejected("signature", f"the TFLite model's {kind} is {found}, not {expected}")
 
 
-def _single_tensor(kind: str, tensors: Mapping[str, Any], name: str, expected: tuple[Any, list[int]]) -> str:
-    """Return the graph's name of the only input or output of a SavedModel's signature."""
-    shapes = {key: [side.size for side in tensor.tensor_shape.dim] for key, tensor in tensors.items()}
-    found = {key: (tensor.dtype, shapes[key]) for key, tensor in tensors.items()}
-    dtype, shape = expected
-    if found != {name: (dtype.as_datatype_enum, shape)}:
-        raise ModelRejected("signature", f"the SavedModel's {kind} is {shapes}, not {name} {dtype.name} {shape}")
-    return str(tensors[name].name)
+def _single_tensor(kind: str, tensors: Mapping[str, Any], expected: dict[str, str], dtypes: dict[int, str]) -> str:
+    """Check the inputs or outputs of a SavedModel's signature, and return the graph's name of the only one.
+
+    `dtypes` are names of tf.DType by their enum in the protocol buffer.
+    """
+    found = {
+        name: f"{dtypes.get(tensor.dtype, 'another dtype')} {[dimension.size for dimension in tensor.tensor_shape.dim]}"
+        for name, tensor in tensors.items()
+    }
+    if found != expected:
+        raise ModelRejected("signature", f"the SavedModel's {kind} is {found}, not {expected}")
+    return next(str(tensor.name) for tensor in tensors.values())
 
 
 def _one_line(error: Exception) -> str:
