@@ -53,9 +53,13 @@ def parse_query(query: bytes) -> PredictOptions:
     """Parse a raw query string; cached, since clients vary it little.
 
     Raises:
-        BadRequest: as `PredictOptions.from_arguments` says.
+        BadRequest: a value is not one of those allowed, or the bytes are not UTF-8.
     """
-    return PredictOptions.from_arguments(Request({"QUERY_STRING": query.decode("latin-1")}).args)
+    try:
+        arguments = Request({"QUERY_STRING": query.decode("latin-1")}).args
+    except UnicodeDecodeError:
+        raise BadRequest("the query string is not UTF-8; percent-encode its bytes") from None
+    return PredictOptions.from_arguments(arguments)
 
 
 def parse_fields(fields: str) -> Sequence[str]:

@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from service.inference.runtimes import LiteRT
 from service.types import Batch, Probabilities
 from tests.conftest import Serve, Versions, service_of
-from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, npy_of, png_saying, stroke
+from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, npy_with_header, png_saying, stroke
 from training.data.mnist import Dataset
 
 JSON = "application/json"
@@ -160,13 +160,13 @@ BAD: dict[str, Bad] = {
     "npy of one image": (400, "(28, 28); (N, 28, 28) or (N, 784)", npy(ONE), NPY),
     "npy of no axes": (400, "()", npy(np.array(7, np.uint8)), NPY),
     "npy of 0 images": (400, "0 images", npy(np.zeros((0, 28, 28), np.uint8)), NPY),
-    "npy that lies": (400, "takes 7840000 bytes; 784 follow", npy_of("'|u1'", "(10000, 28, 28)"), NPY),
-    "npy of -1 images": (400, "the .npy", npy_of("'|u1'", "(-1, 28, 28)"), NPY),
-    "npy of 10^5000 images": (400, "the .npy", npy_of("'|u1'", f"(0x{'f' * 5000}, 28, 28)"), NPY),
-    "npy of no type": (400, "the .npy header cannot be read", npy_of("()", "(1, 28, 28)"), NPY),
+    "npy that lies": (400, "takes 7840000 bytes; 784 follow", npy_with_header("'|u1'", "(10000, 28, 28)"), NPY),
+    "npy of -1 images": (400, "the .npy", npy_with_header("'|u1'", "(-1, 28, 28)"), NPY),
+    "npy of 10^5000 images": (400, "the .npy", npy_with_header("'|u1'", f"(0x{'f' * 5000}, 28, 28)"), NPY),
+    "npy of no type": (400, "the .npy header cannot be read", npy_with_header("()", "(1, 28, 28)"), NPY),
     "npy cut off": (400, "takes 784 bytes; 783 follow", npy(ONE[None])[:-1], NPY),
     "npy cut off in its header": (400, "the .npy header cannot be read", npy(ONE[None])[:60], NPY),
-    "npy of code": (400, "the .npy header cannot be read", npy_of("__import__('os')", "(1, 28, 28)"), NPY),
+    "npy of code": (400, "the .npy header cannot be read", npy_with_header("__import__('os')", "(1, 28, 28)"), NPY),
     "npy of format 9": (400, "format 9.0", b"\x93NUMPY\x09\x00" + bytes(100), NPY),
     "not npy": (400, "the .npy header cannot be read", ONE.tobytes(), NPY),
     "IDX that lies in its count": (
