@@ -405,9 +405,9 @@ def test_loading_warms_up_with_one_blank_image_and_with_two(
     runtime = WarmUpRuntime({1: even(1, total=1.0005), 2: even(2, total=0.9995)})
     monkeypatch.setattr(model_store, "LiteRT", lambda _: runtime)
     assert load(version_with_any_runtime, "auto").runtime is runtime
-    assert [(batch.shape, batch.dtype, batch.any()) for batch in runtime.batches] == [
-        ((1, 28, 28), np.uint8, False),
-        ((2, 28, 28), np.uint8, False),
+    assert [(batch.shape, batch.dtype.name, int(batch.max())) for batch in runtime.batches] == [
+        ((1, 28, 28), "uint8", 0),
+        ((2, 28, 28), "uint8", 0),
     ]
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 from service.inference import runtimes
 from service.inference.runtimes import MAX_CHUNK, LiteRT, ModelRejected, Runtime, TensorFlow
@@ -209,7 +210,7 @@ def test_rejects_a_saved_model_if_tensorflow_is_not_installed(
 def test_both_runtimes_use_one_thread_per_call(one_version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests run in parallel; threads inside of a call would only compete with them."""
     configurations: list[Any] = []
-    session, interpreter = tf.compat.v1.Session, runtimes.Interpreter
+    session = tf.compat.v1.Session
 
     def record_session(*, graph: Any, config: Any) -> Any:
         configurations.append(config)
@@ -217,7 +218,7 @@ def test_both_runtimes_use_one_thread_per_call(one_version: Path, monkeypatch: p
 
     def record_interpreter(*, model_content: bytes, num_threads: int) -> Any:
         configurations.append(num_threads)
-        return interpreter(model_content=model_content, num_threads=num_threads)
+        return Interpreter(model_content=model_content, num_threads=num_threads)
 
     monkeypatch.setattr(tf.compat.v1, "Session", record_session)
     monkeypatch.setattr(runtimes, "Interpreter", record_interpreter)

@@ -194,7 +194,8 @@ def test_instances_are_images() -> None:
 def test_pixels_are_parsed_as_numpy_parses_them(pixels: bytes, dtype: type) -> None:
     """`booleans` selects the slower parser, which gives the same."""
     expected = np.frombuffer(pixels, np.uint8).reshape(28, 28)
-    for image in (expected.astype(dtype).tolist(), expected.reshape(784).astype(dtype).tolist()):
+    arrangements: list[object] = [expected.astype(dtype).tolist(), expected.reshape(784).astype(dtype).tolist()]
+    for image in arrangements:
         for booleans in (False, True):
             parsed = body_parser.parse_pixels(image, booleans=booleans)
             assert parsed.dtype == np.uint8
