@@ -162,7 +162,7 @@ def test_a_request_is_counted_and_each_stage_timed(
 
 def test_certain_predictions_are_not_counted_as_uncertain(predictor: Predictor, metrics: Metrics) -> None:
     confidence = np.array([0.5, 0.9, 0.5], np.float32)
-    predictions = Predictions([1, 2, 3], confidence, [True, False, True], np.eye(3, 10, dtype=np.float32))
+    predictions = Predictions([1, 2, 3], confidence, [True, False, True], np.full((3, 10), 0.1, np.float32))
     predictor.record(PredictResult(PredictOptions(), "5", predictions))
     assert samples(metrics, "digits_uncertain_predictions_total") == ["digits_uncertain_predictions_total 2.0"]
 
@@ -190,7 +190,7 @@ PREDICTIONS = Predictions(
     [2, 0, 4],
     np.array([0.5, 0.75, 1.0], np.float32),
     [True, False, False],
-    np.arange(30, dtype=np.float32).reshape(3, 10) / 32,
+    np.arange(30, dtype=np.float32).reshape(3, 10) / np.float32(32),
 )
 SOURCES = [(1, (1, 2, 3, 4)), (1, (5, 6, 7, 8)), (2, (0, 0, 28, 28))]
 IMAGES = np.stack([ONE, ONE // 2, ONE // 3])
