@@ -67,7 +67,7 @@ def test_feedback_is_kept_and_counted(client: FlaskClient, kept: Path) -> None:
         ({"image": b64encode(b"no picture").decode()}, 415, ""),
         ({"image": [0] * 783}, 400, "783"),
         ({"image": [0] * 784}, 422, "no digit to read"),
-        ({"image": 7}, 400, "it is 7; 28x28 or 784 numbers, or base64, are read"),
+        ({"image": 7}, 400, "the image is 7; expected: 28x28 or 784 integers, or base64"),
         ({"other": 1}, 400, "the JSON is not an object"),
         ({"image": "A" * MAX_BYTES}, 413, "65536 are allowed"),
     ],
