@@ -29,25 +29,70 @@ from service.inference import model_store
 from service.inference.model_store import Model
 from service.settings import Settings
 from training.data import mnist
-from training.evaluation import ood_sets
+from training.evaluation import debian_packages
+from training.evaluation.debian_packages import DebianPackage
+from training.evaluation.ood_sets import HANDWRITING_FONTS
 
-FONTS = {
-    "fonts-breip": "truetype/breip",
-    "fonts-bwht": "opentype/bwht",
-    "fonts-comic-neue": "opentype/comic-neue",
-    "fonts-dancingscript": "opentype/dancingscript",
-    "fonts-dkg-handwriting": "truetype/fifthhorseman",
-    "fonts-ecolier-court": "truetype/ecolier-court",
-    "fonts-femkeklaver": "truetype/femkeklaver",
-    "fonts-humor-sans": "truetype/humor-sans",
-    "fonts-kaushanscript": "opentype/kaushanscript",
-    "fonts-klee": "truetype/klee",
-    "fonts-kristi": "truetype/kristi",
-    "fonts-rufscript": "truetype/rufscript",
-    "fonts-seto": "truetype/seto",
-    "fonts-sjfonts": "truetype/sjfonts",
-}
-"""Debian packages of fonts that look like handwriting, and where in /usr/share/fonts they are."""
+FONTS = (
+    *HANDWRITING_FONTS,
+    DebianPackage(
+        "fonts-comic-neue",
+        "2.51-4",
+        "6f002dc90d62fde01a2b51f333c09dc6c21ffbfc6ca22d05a84cc049b083c826",
+        "usr/share/fonts/opentype/comic-neue",
+        "e2d6ca880615994821c7c575d9aa2adeb840114b9ee0033f07a81acf9f5fb6c9",
+    ),
+    DebianPackage(
+        "fonts-dancingscript",
+        "1.2-2",
+        "987b8182611e1f3d9e7b19a82787614470dd8c4ed894a4dedbebc2308703b216",
+        "usr/share/fonts/opentype/dancingscript",
+        "76e09214482e03191c03966294277be99e45e63ed3447efce8696663f2a8033d",
+    ),
+    DebianPackage(
+        "fonts-ecolier-court",
+        "1.00-6",
+        "8ce2aba588adffc3bff453dae91af24b26ba7d0ce458127ad38f68d4fd36415b",
+        "usr/share/fonts/truetype/ecolier-court",
+        "d3a2c9ad0a7c13bea28f56c672dfbcd2bda9b78f24c0acbb16262fe9fd6edf94",
+    ),
+    DebianPackage(
+        "fonts-humor-sans",
+        "1.0-4",
+        "84bd0c40b65dc345e05396a4ffb64282c14fbbb6e7079126eeabc92bd9fe7311",
+        "usr/share/fonts/truetype/humor-sans",
+        "3be889ee93ab6fa36e15b49895b34fc4d0caeefb99bbd63ccf423b3600fdb7e4",
+    ),
+    DebianPackage(
+        "fonts-kaushanscript",
+        "1.02-2.1",
+        "ead16c3fe1fd47037f5afbb5dec765290fb14bff545051a5507ea60186019414",
+        "usr/share/fonts/opentype/kaushanscript",
+        "eb5e95db7b85e7af554a4fa64003237c536ad57f47ebf4467f2c9b681911decf",
+    ),
+    DebianPackage(
+        "fonts-klee",
+        "1.000-20210121-2",
+        "5378d3169728ceb95a2ae653a64762cd8f3b82a968a4ae72bb168a034fbf4c54",
+        "usr/share/fonts/truetype/klee",
+        "6d3b0ed1e45ae47b392d0e4a65ac0aecb5653e7241cfd9c8439620825ca31193",
+    ),
+    DebianPackage(
+        "fonts-kristi",
+        "20101220-1",
+        "03cdbe9ca6cb5ea863ad652ea94313666f275de526c3cb01e252da93019001c2",
+        "usr/share/fonts/truetype/kristi",
+        "162e6e1630f5d1e3db0cebc621f05ce94a87b4aa1c792e5fcd05d32d5e0732d5",
+    ),
+    DebianPackage(
+        "fonts-seto",
+        "6.20-8",
+        "1ce0b6124d635036d64462d7f0bece68d79608713a51d0664d4aa03da882fe2c",
+        "usr/share/fonts/truetype/seto",
+        "3a9afd34f5367e9eafab67dc262c2c7a45587c7586ba8351cbf0e62839aa9b11",
+    ),
+)
+"""Debian packages of fonts that look like handwriting."""
 COPIES = 10  # pictures of each digit of a font
 MODELS, DATA = Path("models/digits"), Path("data/mnist")
 LIMITS = Settings()
@@ -89,10 +134,10 @@ def scene(name: str, images: Pixels, labels: Pixels) -> Result:
     return ask(files, labels, images, NormaliseOptions("always") if "normalised" in name else DEFAULT_OPTIONS)
 
 
-def printed(package: str) -> Result:
+def printed(package: DebianPackage) -> Result:
     """Print the digits of a package's fonts on paper of all kinds, and ask."""
-    random = np.random.default_rng(list(package.encode()))
-    directory = ood_sets.debian_package_path(package, f"usr/share/fonts/{FONTS[package]}", DATA / "probes")
+    random = np.random.default_rng(list(package.name.encode()))
+    directory = debian_packages.locate(package, DATA / "ood_sets")
     found = sorted([*directory.rglob("*.ttf"), *directory.rglob("*.otf")])
     fonts = [font for font in found if set(map(ord, "0123456789")) <= FT2Font(str(font)).get_charmap().keys()]
     labels = np.tile(np.arange(10, dtype=np.uint8), COPIES * len(fonts))
@@ -139,7 +184,7 @@ def main() -> None:
             print(_row(name, done.result(), f"{plain:.2%}"))
         print("\n| digits in the fonts of | right | | certain | no digit | | ms |\n|---|---:|---|---:|---:|---|---:|")
         for package, result in zip(FONTS, pool.map(printed, FONTS), strict=True):
-            print(_row(f"`{package}`", result, ""))
+            print(_row(f"`{package.name}`", result, ""))
 
 
 def _keep_strokes() -> None:
