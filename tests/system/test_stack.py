@@ -16,7 +16,7 @@ import pytest
 from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.deploy.test_dashboard import queries
-from tests.system.polling_client import Caller
+from tests.system.polling_client import PollingClient
 from tests.system.stack import Stack, docker, skip_where_it_cannot_run, stacked
 from training.data.mnist import Dataset
 
@@ -43,20 +43,20 @@ def stack(request: pytest.FixtureRequest, mnist: Dataset) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def clients(stack: Stack, mnist: Dataset) -> Iterator[list[Caller]]:
+def clients(stack: Stack, mnist: Dataset) -> Iterator[list[PollingClient]]:
     """Five clients that ask all through a test: four with a picture, one with 2 MB of images. None may be let down."""
     images = mnist.test.images[:2700]
-    callers = [Caller(stack.address, SEVEN, "image/png") for _ in range(4)]
-    callers.append(Caller(stack.address, images.tobytes(), BULK, len(images), pause=0.25))
+    callers = [PollingClient(stack.address, SEVEN, "image/png") for _ in range(4)]
+    callers.append(PollingClient(stack.address, images.tobytes(), BULK, pictures=len(images), pause=0.25))
     with ExitStack() as running:
         for caller in callers:
             running.enter_context(caller)
         yield callers
-    asked = sum(caller.asked for caller in callers)
-    wrong = [wrong for caller in callers for wrong in caller.wrong]
+    asked = sum(caller.requests for caller in callers)
+    wrong = [wrong for caller in callers for wrong in caller.failures]
     stack.note(f"{asked} requests meanwhile, {len(wrong)} of them failed")
     assert wrong == []
-    assert all(caller.asked > 10 for caller in callers)
+    assert all(caller.requests > 10 for caller in callers)
 
 
 def predict(stack: Stack, body: bytes = SEVEN, headers: dict[str, str] = PNG) -> httpx.Response:
@@ -122,7 +122,7 @@ def test_prometheus_has_the_metrics_of_every_worker(stack: Stack) -> None:
     assert stack.value("digits_in_flight_limit") == workers * Settings().max_in_flight
 
 
-def test_retrain_under_load(stack: Stack, clients: list[Caller]) -> None:
+def test_retrain_under_load(stack: Stack, clients: list[PollingClient]) -> None:
     before = predict(stack).json()["version"]
     printed = stack.run("run", "--rm", "trainer", "train", "--recipe", "smoke", "--baseline", "none", "--force")
     assert "published models/digits/" in printed
@@ -142,7 +142,7 @@ def test_every_query_of_the_dashboard_has_data(stack: Stack) -> None:
     stack.note(f"each of the dashboard's {len(queries())} queries has data")
 
 
-def test_three_replicas_and_a_rolling_restart(stack: Stack, clients: list[Caller]) -> None:
+def test_three_replicas_and_a_rolling_restart(stack: Stack, clients: list[PollingClient]) -> None:
     assert clients
     stack.run("up", "-d", "--no-recreate", "--scale", "service=3", "proxy")
     stack.wait("three replicas are healthy", lambda: len(stack.containers("service")) == 3 and stack.healthy("service"))
