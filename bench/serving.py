@@ -144,7 +144,7 @@ def measure_service(seconds: float) -> None:
         with start_server() as service:
             start_seconds.append(service.start_seconds)
     with start_server() as service, start_server(NOOP_ASGI) as asgi, start_server(NOOP_FLASK) as flask:
-        single_pictures(service, {"ASGI": asgi, "Flask": flask}, seconds - 1)
+        single_pictures(service, {"asgi": asgi, "flask": flask}, seconds - 1)
         warm_mb = service.memory_mb()
         bulk_pictures(service, seconds)
         after_bulk_mb = service.memory_mb()
