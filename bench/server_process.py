@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -82,8 +82,10 @@ def _free_port() -> int:
 
 
 def _responds(port: int) -> bool:
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
-    with suppress(OSError, HTTPException):
+    with (
+        closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection,
+        suppress(OSError, HTTPException),
+    ):
         connection.request("POST", "/predict", PNG_FILE, {"Content-Type": "image/png"})
         return connection.getresponse().status == 200
     return False
