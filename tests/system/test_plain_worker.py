@@ -18,11 +18,8 @@ def test_another_gunicorn_is_named_in_one_line_and_serves(one_version: Path) -> 
         assert len(lines) == 1
         assert "27.0.1 is tested: the service runs on gunicorn's own asgi worker, slower" in lines[0]
         assert "Using worker: service.server.plain_worker.PlainWorker" in server.log
-        picture = {"content": encode(stroke()), "headers": {"Content-Type": "image/png"}}
         for _ in range(20):
-            assert server.client.post("/predict", **picture).status_code == 200  # type: ignore[arg-type]
-        assert 'digits_http_requests_total{method="POST",route="/predict",status="200"} 20.0' in (
-            server.client.get("/metrics").text
-        )
+            assert server.predict(encode(stroke())).status_code == 200
+        server.wait_for_metrics('digits_http_requests_total{method="POST",route="/predict",status="200"} 20.0')
         assert server.client.post("/predict", content=b"").status_code == 400
     assert server.process.returncode == 0

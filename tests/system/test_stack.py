@@ -17,7 +17,7 @@ import pytest
 from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.deploy.test_dashboard import panel_queries
-from tests.system.polling_client import Caller
+from tests.system.polling_client import PollingClient
 from tests.system.stack import DOCS_URL, Stack, docker, running_stack, skip_without_engine_and_images
 from training.data.mnist import Dataset
 
@@ -44,20 +44,20 @@ def stack(request: pytest.FixtureRequest, mnist: Dataset) -> Iterator[Stack]:
 
 
 @pytest.fixture
-def clients(stack: Stack, mnist: Dataset) -> Iterator[list[Caller]]:
+def clients(stack: Stack, mnist: Dataset) -> Iterator[list[PollingClient]]:
     """Five clients that send requests during a test: four a picture, one 2 MB of images. No request may fail."""
     images = mnist.test.images[:2700]
-    callers = [Caller(stack.url, SEVEN, "image/png") for _ in range(4)]
-    callers.append(Caller(stack.url, images.tobytes(), BULK, len(images), pause=0.25))
+    callers = [PollingClient(stack.url, SEVEN, "image/png") for _ in range(4)]
+    callers.append(PollingClient(stack.url, images.tobytes(), BULK, pictures=len(images), pause=0.25))
     with ExitStack() as running:
         for caller in callers:
             running.enter_context(caller)
         yield callers
-    sent = sum(caller.asked for caller in callers)
-    failures = [failure for caller in callers for failure in caller.wrong]
+    sent = sum(caller.requests for caller in callers)
+    failures = [failure for caller in callers for failure in caller.failures]
     stack.log(f"{sent} requests in the meantime, {len(failures)} of them failed")
     assert failures == []
-    assert all(caller.asked > 10 for caller in callers)
+    assert all(caller.requests > 10 for caller in callers)
 
 
 def predict(stack: Stack, body: bytes = SEVEN, headers: dict[str, str] = PNG) -> httpx.Response:
@@ -144,7 +144,9 @@ def test_prometheus_counts_the_requests_of_every_worker(stack: Stack) -> None:
     assert stack.query_value("digits_in_flight_limit") == workers * Settings().max_in_flight
 
 
-def test_retrained_version_is_loaded_under_load_without_a_failed_request(stack: Stack, clients: list[Caller]) -> None:
+def test_retrained_version_is_loaded_under_load_without_a_failed_request(
+    stack: Stack, clients: list[PollingClient]
+) -> None:
     before = predict(stack).json()["version"]
     printed = stack.compose("run", "--rm", "trainer", "train", "--recipe", "smoke", "--baseline", "none", "--force")
     assert "published models/digits/" in printed
@@ -166,7 +168,7 @@ def test_every_query_of_the_dashboard_returns_data(stack: Stack) -> None:
     stack.log(f"{len(queries)} of the dashboard's {len(queries)} queries return data")
 
 
-def test_rolling_restart_of_three_replicas_fails_no_request(stack: Stack, clients: list[Caller]) -> None:
+def test_rolling_restart_of_three_replicas_fails_no_request(stack: Stack, clients: list[PollingClient]) -> None:
     assert clients
     stack.compose("up", "-d", "--no-recreate", "--scale", "service=3", "proxy")
     stack.log_when(
