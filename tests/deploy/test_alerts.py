@@ -1,4 +1,4 @@
-"""The rules of Prometheus: promtool tests each alert; it states its value and has its section in docs/runbook.md."""
+"""The rules of Prometheus: each alert is tested by promtool, states its value, and has its paragraph in the README."""
 
 import re
 from typing import Any
@@ -40,11 +40,11 @@ def test_alert_has_a_severity(alert: dict[str, Any]) -> None:
     assert alert["labels"] in ({"severity": "critical"}, {"severity": "warning"}, {"severity": "info"})
 
 
-def test_the_runbook_has_one_section_for_each_alert() -> None:
-    runbook = (REPOSITORY / "docs" / "runbook.md").read_text() + "\n"
-    sections = re.findall(r"^## (Digits\w+)\n\n(.+?)\n\n", runbook, re.MULTILINE | re.DOTALL)
-    assert [name for name, _ in sections] == [alert["alert"] for alert in ALERTS]
-    assert all(len(text) > 100 for _, text in sections)
+def test_the_readme_has_one_paragraph_an_alert() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    paragraphs = re.findall(r"^#### (Digits\w+)\n\n(.+?)\n\n", readme, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in paragraphs] == [alert["alert"] for alert in ALERTS]
+    assert all(len(text) > 100 for _, text in paragraphs)
 
 
 @each_alert

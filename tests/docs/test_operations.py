@@ -15,7 +15,7 @@ def test_every_metric_is_listed_with_its_type() -> None:
     text = Metrics().exposition().decode()
     types = dict(re.findall(r"^# TYPE digits_(\w+) (\w+)$", text, re.MULTILINE))
     types = {metric: kind for metric, kind in types.items() if not metric.endswith("_created")}
-    listed = {}
+    listed: dict[str, str] = {}
     for names, kind, _ in rows(section(OPERATIONS, "Metrics"))[1:]:
         listed |= dict.fromkeys(re.findall(r"`(\w+)(?:\{[\w,]+\})?`", names), kind)
     assert listed == types
