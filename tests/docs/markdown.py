@@ -15,7 +15,7 @@ DOCUMENTS = sorted(
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"^ {4}(?! )(.+)$", re.MULTILINE)
 _CODE_SPAN = re.compile(r"`([^`\n]+)`")
-_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|<img src=\"([^\"]+)\"")
 _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 
 
@@ -31,7 +31,7 @@ def without_fences(text: str) -> str:
 
 def links(text: str) -> list[str]:
     """The targets of the links and images of a document."""
-    return _LINK.findall(without_fences(text))
+    return [match[1] or match[2] for match in _LINK.finditer(without_fences(text))]
 
 
 def code(text: str) -> list[str]:
