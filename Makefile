@@ -15,7 +15,10 @@ train: .venv/all        ## run RECIPE and publish the result
 	@$(RUN) -m training train --recipe $(RECIPE) $(ARGS)
 
 lint: .venv/all         ## ruff and mypy --strict
-	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy && $(RUN) -m tools.lock --check
+
+lock: .venv/all         ## compile pyproject.toml's dependency groups; ARGS=--upgrade takes newer versions
+	@$(RUN) -m tools.lock $(ARGS)
 
 bench: .venv/all        ## time the service against a server that does nothing
 	@$(RUN) -m bench.serving $(ARGS)
@@ -44,17 +47,17 @@ clean:                  ## remove .venv and caches; models, data and runs stay
 help:                   ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
 
-# A stamp for each set of requirements, newer than the file that it was installed from.
-INSTALL = $(RUN) -m pip install -qq --disable-pip-version-check
+# A stamp for each lock, newer than the file that it was installed from.
+INSTALL = $(RUN) -m pip install -qq --disable-pip-version-check --require-hashes
 COMPILE = { $(INSTALL) -r service/requirements-native.txt >/dev/null 2>&1 || echo "no C compiler: gunicorn parses HTTP in Python"; }
 
-.venv/serve: service/requirements.txt service/requirements-native.txt constraints.txt .venv/made
+.venv/serve: service/requirements.txt service/requirements-native.txt .venv/made
 	@echo "installing $<" && $(INSTALL) -r $< && $(COMPILE) && touch $@
 
-.venv/all: requirements.txt training/requirements.txt service/requirements.txt service/requirements-native.txt constraints.txt .venv/made
+.venv/all: requirements.txt service/requirements-native.txt .venv/made
 	@echo "installing $<" && $(INSTALL) -r $< && $(COMPILE) && touch $@ .venv/serve
 
 .venv/made:
 	@sh tools/create_venv.sh "$(PYTHON)" && touch $@
 
-.PHONY: serve test train lint bench bench-training pictures fuzz stack stack-roll stack-test clean help
+.PHONY: serve test train lint lock bench bench-training pictures fuzz stack stack-roll stack-test clean help

@@ -62,7 +62,7 @@ def test_a_second_start_installs_nothing(served: Server, clone: Path) -> None:
     ],
 )
 def test_what_a_machine_lacks_is_a_sentence(tmp_path: Path, python: str, sentence: str) -> None:
-    for name in ("Makefile", "deploy", "service", "constraints.txt"):
+    for name in ("Makefile", "tools", "service"):
         (shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copyfile)(REPOSITORY / name, tmp_path / name)
     fake = tmp_path / "python"
     fake.write_text(f"#!/bin/sh\n{python}\n")
