@@ -3,6 +3,7 @@ PYTHON ?= python3
 PORT ?= $(or $(DIGITS_PORT),8000)
 RECIPE ?= best
 RUN = .venv/bin/python
+SCRIPTS = $(wildcard service/web/static/*.js)
 COMPOSE ?= $(shell docker compose version 2>/dev/null | grep -q Compose && echo docker compose || echo docker-compose)
 
 serve: .venv/serve      ## serve the newest version on 127.0.0.1:$(PORT)
@@ -14,8 +15,12 @@ test: lint              ## ruff, mypy --strict, pytest
 train: .venv/all        ## run RECIPE and publish the result
 	@$(RUN) -m training train --recipe $(RECIPE) $(ARGS)
 
-lint: .venv/all         ## ruff and mypy --strict
+lint: .venv/all         ## check style, types, imports between packages, JavaScript, and the locks
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) -m mypy && $(RUN) -m tools.lock --check
+	@.venv/bin/lint-imports --no-logo && .venv/bin/oxlint service/web/static && .venv/bin/oxfmt --check $(SCRIPTS)
+
+format: .venv/all       ## format Python and JavaScript
+	@$(RUN) -m ruff format . && .venv/bin/oxfmt $(SCRIPTS)
 
 lock: .venv/all         ## compile pyproject.toml's dependency groups; ARGS=--upgrade takes newer versions
 	@$(RUN) -m tools.lock $(ARGS)
@@ -42,7 +47,7 @@ stack-test: .venv/all   ## run the stack for real, and print what happened when
 	@$(RUN) -m pytest tests/system/test_stack.py tests/deploy
 
 clean:                  ## remove .venv and caches; models, data and runs stay
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis && find . -name __pycache__ -prune -exec rm -rf {} +
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info && find . -name __pycache__ -prune -exec rm -rf {} +
 
 help:                   ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -60,4 +65,4 @@ COMPILE = { $(INSTALL) -r service/requirements-native.txt >/dev/null 2>&1 || ech
 .venv/made:
 	@sh tools/create_venv.sh "$(PYTHON)" && touch $@
 
-.PHONY: serve test train lint lock bench bench-training pictures fuzz stack stack-roll stack-test clean help
+.PHONY: serve test train lint format lock bench bench-training pictures fuzz stack stack-roll stack-test clean help
