@@ -25,7 +25,7 @@ def test_hadolint_has_nothing_to_say() -> None:
 
 def test_env_tells_every_variable_with_what_holds_without_it() -> None:
     used = dict(VARIABLE.findall((REPOSITORY / "docker-compose.yml").read_text()))
-    told = dict(re.findall(r"^#?(\w+)=(.*)$", (REPOSITORY / ".env").read_text(), re.MULTILINE))
+    told = dict(re.findall(r"^#?(\w+)=(.*)$", (REPOSITORY / ".env.example").read_text(), re.MULTILINE))
     assert told == used
 
 
