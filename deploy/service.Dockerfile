@@ -6,10 +6,9 @@ FROM python:3.11.14-slim-bookworm AS packages
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y -qq --no-install-recommends gcc libc6-dev python3-dev
 RUN python -m venv --without-pip /opt/venv
-COPY constraints.txt /build/
-COPY service/requirements.txt service/requirements-native.txt /build/service/
-RUN python -m pip --python /opt/venv/bin/python install -q --no-cache-dir --disable-pip-version-check \
-    -r /build/service/requirements.txt -c /build/constraints.txt -r /build/service/requirements-native.txt
+COPY service/requirements.txt service/requirements-native.txt /build/
+RUN python -m pip --python /opt/venv/bin/python install -q --no-cache-dir --disable-pip-version-check --require-hashes \
+    -r /build/requirements.txt -r /build/requirements-native.txt
 # 40 MB that nobody needs: packages' own tests, and debugging symbols.
 RUN find /opt/venv -type d -name tests -prune -exec rm -r {} + \
     && find /opt/venv/lib -name '*.cpython-*.so' -size +2M -exec strip --strip-debug {} +
