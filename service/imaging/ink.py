@@ -1,7 +1,7 @@
 """Ink extraction: for each pixel, how far its colour is from the paper, whatever the paper, the pen and the light.
 
 1. The border shows the background. A plane or a quadric is fitted to it, robustly, as the light may fall off.
-2. The pixels farthest from the background show in which direction of the colour space ink lies: darker, lighter, redder.
+2. The pixels farthest from the background show the direction of ink in the colour space: darker, lighter, redder.
 3. Under uneven light, the illumination below the strokes is estimated by a morphological closing, and divided out.
 4. Two thresholds separate ink from background, as in Canny's edge detector: a pixel above the high one is ink, a pixel
    above the low one belongs to the ink that it is connected with (Canny, "A computational approach to edge detection",
