@@ -40,6 +40,11 @@ bench-pictures: .venv/all  ## measure the accuracy on synthetic photos, and on d
 fuzz: .venv/all         ## fuzz the decoders with mutated files of every format for ten minutes
 	@$(RUN) -m bench.fuzz $(ARGS)
 
+# mutmut runs only the tests that reach the changed function: 1 to 4 seconds a mutant, 4,000 mutants, about two hours on
+# two idle cores. `make mutants MUTANTS='service.imaging.ink*'` takes some of them; `.venv/bin/mutmut browse` shows them.
+mutants: .venv/all      ## change imaging, inference and prediction at one place each, and count the changes that tests notice
+	@DIGITS_DATA=$(abspath $(or $(DIGITS_DATA),data/mnist)) $(RUN) -m mutmut run $(MUTANTS)
+
 stack:                  ## build and start the service, proxy, Prometheus and Grafana in containers
 	@$(COMPOSE) up --build -d && $(COMPOSE) ps
 
@@ -49,8 +54,13 @@ stack-roll:             ## rebuild the service's image and replace the replicas 
 stack-test: .venv/all   ## test the stack in containers, and print a transcript with times
 	@$(RUN) -m pytest tests/system/test_stack.py tests/deploy
 
+<<<<<<< HEAD
 clean:                  ## remove .venv and caches; keep models, data and runs
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info && find . -name __pycache__ -prune -exec rm -rf {} +
+=======
+clean:                  ## remove .venv and caches; models, data and runs stay
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants && find . -name __pycache__ -prune -exec rm -rf {} +
+>>>>>>> refs/heads/imaging
 
 help:                   ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -68,4 +78,8 @@ COMPILE = { $(INSTALL) -r service/requirements-native.txt >/dev/null 2>&1 || ech
 .venv/made:
 	@sh tools/create_venv.sh "$(PYTHON)" && touch $@
 
-.PHONY: serve test test-fast train lint format lock bench bench-training bench-pictures fuzz stack stack-roll stack-test clean help
+<<<<<<< HEAD
+.PHONY: serve test test-fast train lint format lock bench bench-training bench-pictures fuzz mutants stack stack-roll stack-test clean help
+=======
+.PHONY: serve test train lint bench bench-training pictures fuzz mutants stack stack-roll stack-test clean help
+>>>>>>> refs/heads/imaging
