@@ -54,13 +54,8 @@ stack-roll:             ## rebuild the service's image and replace the replicas 
 stack-test: .venv/all   ## test the stack in containers, and print a transcript with times
 	@$(RUN) -m pytest tests/system/test_stack.py tests/deploy
 
-<<<<<<< HEAD
 clean:                  ## remove .venv and caches; keep models, data and runs
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info && find . -name __pycache__ -prune -exec rm -rf {} +
-=======
-clean:                  ## remove .venv and caches; models, data and runs stay
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis mutants && find . -name __pycache__ -prune -exec rm -rf {} +
->>>>>>> refs/heads/imaging
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis mutants build *.egg-info && find . -name __pycache__ -prune -exec rm -rf {} +
 
 help:                   ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST)
@@ -78,8 +73,4 @@ COMPILE = { $(INSTALL) -r service/requirements-native.txt >/dev/null 2>&1 || ech
 .venv/made:
 	@sh tools/create_venv.sh "$(PYTHON)" && touch $@
 
-<<<<<<< HEAD
 .PHONY: serve test test-fast train lint format lock bench bench-training bench-pictures fuzz mutants stack stack-roll stack-test clean help
-=======
-.PHONY: serve test train lint bench bench-training pictures fuzz mutants stack stack-roll stack-test clean help
->>>>>>> refs/heads/imaging
