@@ -1,4 +1,4 @@
-"""The rules of Prometheus: each alert is tested by promtool, states its value, and has its paragraph in the README."""
+"""Prometheus rules: promtool's unit tests pass, each alert states its value and limit and links to the runbook."""
 
 import re
 from typing import Any
@@ -40,11 +40,14 @@ def test_alert_has_a_severity(alert: dict[str, Any]) -> None:
     assert alert["labels"] in ({"severity": "critical"}, {"severity": "warning"}, {"severity": "info"})
 
 
-def test_the_readme_has_one_paragraph_an_alert() -> None:
-    readme = (REPOSITORY / "README.md").read_text()
-    paragraphs = re.findall(r"^#### (Digits\w+)\n\n(.+?)\n\n", readme, re.MULTILINE | re.DOTALL)
-    assert [name for name, _ in paragraphs] == [alert["alert"] for alert in ALERTS]
-    assert all(len(text) > 100 for _, text in paragraphs)
+@each_alert
+def test_summary_states_the_value_and_the_limit_of_the_expression(alert: dict[str, Any]) -> None:
+    summary = alert["annotations"]["summary"]
+    operator, number = re.findall(r"([<>]) ([\d.]+)", alert["expr"])[-1]
+    limit = float(number)
+    word = "minimum" if operator == "<" else "limit"
+    assert "$value" in summary
+    assert any(f"{word} {text})" in summary for text in (number, f"{limit:.0%}", f"{limit * 1000:.0f}ms"))
 
 
 @each_alert
