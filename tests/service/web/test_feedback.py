@@ -73,6 +73,7 @@ def test_stores_and_counts_feedback(client: FlaskClient, feedback_dir: Path) -> 
         ({"image": [0] * 783}, 400, "783"),
         ({"image": [0] * 784}, 422, "no digit"),
         ({"image": 7}, 400, " is 7; "),
+        ({"image": [True] + [0] * 783}, 400, "a pixel is true"),
         ({"other": 1}, 400, "the JSON is not an object"),
         ({"answered": 1}, 400, '"predicted" and "version"'),
         ({"image": "A" * (1 << 16)}, 413, "65536 are allowed"),
