@@ -11,7 +11,7 @@ import pytest
 from service.atomic_write import atomic_write
 from tests.conftest import REPOSITORY
 
-OLD, NEW = b"old content", b"new content" * 1000
+OLD, NEW = b"old content", b"new content"
 
 CRASH_BEFORE_STEP = """
 import os, sys
@@ -42,6 +42,14 @@ def test_creates_a_file_and_replaces_it(tmp_path: Path) -> None:
         atomic_write(path, content)
         assert path.read_bytes() == content
         assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_reader_of_the_old_file_keeps_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_bytes(OLD)
+    with path.open("rb", buffering=0) as reader:
+        atomic_write(path, NEW)
+        assert reader.read() == OLD
 
 
 def test_a_crash_before_any_line_leaves_the_old_content_or_the_new(tmp_path: Path) -> None:

@@ -86,6 +86,28 @@ def test_marks_the_routes_that_require_the_key(client: FlaskClient, document: di
     }
 
 
+def test_lists_the_statuses_of_every_operation(document: dict[str, Any]) -> None:
+    statuses = {
+        f"{method} {path}": " ".join(operation["responses"])
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert statuses == {
+        "post /predict": "200 400 401 408 413 415 422 429 503",
+        "post /feedback": "201 400 401 413 415 422 507",
+        "get /model": "200 401 503",
+        "get /healthz": "200",
+        "get /readyz": "200 503",
+        "get /metrics": "200",
+        "get /": "200",
+        "post /": "200 default",
+        "get /report/": "200 401 404 503",
+        "get /report/{name}": "200 401 404 503",
+        "get /docs": "200",
+        "get /openapi.json": "200",
+    }
+
+
 REQUESTS = [
     ("GET", "/model", b"", None),
     ("GET", "/healthz", b"", None),

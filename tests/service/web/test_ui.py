@@ -3,6 +3,7 @@
 import json
 import re
 from html import unescape
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from service.web.ui import StaticFiles, confidence_label, format_percent
 from tests.conftest import Serve, Versions, service_of
-from tests.service.payloads import encode, form, stroke
+from tests.service.payloads import FORM, encode, form, stroke
 from tests.service.test_app import samples
 
 PICTURE = encode(stroke())
@@ -35,7 +36,7 @@ def post(client: FlaskClient, *files: bytes, key: str | None = None) -> TestResp
     body = form(*files)
     if key is not None:
         body = f'--edge\r\nContent-Disposition: form-data; name="key"\r\n\r\n{key}\r\n'.encode() + body
-    return client.post("/", data=body, content_type="multipart/form-data; boundary=edge")
+    return client.post("/", data=body, content_type=FORM)
 
 
 def test_the_page_shows_the_version_and_its_accuracy(serve: Serve, versions: Versions, models: Path) -> None:
@@ -156,6 +157,31 @@ def test_the_form_shows_errors(serve: Serve, one_version: Path) -> None:
         assert message in unescape(notice[1])
     reasons = {line.split('"')[1] for line in samples(client, "digits_rejected_total")}
     assert reasons == {"no_digit", "unsupported_media_type", "payload_too_large", "bad_request"}
+
+
+def test_the_form_checks_the_declared_size(serve: Serve, one_version: Path) -> None:
+    client = serve(one_version, max_body_bytes=1000)
+    response = client.post("/", content_type=FORM, environ_overrides={"CONTENT_LENGTH": "5000"})
+    assert response.status_code == 413
+    assert "the body has 5000 bytes; 1000 are allowed" in response.text
+
+
+def test_the_form_checks_the_size_of_a_chunked_body(serve: Serve, one_version: Path) -> None:
+    body = form(PICTURE)
+    for limit, status in ((len(body), 200), (len(body) - 1, 413)):
+        response = serve(one_version, max_body_bytes=limit).post(
+            "/",
+            input_stream=BytesIO(body),
+            content_type=FORM,
+            environ_overrides={"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True},
+        )
+        assert (response.status_code, response.content_type) == (status, "text/html; charset=utf-8")
+    assert f"{limit} are allowed" in response.text
+
+
+def test_a_key_field_too_large_for_the_form_parser_is_413(serve: Serve, one_version: Path) -> None:
+    response = post(serve(one_version, api_key="secret"), PICTURE, key="x" * 600_000)
+    assert (response.status_code, response.content_type) == (413, "text/html; charset=utf-8")
 
 
 def test_the_form_accepts_a_key_beyond_ascii(serve: Serve, one_version: Path) -> None:
