@@ -1,1 +1,1 @@
-"""The offline job: MNIST in, a published version of the model out. Run as `python -m training`."""
+"""The training pipeline: reads MNIST, trains a recipe, publishes a version. Run as `python -m training`."""

@@ -1,4 +1,4 @@
-"""The command line of the training job.
+"""The command line of the training pipeline.
 
 python -m training train --recipe best
 python -m training train --recipe notebook --set layers=300,100 --set learning_rate=0.01
@@ -23,17 +23,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. A mistake is one line on standard error and exit code 2."""
+    """Run a command; returns the exit code. An error is one line on standard error and exit code 2."""
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # into a pipe or a file too: a run tells as it goes
+        sys.stdout.reconfigure(line_buffering=True)  # a run shows its progress in a pipe or a file too
     try:
         COMMANDS[options.command](options)
     except (TrainingError, OSError) as error:
         print(f"python -m training {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; `list` shows what is published", file=sys.stderr)
+        print("interrupted; `list` shows the published versions", file=sys.stderr)
         return 130
     return 0
 
@@ -44,32 +44,34 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m training", description="Train, publish and look after the model.")
+    parser = _Parser(prog="python -m training", description="Train, publish and manage versions of the model.")
     _add_models_option(parser, Path("models/digits"))
     commands = parser.add_subparsers(dest="command", required=True)
 
-    train = commands.add_parser("train", help="run a recipe and publish the result")
-    train.add_argument("--recipe", help="a name in training/recipes, or a .toml file (best)")
+    train = commands.add_parser("train", help="train a recipe and publish the result")
+    train.add_argument("--recipe", help="a name in training/recipes or a .toml file (best)")
     train.add_argument("--seed", help="short for --set seed=SEED")
     train.add_argument("--seeds", type=seeds, metavar="0..4", help="train several, publish the best on validation")
-    train.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was broken off")
+    train.add_argument("--resume", type=Path, metavar="RUN", help="continue an interrupted run")
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the recipe")
-    train.add_argument("--runs", type=Path, default=Path("runs"), help="where the run's directory goes (%(default)s)")
-    train.add_argument("--force", action="store_true", help="publish even if worse than the version in place")
+    train.add_argument("--runs", type=Path, default=Path("runs"), help="the directory of the runs (%(default)s)")
+    train.add_argument("--force", action="store_true", help="publish although the gate rejects the result")
     _add_evaluation_options(train)
 
-    compare = commands.add_parser("compare", help="print finished runs side by side and overlay their curves")
+    compare = commands.add_parser("compare", help="print finished runs side by side and plot their curves")
     compare.add_argument("paths", type=Path, nargs="+", metavar="RUN")
-    compare.add_argument("--out", type=Path, default=Path("runs/compare.png"), help="the picture (%(default)s)")
+    compare.add_argument(
+        "--out", type=Path, default=Path("runs/compare.png"), help="the file of the plot (%(default)s)"
+    )
 
-    commands.add_parser("list", help="the versions, published and retired")
-    evaluate = commands.add_parser("evaluate", help="measure a version as it is on disk")
+    commands.add_parser("list", help="print all versions, published and retired")
+    evaluate = commands.add_parser("evaluate", help="evaluate the files of a version")
     evaluate.add_argument("number", type=int, metavar="N")
     _add_evaluation_options(evaluate)
-    retire = commands.add_parser("retire", help="take a version out of service: a rollback to the one before")
+    retire = commands.add_parser("retire", help="retire a version: a rollback to the previous one")
     retire.add_argument("number", type=int, metavar="N")
     for command in commands.choices.values():
-        _add_models_option(command, argparse.SUPPRESS)  # may stand on either side; here it must not undo the other
+        _add_models_option(command, argparse.SUPPRESS)  # allowed before and after the command
     return parser
 
 
@@ -79,13 +81,11 @@ def _add_models_option(parser: argparse.ArgumentParser, default: Path | str) -> 
 
 def _add_evaluation_options(parser: argparse.ArgumentParser) -> None:
     _add_data_options(parser)
-    baseline = "recipe to train for the robustness table's other column, or none (%(default)s)"
+    baseline = "recipe to train for comparison on corrupted images, or none (%(default)s)"
     parser.add_argument("--baseline", default="notebook", metavar="RECIPE", help=baseline)
 
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
     default = Path(os.environ.get("DIGITS_DATA", "data/mnist"))
-    parser.add_argument("--data", type=Path, default=default, help="the directory of the data files (%(default)s)")
-    parser.add_argument(
-        "--skip-checksums", action="store_true", help="other IDX data than MNIST: do not compare its sums"
-    )
+    parser.add_argument("--data", type=Path, default=default, help="the directory of MNIST (%(default)s)")
+    parser.add_argument("--skip-checksums", action="store_true", help="accept other IDX data than MNIST")

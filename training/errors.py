@@ -1,9 +1,13 @@
-"""Errors that a person can put right: each is told in one line, without a traceback."""
+"""Errors that the user can correct: the command line prints each as one line, without a traceback."""
 
 
 class TrainingError(Exception):
-    """A wrong recipe, wrong data, a wrong directory, a candidate that is not good enough."""
+    """An invalid recipe, data set or directory, or a candidate that fails the gate."""
 
 
 class DataError(TrainingError):
-    """A data file is missing, is not what it should be, or could not be fetched."""
+    """A data file is missing, has unexpected content or could not be downloaded."""
+
+
+class OodSetUnavailable(DataError):
+    """The images of an OOD set are not available on this machine."""

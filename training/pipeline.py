@@ -1,13 +1,14 @@
-"""The job from end to end: teach, train, evaluate, export, assess, report, publish.
+"""The training pipeline from the data to a published version.
 
-data -> teachers -> loop.train -> validation: temperature, threshold -> SavedModel + plan
-     -> test: assessment -> report -> gate -> models/digits/N
+data -> teachers -> training loop -> validation: temperature, threshold -> SavedModel, TFLite model
+     -> test: evaluation report -> model card, plots -> gate -> models/digits/N
 """
 
 import dataclasses
 import json
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,17 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from training.data.mnist import Dataset, Split
-from training.evaluation import assessment as assess
-from training.evaluation import metrics as evaluate
-from training.evaluation import model_card, plots
-from training.evaluation.assessment import EvaluationReport
+from training.evaluation import metrics, model_card, plots
+from training.evaluation.assessment import Baseline, EvaluationReport, evaluate_model
+from training.evaluation.metrics import Floats
 from training.fit import checkpoint, loop, optimisers, teacher
-from training.fit.loop import EvaluationRow
 from training.fit.run_log import RunError, RunLogger
 from training.model import network
 from training.model.network import Parameters
 from training.publish import provenance, registry, saved_model
 from training.publish.registry import GateRejected, Version
 from training.recipe import Recipe
+from training.types import EvaluationRow, Images, Probabilities
 
 CHECKPOINT_FILE = "student.npz"
 REPORT_FILES = (
@@ -43,7 +43,7 @@ HEADER = f"{'iteration':>9} {'accuracy':>9} {'cross-entropy':>13}   {'training':
 
 @dataclass(frozen=True)
 class RunResult:
-    """Where the run is, what it reached, and the version it published or why it did not."""
+    """The directory of a run, its metrics, its training time, and the published version or the gate's rejection."""
 
     run: Path
     metrics: dict[str, float]
@@ -54,9 +54,15 @@ class RunResult:
 
 @dataclass(frozen=True)
 class TrainingPipeline:
-    """What all runs of a job have in common.
+    """Trains, evaluates and publishes recipes.
 
-    `yardstick` is a recipe to compare with under hardship; `force` publishes in spite of the gate.
+    Args:
+        data: the data set.
+        models: the model directory.
+        runs: the directory of the runs.
+        cache: the directory of downloaded OOD sets.
+        baseline: a recipe to train for the comparison on corrupted images.
+        force: publish although the gate rejects the candidate.
     """
 
     data: Dataset
@@ -67,110 +73,127 @@ class TrainingPipeline:
     force: bool = False
 
     def train(self, recipe: Recipe) -> RunResult:
-        """Run a recipe to its end and publish the result if it passes the gate."""
-        with RunLogger.create(self.runs, recipe) as recorder:
-            return self._run(recipe, recorder, publishing=True)
+        """Train a recipe and publish the result if it passes the gate."""
+        with RunLogger.create(self.runs, recipe) as logger:
+            return self._run(recipe, logger, publishing=True)
 
     def resume(self, run: Path) -> RunResult:
-        """Go on with a run from its last checkpoint, as if it had never been broken off, and publish the result.
+        """Continue a run from its last checkpoint, with the same result as without interruption, and publish it.
 
         Raises:
             RunError: the directory is not that of a run.
+            RecipeError, RenamedKeysError: its recipe.toml is not a recipe of this release.
         """
         if not (run / "recipe.toml").exists():
             raise RunError(f"{run} is not the directory of a run: it has no recipe.toml")
         recipe = Recipe.load(str(run / "recipe.toml"))
-        saved, done = run / CHECKPOINT_FILE, 0
-        if saved.exists():
-            done = int(checkpoint.load(saved, optimisers.initial_state(recipe)).iteration)
-        with RunLogger.resume(run, done) as recorder:
-            return self._run(recipe, recorder, publishing=True)
+        checkpoint_path, iteration = run / CHECKPOINT_FILE, 0
+        if checkpoint_path.exists():
+            iteration = int(checkpoint.load(checkpoint_path, optimisers.initial_state(recipe)).iteration)
+        with RunLogger.resume(run, iteration) as logger:
+            return self._run(recipe, logger, publishing=True)
 
     def train_seeds(self, recipe: Recipe, seeds: range) -> tuple[list[RunResult], RunResult]:
-        """Run a recipe with each seed, and publish the run that does best on the validation part.
+        """Train a recipe with each seed and publish the run with the best validation score.
 
         Returns:
-            What each seed reached, and the outcome of the one that was to be published.
+            The results of all seeds, and the result of the run that was published or rejected.
         """
-        outcomes = []
+        results = []
         for seed in seeds:
             seeded = dataclasses.replace(recipe, seed=seed)
-            with RunLogger.create(self.runs, seeded) as recorder:
-                outcomes.append(self._run(seeded, recorder, publishing=False))
-        best = max(outcomes, key=lambda outcome: _validation_score(outcome.metrics))
-        return outcomes, self.resume(best.run)
+            with RunLogger.create(self.runs, seeded) as logger:
+                results.append(self._run(seeded, logger, publishing=False))
+        best = max(results, key=lambda result: _validation_score(result.metrics))
+        return results, self.resume(best.run)
 
-    def _run(self, recipe: Recipe, recorder: RunLogger, *, publishing: bool) -> RunResult:
-        print(f"{recipe.name}, seed {recipe.seed}: {recipe.parameters} parameters; run in {recorder.path}")
-        parameters = _train_with_progress(recipe, self.data, recorder)
-        seconds = recorder.seconds
+    def _run(self, recipe: Recipe, logger: RunLogger, *, publishing: bool) -> RunResult:
+        print(f"{recipe.name}, seed {recipe.seed}: {recipe.parameters} parameters; run in {logger.path}")
+        parameters = _train_with_progress(recipe, self.data, logger)
+        seconds = logger.seconds
         with registry.staging(self.models) as directory:
-            stated, assessment = self._export_and_evaluate(recipe, parameters, directory)
-            words = _overfitting_summary(recipe, self.data, parameters)
-            print(words)
-            _write_plots(recorder, recipe, self.data, parameters, assessment)
-            _write_report(recorder.path, model_card.render_card(stated, assessment, words), assessment)
-            _copy_report(recorder.path, directory / "report")
-            metrics = stated["metrics"]
-            recorder.finish({"recipe": recipe.as_dict(), "seconds": seconds, "metrics": metrics, "words": words})
-            outcome = RunResult(recorder.path, metrics, seconds)
-            return self._publish(outcome, directory, stated) if publishing else outcome
+            manifest, report = self._export_and_evaluate(recipe, parameters, directory)
+            overfitting = _overfitting_summary(recipe, self.data, parameters)
+            print(overfitting)
+            _write_plots(logger, recipe, self.data, parameters, report)
+            _write_report(logger.path, model_card.render_card(manifest, report, overfitting), report)
+            _copy_report(logger.path, directory / "report")
+            summary = {"seconds": seconds, "metrics": manifest["metrics"], "overfitting": overfitting}
+            logger.finish({"recipe": recipe.as_dict(), **summary})
+            result = RunResult(logger.path, manifest["metrics"], seconds)
+            return self._publish(result, directory, manifest) if publishing else result
 
-    def _publish(self, outcome: RunResult, directory: Path, stated: dict[str, Any]) -> RunResult:
+    def _publish(self, result: RunResult, directory: Path, manifest: dict[str, Any]) -> RunResult:
         try:
             if not self.force:
-                registry.check_gate(self.models, outcome.metrics["test_accuracy"])
-        except GateRejected as refusal:
-            return dataclasses.replace(outcome, rejection=refusal)
-        return dataclasses.replace(outcome, version=registry.publish(self.models, directory, stated))
+                registry.check_gate(self.models, result.metrics["test_accuracy"])
+        except GateRejected as rejection:
+            return dataclasses.replace(result, rejection=rejection)
+        return dataclasses.replace(result, version=registry.publish(self.models, directory, manifest))
 
     def _export_and_evaluate(
         self, recipe: Recipe, parameters: Parameters, directory: Path
     ) -> tuple[dict[str, Any], EvaluationReport]:
-        """Export into `directory` and measure what was exported: the manifest, but for its files, and all the rest."""
+        """Export into `directory` and evaluate the exported files: the manifest without `files`, and the report."""
         data = self.data
-        temperature = evaluate.fit_temperature(_logits(recipe, parameters, data.validation), data.validation.labels)
+        temperature = metrics.fit_temperature(_logits(recipe, parameters, data.validation), data.validation.labels)
         saved_model.export(parameters, recipe.activation, temperature, directory)
-        answers = saved_model.verify_parity(directory, data.test.images)
-        answer = saved_model.load_predictor(directory)
-        on_validation = answer(data.validation.images)
-        threshold = evaluate.confidence_threshold(on_validation)
-        assessment = assess.evaluate_model(answer, data, threshold, self.cache, self.baseline)
-        stated = provenance.collect(recipe, data) | {
+        probabilities = saved_model.verify_parity(directory, data.test.images)
+        predict = saved_model.load_predictor(directory)
+        validation_probabilities = predict(data.validation.images)
+        threshold = metrics.confidence_threshold(validation_probabilities)
+        report = evaluate_model(predict, data.test, threshold, self.cache, self._trained_baseline)
+        manifest = provenance.collect(recipe, data) | {
             "parameters": network.parameter_count(parameters),
-            "metrics": assessment.metrics_dict()
-            | evaluate.compute_metrics(on_validation, data.validation.labels).as_dict("validation"),
+            "metrics": report.metrics_dict()
+            | metrics.compute_metrics(validation_probabilities, data.validation.labels).as_dict("validation"),
             "temperature": temperature,
             "thresholds": {"confidence": threshold},
-            "reference": evaluate.reference_statistics(answers),
+            "reference": metrics.reference_statistics(probabilities),
         }
-        return stated, assessment
+        return manifest, report
+
+    @cached_property
+    def _trained_baseline(self) -> Baseline | None:
+        return train_baseline(self.baseline, self.data) if self.baseline else None
 
 
-def _validation_score(metrics: dict[str, float]) -> tuple[float, float]:
-    return metrics["validation_accuracy"], -metrics["validation_cross_entropy"]
+def train_baseline(recipe: Recipe, data: Dataset) -> Baseline:
+    """Train a recipe without publishing it; takes seconds for `notebook`."""
+    parameters = loop.train(recipe, data, lambda _: None)
+
+    def predict(images: Images) -> Probabilities:
+        pixels = network.to_pixels(tf.constant(images))
+        return np.asarray(tf.nn.softmax(network.logits(parameters, pixels, recipe.activation)))
+
+    return Baseline(recipe.name, predict)
+
+
+def _validation_score(scores: dict[str, float]) -> tuple[float, float]:
+    return scores["validation_accuracy"], -scores["validation_cross_entropy"]
 
 
 def _overfitting_summary(recipe: Recipe, data: Dataset, parameters: Parameters) -> str:
-    trained = loop.score(parameters, data.training, recipe.activation)
-    tested = loop.score(parameters, data.test, recipe.activation)
-    return model_card.overfitting_summary(trained, tested, len(data.test))
+    training = loop.score(parameters, data.training, recipe.activation)
+    test = loop.score(parameters, data.test, recipe.activation)
+    return model_card.overfitting_summary(training, test, len(data.test))
 
 
-def _train_with_progress(recipe: Recipe, data: Dataset, recorder: RunLogger) -> Parameters:
-    teachers = teacher.train_teachers(recipe, data, recorder.path)
-    print(f"accuracy and cross-entropy (summed) are of the {len(data.test)} test images")
+def _train_with_progress(recipe: Recipe, data: Dataset, logger: RunLogger) -> Parameters:
+    ensemble = teacher.train_teachers(recipe, data, logger.path)
+    print(f"accuracy and cross-entropy (sum) on the {len(data.test)} test images; accuracy on training and validation")
     print(HEADER)
-    done = recorder.rows[-1].iteration if recorder.rows else 0
-    with tqdm(total=recipe.iterations, initial=done, unit="it", leave=False, disable=None) as bar:
+    iteration = logger.rows[-1].iteration if logger.rows else 0
+    with tqdm(total=recipe.iterations, initial=iteration, unit="it", leave=False, disable=None) as bar:
 
-        def observe(row: EvaluationRow) -> None:
-            recorder.log(row)
+        def on_evaluation(row: EvaluationRow) -> None:
+            logger.log(row)
             bar.update(row.iteration - bar.n)
             if row.iteration % recipe.print_every == 0 or row.iteration == recipe.iterations:
                 bar.write(_format_row(row, len(data.test)))
 
-        return loop.train(recipe, data, observe, teacher=teachers, checkpoint_path=recorder.path / CHECKPOINT_FILE)
+        checkpoint_path = logger.path / CHECKPOINT_FILE
+        return loop.train(recipe, data, on_evaluation, teacher=ensemble, checkpoint_path=checkpoint_path)
 
 
 def _format_row(row: EvaluationRow, images: int) -> str:
@@ -180,35 +203,35 @@ def _format_row(row: EvaluationRow, images: int) -> str:
     )
 
 
-def _logits(recipe: Recipe, parameters: Parameters, part: Split) -> evaluate.Floats:
-    pixels = network.to_pixels(tf.constant(part.images))
+def _logits(recipe: Recipe, parameters: Parameters, split: Split) -> Floats:
+    pixels = network.to_pixels(tf.constant(split.images))
     return np.asarray(network.logits(parameters, pixels, recipe.activation))
 
 
 def _write_plots(
-    recorder: RunLogger, recipe: Recipe, data: Dataset, parameters: Parameters, assessment: EvaluationReport
+    logger: RunLogger, recipe: Recipe, data: Dataset, parameters: Parameters, report: EvaluationReport
 ) -> None:
-    """The pictures of the report, into the run's directory."""
-    run = recorder.path
+    """Write the plots of the report into the run's directory."""
+    run = logger.path
     plots.samples(data.training, recipe, run / "samples.png")
     for score in ("accuracy", "cross_entropy"):
-        plots.curves(recorder.rows, score, run / f"{score}.png")
-    plots.confusion(evaluate.confusion(assessment.answers, data.test.labels), run / "confusion.png")
-    plots.reliability(assessment.reliability, run / "reliability.png")
-    given = assessment.answers.argmax(axis=1)
-    wrong = given != data.test.labels
-    plots.mistakes(data.test.images[wrong], data.test.labels[wrong], given[wrong], run / "mistakes.png")
+        plots.curves(logger.rows, score, run / f"{score}.png")
+    plots.confusion(metrics.confusion(report.probabilities, data.test.labels), run / "confusion.png")
+    plots.reliability(report.reliability, run / "reliability.png")
+    predicted = report.probabilities.argmax(axis=1)
+    wrong = predicted != data.test.labels
+    plots.mistakes(data.test.images[wrong], data.test.labels[wrong], predicted[wrong], run / "mistakes.png")
     plots.weights(np.asarray(parameters[0].weights), run / "weights.png")
 
 
-def _write_report(run: Path, card: str, assessment: EvaluationReport) -> None:
-    """The words of the report, into the run's directory."""
-    (run / "assessment.json").write_text(json.dumps(assessment.tables(), indent=2) + "\n")
+def _write_report(run: Path, card: str, report: EvaluationReport) -> None:
+    """Write the text of the report into the run's directory."""
+    (run / "assessment.json").write_text(json.dumps(report.tables(), indent=2) + "\n")
     (run / model_card.CARD_FILE).write_text(card)
     (run / model_card.HTML_FILE).write_text(model_card.render_html(card))
 
 
-def _copy_report(run: Path, report_directory: Path) -> None:
-    report_directory.mkdir()
+def _copy_report(run: Path, destination: Path) -> None:
+    destination.mkdir()
     for name in REPORT_FILES:
-        shutil.copyfile(run / name, report_directory / name)
+        shutil.copyfile(run / name, destination / name)

@@ -2,8 +2,8 @@
 
     recipe = Recipe.load("best", ["layers=300,100", "learning_rate=0.03"])
 
-The file `recipes/NAME.toml` must give every key; `--set KEY=VALUE` overrides one. An unknown key
-or a value that is not allowed raises `RecipeError`, which names the key, the value and what is allowed.
+The file `recipes/NAME.toml` must have every key; `--set KEY=VALUE` overrides one. An unknown key or a value
+out of range raises `RecipeError`, which names the key, the value and the allowed range.
 """
 
 import json
@@ -16,31 +16,53 @@ from typing import Any, Self
 from training.errors import TrainingError
 
 RECIPES = Path(__file__).parent / "recipes"
+RENAMED_KEYS = {
+    "averaging": "ema_decay",
+    "copies": "augmented_copies",
+    "elastic": "elastic_std",
+    "elastic_smoothness": "elastic_sigma",
+    "label_share": "hard_label_weight",
+    "softness": "distillation_temperature",
+    "strangers": "outliers_per_batch",
+    "strangers_weight": "outlier_weight",
+    "teachers": "teacher_widths",
+    "warm_up": "warmup_iterations",
+}
+"""Old names of keys, found in the recipe.toml of old runs, and their present names."""
 
 
 class RecipeError(TrainingError):
-    """A key or a value that no recipe may have."""
+    """An unknown or missing key, or a value out of range."""
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
         super().__init__(f"recipe: {key} is {value!r}; allowed: {allowed}")
         self.key, self.value, self.allowed = key, value, allowed
 
 
+class RenamedKeysError(TrainingError):
+    """A recipe file with keys that have been renamed since it was written."""
+
+    def __init__(self, path: Path, keys: Sequence[str]) -> None:
+        renames = ", ".join(f"{key} to {RENAMED_KEYS[key]}" for key in keys)
+        super().__init__(f"{path} has recipe keys of an earlier release; rename {renames} in it and try again")
+        self.path, self.keys = path, keys
+
+
 @dataclass(frozen=True)
 class Rule:
-    """What a key's value may be: in words, from the text of an override, and as a check."""
+    """The allowed values of a key as text, the parser of an override, and the check of a value."""
 
     allowed: str
     parse: Callable[[str], object]
     admits: Callable[[object], bool]
 
 
-def _one_of(*words: str) -> Any:
-    return _key(Rule(", ".join(words), str, lambda value: value in words))
+def _one_of(*choices: str) -> Any:
+    return _key(Rule(", ".join(choices), str, lambda value: value in choices))
 
 
-def _whole(low: int, high: int = 2**31 - 1) -> Any:
-    return _key(Rule(f"a whole number from {low} to {high}", int, lambda v: type(v) is int and low <= v <= high))
+def _integer(low: int, high: int = 2**31 - 1) -> Any:
+    return _key(Rule(f"an integer from {low} to {high}", int, lambda v: type(v) is int and low <= v <= high))
 
 
 def _real(low: float, high: float) -> Any:
@@ -50,15 +72,15 @@ def _real(low: float, high: float) -> Any:
     return _key(Rule(f"a number from {low:g} to {high:g}", float, admits))
 
 
-def _sizes(most: int) -> Any:
+def _sizes(max_count: int) -> Any:
     def parse(text: str) -> tuple[int, ...]:
-        return tuple(int(word) for word in text.split(",") if word.strip())
+        return tuple(int(item) for item in text.split(",") if item.strip())
 
     def admits(value: object) -> bool:
         sizes = value if isinstance(value, tuple) else (None,)
-        return len(sizes) <= most and all(type(size) is int and 1 <= size <= 10_000 for size in sizes)
+        return len(sizes) <= max_count and all(type(size) is int and 1 <= size <= 10_000 for size in sizes)
 
-    return _key(Rule(f"up to {most} whole numbers from 1 to 10000, as 200,100", parse, admits))
+    return _key(Rule(f"up to {max_count} integers from 1 to 10000, for example 200,100", parse, admits))
 
 
 def _key(rule: Rule) -> Any:
@@ -67,48 +89,46 @@ def _key(rule: Rule) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What decides a run. Units are in the comments; the order is that of the TOML files."""
+    """All settings of a training run. Units are in the comments; the order is that of the TOML files."""
 
-    name: str  # of the file, unless that gives one: the file that a run keeps does
-    seed: int = _whole(0)
+    name: str  # the file's stem, unless the file has a key `name`, as the recipe.toml of a run has
+    seed: int = _integer(0)
 
-    layers: tuple[int, ...] = _sizes(8)  # hidden layers: 784 comes before them, 10 after
+    layers: tuple[int, ...] = _sizes(8)  # widths of the hidden layers, between 784 inputs and 10 outputs
     activation: str = _one_of("sigmoid", "relu", "gelu", "silu")
     initialisation: str = _one_of("truncated_normal", "he")  # he: standard deviation sqrt(2 / inputs)
     initial_stddev: float = _real(0, 10)  # of truncated_normal
     first_layer: str = _one_of(
         "float32", "int8"
-    )  # its weights; int8: rounded at the end, as training.model.quantise says
+    )  # weights; int8: quantised after training (training/model/quantise.py)
 
-    teacher_widths: tuple[int, ...] = _sizes(8)  # a convolutional network of this width each; none: labels
-    teacher_epochs: int = _whole(1, 1000)
-    distillation_temperature: float = _real(0.1, 100)  # temperature of the answers aimed at, and of those given
-    hard_label_weight: float = _real(0, 1)  # of the label in the answers aimed at; the rest is the teachers'
-    augmented_copies: int = _whole(
-        0, 10_000
-    )  # distorted copies of the training part, over and over; 0: always new ones
-    outliers_per_batch: int = _whole(0, 10_000)  # images a batch, beside its digits, that are no digits
-    outlier_weight: float = _real(0, 1000)  # of one of them in the loss, where a digit has 1
+    teacher_widths: tuple[int, ...] = _sizes(8)  # one convolutional teacher of each width; empty: hard labels only
+    teacher_epochs: int = _integer(1, 1000)
+    distillation_temperature: float = _real(0.1, 100)  # of the teachers' targets and the student's softmax in the loss
+    hard_label_weight: float = _real(0, 1)  # weight of the label in the target; the rest is the teachers'
+    augmented_copies: int = _integer(0, 10_000)  # augmented training sets, reused in turn; 0: a new one each epoch
+    outliers_per_batch: int = _integer(0, 10_000)  # outlier images beside the digits of a batch
+    outlier_weight: float = _real(0, 1000)  # of an outlier in the loss, relative to a digit
 
     loss_reduction: str = _one_of("sum", "mean")  # of the cross-entropy over a batch
     optimiser: str = _one_of("gradient_descent", "adamw", "muon")
     learning_rate: float = _real(1e-9, 100)
-    weight_decay: float = _real(0, 1)  # decoupled; not of gradient_descent
+    weight_decay: float = _real(0, 1)  # decoupled; ignored by gradient_descent
     schedule: str = _one_of("constant", "cosine")
-    warmup_iterations: int = _whole(0)  # iterations
-    ema_decay: float = _real(0, 0.99999)  # decay of the averaged weights; 0: none
+    warmup_iterations: int = _integer(0)  # of linear warm-up
+    ema_decay: float = _real(0, 0.99999)  # of the exponential moving average of the weights; 0: no average
 
-    batch_size: int = _whole(1)
-    iterations: int = _whole(1)
-    evaluate_every: int = _whole(1)  # iterations: a row of history.csv
-    print_every: int = _whole(1)  # iterations: a row of the printed table; the last is always printed
+    batch_size: int = _integer(1)
+    iterations: int = _integer(1)
+    evaluate_every: int = _integer(1)  # iterations per row of history.csv
+    print_every: int = _integer(1)  # iterations per printed row; the last row is always printed
 
-    rotation: float = _real(0, 180)  # degrees, either way
-    scaling: float = _real(0, 0.9)  # fraction, either way, each axis on its own
-    shear: float = _real(0, 1)  # either way
-    shift: float = _real(0, 28)  # pixels, either way, each axis
-    elastic_std: float = _real(0, 28)  # pixels: standard deviation of the displacement
-    elastic_sigma: float = _real(0.5, 28)  # pixels: sigma of the Gaussian over the field
+    rotation: float = _real(0, 180)  # maximum, degrees
+    scaling: float = _real(0, 0.9)  # maximum relative change of height and of width
+    shear: float = _real(0, 1)  # maximum
+    shift: float = _real(0, 28)  # maximum along each axis, pixels
+    elastic_std: float = _real(0, 28)  # standard deviation of the elastic displacement, pixels
+    elastic_sigma: float = _real(0.5, 28)  # sigma of the Gaussian that smooths the displacement field, pixels
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -124,7 +144,8 @@ class Recipe:
         """Read `recipes/NAME.toml`, or the file NAME if it ends in .toml, and apply KEY=VALUE overrides.
 
         Raises:
-            RecipeError: no such recipe, an unknown or missing key, or a value that is not allowed.
+            RecipeError: the recipe does not exist, a key is unknown or missing, or a value is out of range.
+            RenamedKeysError: the file has keys of an earlier release.
         """
         path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
         try:
@@ -134,6 +155,8 @@ class Recipe:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise RecipeError("name", name, f"a TOML file ({error})") from None
         rules = _rules()
+        if renamed := sorted(values.keys() & RENAMED_KEYS.keys()):
+            raise RenamedKeysError(path, renamed)
         for override in overrides:
             key, equals, text = override.partition("=")
             if not equals:
@@ -148,25 +171,25 @@ class Recipe:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The width of every layer from the 784 pixels to the 10 digits."""
+        """The widths of all layers, from 784 inputs to 10 outputs."""
         return (784, *self.layers, 10)
 
     @property
     def parameters(self) -> int:
-        """How many numbers training sets: weights and biases; 185,300 for the network of this project."""
+        """The number of weights and biases; 185,300 for the layers 200, 100, 60, 30."""
         return sum(inputs * units + units for inputs, units in zip(self.sizes, self.sizes[1:], strict=False))
 
     def as_dict(self) -> dict[str, Any]:
-        """The recipe as plain values, `name` first."""
+        """The recipe as JSON-compatible values, `name` first."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     def as_toml(self) -> str:
-        """The resolved recipe as a file that `load` reads back."""
+        """The resolved recipe as TOML text that `load` can read."""
         return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.as_dict().items())
 
 
 def recipe_names() -> str:
-    """The recipes that come with the project, comma-separated."""
+    """The names of the recipes in `training/recipes`, comma-separated."""
     return ", ".join(sorted(path.stem for path in RECIPES.glob("*.toml")))
 
 

@@ -31,10 +31,10 @@ def stroke() -> Pixels:
     return image
 
 
-def png_saying(width: int, height: int, *, colour: int = 0) -> bytes:
-    """A PNG file of a hundred bytes whose header declares this size; colour type 3 lacks its palette."""
+def png_saying(width: int, height: int, *, colour: int = 0, data_size: int = 10_000) -> bytes:
+    """A PNG file whose header declares this size, with `data_size` zeros as pixels; colour type 3 lacks its palette."""
     header = struct.pack(">2I5B", width, height, 8, colour, 0, 0, 0)
-    chunks = {b"IHDR": header, b"IDAT": zlib.compress(bytes(10_000)), b"IEND": b""}
+    chunks = {b"IHDR": header, b"IDAT": zlib.compress(bytes(data_size)), b"IEND": b""}
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in chunks.items())
 
 

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from service.app import create_app
 from service.settings import SettingError
 from service.types import Batch, Probabilities
+from tests import exposition
 from tests.conftest import Serve, Versions, service_of
 from tests.service.payloads import encode, form, stroke
 
@@ -23,8 +24,7 @@ def predict(client: FlaskClient, **more: object) -> int:
 
 def samples(client: FlaskClient, *names: str) -> list[str]:
     """The current samples of these metrics, without timestamps of creation."""
-    lines = client.get("/metrics").text.splitlines()
-    return [line for line in lines if line.startswith(names) and "_created" not in line]
+    return exposition.samples(client.get("/metrics").text, *names)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def right(server: Server, files: list[bytes], part: Split, query: str = "") -> i
 def test_a_scene_costs_hardly_a_digit(server: Server, part: Split, name: str) -> None:
     random, scene = np.random.default_rng(7), synthetic_photos.scenes()[name]
     query = "&normalise=always" if "normalised" in name else ""
-    as_they_are = right(server, [synthetic_photos.saved(Image.fromarray(image)) for image in part.images], part)
+    as_they_are = right(server, [synthetic_photos.encode(Image.fromarray(image)) for image in part.images], part)
     assert right(server, [scene(image, random) for image in part.images], part, query) >= as_they_are - 3
 
 

@@ -1,1 +1,1 @@
-"""MNIST and everything a batch is made of: download, augmentation, outliers."""
+"""The data set and the input pipeline: download, augmentation, outliers, batches."""

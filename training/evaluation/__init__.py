@@ -1,1 +1,1 @@
-"""Metrics, robustness, out-of-distribution sets, plots and the model card."""
+"""Evaluation: metrics, corruptions, out-of-distribution sets, plots and the model card."""

@@ -1,21 +1,20 @@
-"""Test images made harder, a little and a lot: what a network still reads when a picture is not as it should be."""
+"""Corrupted test images, for accuracy under corruption (as in MNIST-C: Mu and Gilmer, 2019)."""
 
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-Images = npt.NDArray[np.uint8]
+from training.types import Images
 
 DIRECTIONS = ((0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1))
 
 
 def corruptions() -> dict[str, Callable[[Images], Images]]:
-    """What can happen to images uint8 [N, 28, 28], by name; the same images give the same result."""
+    """Functions that corrupt images uint8 [N, 28, 28], by name; each is deterministic."""
     return (
         {f"shifted by {pixels} px": _shifted(pixels) for pixels in (1, 2, 3, 4)}
-        | {f"turned by {degrees} degrees": _rotated(degrees) for degrees in (10, 20, 30)}
+        | {f"rotated by {degrees} degrees": _rotated(degrees) for degrees in (10, 20, 30)}
         | {"thickened": _thickened, "thinned": _thinned}
         | {f"blurred, sigma {sigma} px": _blurred(sigma) for sigma in (1.0, 1.5)}
         | {f"noise of {level} grey levels": _noisy(level) for level in (25, 50, 100)}
@@ -24,29 +23,29 @@ def corruptions() -> dict[str, Callable[[Images], Images]]:
 
 
 def _shifted(pixels: int) -> Callable[[Images], Images]:
-    """In eight directions by turns; what leaves the image is lost."""
+    """Shift image i in direction i mod 8; what leaves the image is lost."""
 
     def shift(images: Images) -> Images:
         shifted = np.empty_like(images)
         for index, (down, right) in enumerate(DIRECTIONS):
-            moved = np.pad(images[index::8], ((0, 0), (pixels, pixels), (pixels, pixels)))
+            padded = np.pad(images[index::8], ((0, 0), (pixels, pixels), (pixels, pixels)))
             top, left = pixels * (1 - down), pixels * (1 - right)
-            shifted[index::8] = moved[:, top : top + 28, left : left + 28]
+            shifted[index::8] = padded[:, top : top + 28, left : left + 28]
         return shifted
 
     return shift
 
 
 def _rotated(degrees: float) -> Callable[[Images], Images]:
-    """One way and the other by turns, bilinearly."""
+    """Rotate alternate images in opposite directions, with bilinear interpolation."""
 
-    def turn(images: Images) -> Images:
-        turned = images.copy()
+    def rotate(images: Images) -> Images:
+        rotated = images.copy()
         for index, angle in enumerate((degrees, -degrees)):
-            turned[index::2] = ndimage.rotate(images[index::2], angle, axes=(1, 2), reshape=False, order=1)
-        return turned
+            rotated[index::2] = ndimage.rotate(images[index::2], angle, axes=(1, 2), reshape=False, order=1)
+        return rotated
 
-    return turn
+    return rotate
 
 
 def _thickened(images: Images) -> Images:
@@ -66,13 +65,13 @@ def _blurred(sigma: float) -> Callable[[Images], Images]:
 
 
 def _noisy(level: float) -> Callable[[Images], Images]:
-    """Gaussian noise of this standard deviation on every pixel, clipped to 0 to 255."""
+    """Add Gaussian noise of standard deviation `level` to every pixel and clip to 0..255."""
 
-    def add(images: Images) -> Images:
+    def add_noise(images: Images) -> Images:
         noise = np.random.default_rng(0).normal(0, level, images.shape)
         return np.clip(images + noise, 0, 255).astype(np.uint8)
 
-    return add
+    return add_noise
 
 
 def _low_contrast(contrast: float) -> Callable[[Images], Images]:

@@ -1,4 +1,4 @@
-"""What a colleague reads before a version goes live: the model card, in Markdown and as one HTML page."""
+"""The model card of a version, in Markdown and HTML: Mitchell et al., "Model cards for model reporting" (2019)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,17 +7,17 @@ import numpy as np
 from markdown import markdown
 
 from training.evaluation.assessment import EvaluationReport
-from training.fit.loop import Scores
+from training.types import Scores
 
 CARD_FILE, HTML_FILE = "card.md", "index.html"
 PLOTS = {
-    "mistakes.png": "Every test image that it gets wrong: the true digit, as the given one.",
-    "confusion.png": "True digits down, given digits across.",
-    "reliability.png": "How often it is right, against how sure it is.",
-    "accuracy.png": "Accuracy while it learnt.",
-    "cross_entropy.png": "Cross-entropy while it learnt.",
-    "samples.png": "Training digits, and the same as the recipe distorts them.",
-    "weights.png": "The first layer: what each unit looks for (red) and looks away from (blue).",
+    "mistakes.png": "All misclassified test images: true digit, as predicted digit.",
+    "confusion.png": "Confusion matrix of the test images: true digits in rows, predicted digits in columns.",
+    "reliability.png": "Reliability: accuracy over confidence.",
+    "accuracy.png": "Accuracy during training.",
+    "cross_entropy.png": "Cross-entropy during training.",
+    "samples.png": "Training images, and augmented copies of them.",
+    "weights.png": "Weights of the first layer, one tile per unit: positive red, negative blue.",
 }
 
 _STYLE = """
@@ -29,91 +29,91 @@ img { max-width: 100%; display: block } code { overflow-wrap: anywhere }
 
 
 def overfitting_summary(training: Scores, test: Scores, images: int) -> str:
-    """The gap between training and test at the end, and what it says about overfitting.
+    """Compare the final training and test scores, and conclude whether the model overfits.
 
     Args:
-        training: of the final weights on the undistorted training part.
-        test: of the final weights on the test part.
-        images: how many images the test part has; it decides how much of the gap may be chance.
+        training: scores of the final parameters on the training split, without augmentation.
+        test: scores of the final parameters on the test split.
+        images: size of the test split; twice the standard error of the test accuracy is the tolerated gap.
     """
     gap = training.accuracy - test.accuracy
-    chance = 2 * float(np.sqrt(test.accuracy * (1 - test.accuracy) / images))
-    figures = (
+    tolerance = 2 * float(np.sqrt(test.accuracy * (1 - test.accuracy) / images))
+    scores = (
         f"Training accuracy {training.accuracy:.2%}, test accuracy {test.accuracy:.2%}: a gap of "
-        f"{100 * gap:.2f} points, where the size of the test set alone makes for {100 * chance:.2f}. "
-        f"Cross-entropy per image {training.cross_entropy:.4f} and {test.cross_entropy:.4f}. "
+        f"{100 * gap:.2f} points; two standard errors of the test accuracy are {100 * tolerance:.2f}. "
+        f"Cross-entropy per image {training.cross_entropy:.4f} (training) and {test.cross_entropy:.4f} (test). "
     )
-    if gap <= chance:
-        return figures + "No sign of overfitting: what it learnt holds for new images."
+    if gap <= tolerance:
+        return scores + "No sign of overfitting."
     if test.cross_entropy > 2 * training.cross_entropy:
-        return figures + (
-            "It overfits: it has learnt training images by heart, and is too sure of new ones. Distortion, "
-            "weight decay or a smaller network would close the gap."
+        return scores + (
+            "The model overfits: it is overconfident on new images. Augmentation, weight decay or a smaller network "
+            "would reduce the gap."
         )
-    return figures + "It overfits a little: it does better on images that it has seen."
+    return scores + "The model overfits slightly: accuracy is higher on the training images."
 
 
-def render_card(manifest: dict[str, Any], assessment: EvaluationReport, words: str) -> str:
-    """The model card in Markdown: the manifest, the assessment, and the verdict in words."""
+def render_card(manifest: dict[str, Any], report: EvaluationReport, overfitting: str) -> str:
+    """The model card in Markdown, from the manifest, the evaluation report and the overfitting summary."""
     dataset, recipe, metrics = manifest["dataset"], manifest["recipe"], manifest["metrics"]
     images = dataset["images"]
     sizes = "-".join(str(size) for size in (784, *recipe["layers"], 10))
     files = "\n".join(
         f"- `{file['name']}`, {file['size']} bytes, sha256 `{file['sha256']}`" for file in dataset["files"]
     )
-    tables = {title: _markdown(table) for title, table in assessment.tables().items()}
-    pictures = "\n\n".join(f"![{words}]({name})\n\n{words}" for name, words in PLOTS.items())
+    tables = {title: _markdown(table) for title, table in report.tables().items()}
+    plots = "\n\n".join(f"![{caption}]({name})\n\n{caption}" for name, caption in PLOTS.items())
     return f"""# {manifest["name"]}: model card
 
 A fully connected network, {sizes}, {manifest["parameters"]} parameters, {recipe["activation"]} activation,
 trained on {dataset["name"]} with the recipe `{recipe["name"]}`, seed {manifest["seed"]}, {manifest["created_at"]},
 code revision `{manifest["code_revision"]}`.
 
-## For and not for
-For pictures of one handwritten digit, brought into MNIST's form: 28x28, light ink on dark ground, centred.
-Not for letters, for several digits in one picture, or for deciding anything by itself where a wrong
-digit costs money or harms somebody.
+## Intended use
+Images of one handwritten digit in MNIST's form: 28x28, light ink on a dark background, centred by mass.
+Not intended for letters, for several digits in one image, or for decisions without review where a wrong
+digit costs money or causes harm.
 
-## Limits
-It answers any image with a digit. What is no digit it calls uncertain as often as the table below says,
-and no more often; letters that look like a digit (O, l, S, Z) it takes for one. It has seen American
-handwriting of the 1990s: a 1 with a long upstroke or a crossed 7 is rarer there than elsewhere.
+## Limitations
+Every image is classified as a digit. Images that are no digits are marked as uncertain only as often as the
+table of out-of-distribution sets shows; letters that look like a digit (O, l, S, Z) are classified as that digit.
+The training data is American handwriting of the 1990s, in which a 1 with a long upstroke and a crossed 7 are rare.
 
 ## Data
-{images["training"]} images trained it, {images["validation"]} chose temperature and threshold, and {images["test"]},
-which decided nothing, gave the figures below.
+{images["training"]} training images, {images["validation"]} validation images (temperature and confidence threshold)
+and {images["test"]} test images (used for evaluation only).
 
 {files}
 
 ## Results
 {tables["Accuracy"]}
 
-{words}
+{overfitting}
 
-On the validation part {metrics["validation_accuracy"]:.2%} are right, with a cross-entropy of
-{metrics["validation_cross_entropy"]:.5f}.
+Validation accuracy {metrics["validation_accuracy"]:.2%}, cross-entropy
+{metrics["validation_cross_entropy"]:.5f} per image.
 
 ## Calibration
-Softmax temperature {manifest["temperature"]:.4f}, fitted on the validation part and folded into the graph.
+Softmax temperature {manifest["temperature"]:.4f}, fitted on the validation split and folded into the last layer.
 
 {tables["Calibration"]}
 
-## Not a digit
-Answers of a confidence under {manifest["thresholds"]["confidence"]:.4f} are called uncertain: 1 % of the validation
-digits. AUROC is the chance that a test digit gets more confidence than such an image.
+## Out-of-distribution sets
+Predictions with a confidence below {manifest["thresholds"]["confidence"]:.4f} are uncertain: 1 % of the
+validation images. AUROC is the probability that a test image has a higher confidence than an image of the set.
 
-{tables["Not a digit"]}
+{tables["Out-of-distribution sets"]}
 
-## Robustness
-{tables["Robustness"]}
+## Corruptions
+{tables["Corruptions"]}
 
-## Pictures
-{pictures}
+## Plots
+{plots}
 """
 
 
 def render_html(card: str) -> str:
-    """The card as one HTML page; it shows the pictures that lie beside it."""
+    """The card as an HTML page, which shows the plots in the same directory."""
     body = markdown(card, extensions=["tables"])
     head = f'<meta charset="utf-8"><title>Model card</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'

@@ -1,1 +1,1 @@
-"""The training loop: optimisers, teachers, checkpoints, the log of a run."""
+"""Training: the loop, optimisers, teachers, checkpoints, the log of a run."""

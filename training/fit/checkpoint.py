@@ -1,6 +1,6 @@
-"""A nested structure of tensors, kept in one file: what a killed run goes on from."""
+"""Save and load a nested structure of tensors as one .npz file, from which an interrupted run resumes."""
 
-import os
+import io
 import zipfile
 from pathlib import Path
 from typing import TypeVar
@@ -8,34 +8,32 @@ from typing import TypeVar
 import numpy as np
 import tensorflow as tf
 
+from training.atomic_write import atomic_write
 from training.errors import TrainingError
 
 Structure = TypeVar("Structure")
 
 
 class CheckpointError(TrainingError):
-    """A file that is not a checkpoint of this structure."""
+    """A file is not a checkpoint of the expected structure."""
 
 
 def save(path: Path, structure: object) -> None:
-    """Replace the file by one with the structure's values; a crash leaves the one or the other, whole."""
-    unfinished = path.with_name(f"{path.name}.part")
-    with unfinished.open("wb") as file:
-        np.savez(file, *(np.asarray(value) for value in tf.nest.flatten(structure)))
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    """Write the values of the structure to `path`, atomically."""
+    content = io.BytesIO()
+    np.savez(content, *(np.asarray(value) for value in tf.nest.flatten(structure)))
+    atomic_write(path, content.getvalue())
 
 
 def load(path: Path, like: Structure) -> Structure:
-    """The structure in the file.
+    """Read a structure.
 
     Args:
-        path: written by `save`.
-        like: a structure of the same form, shapes and dtypes.
+        path: a file written by `save`.
+        like: a structure of the same nesting, shapes and dtypes.
 
     Raises:
-        CheckpointError: the file cannot be read, or holds something else.
+        CheckpointError: the file cannot be read, or its shapes or dtypes differ.
     """
     expected = tf.nest.flatten(like)
     try:
@@ -45,5 +43,5 @@ def load(path: Path, like: Structure) -> Structure:
         raise CheckpointError(f"{path} cannot be read: {error}") from None
     found = [(value.shape, value.dtype) for value in values]
     if found != [(np.shape(value), np.asarray(value).dtype) for value in expected]:
-        raise CheckpointError(f"{path} is a checkpoint of another recipe or release")
+        raise CheckpointError(f"{path} is a checkpoint of another recipe or of another release")
     return tf.nest.pack_sequence_as(like, [tf.constant(value) for value in values])  # type: ignore[no-any-return]

@@ -1,14 +1,12 @@
-"""The training loop: one lesson after another, a row of the history after each.
+"""The training loop: one block of batches after another, an evaluation after each.
 
-The iterations between two evaluations are one call of one graph that XLA has compiled. Meanwhile a
-thread makes the next lesson.
+The iterations between two evaluations are one call of one XLA-compiled graph. Meanwhile a thread prepares the next
+block.
 """
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -18,25 +16,9 @@ from training.data.mnist import Dataset, Split
 from training.fit import checkpoint, optimisers
 from training.fit.optimisers import State
 from training.model import network
-from training.model.network import Parameters, Tensor
+from training.model.network import Parameters
 from training.recipe import Recipe
-
-
-class Scores(NamedTuple):
-    """accuracy 0 to 1; cross_entropy in nats per image."""
-
-    accuracy: float
-    cross_entropy: float
-
-
-@dataclass(frozen=True)
-class EvaluationRow:
-    """One line of the history. `training` is the mean over the batches since the row before."""
-
-    iteration: int
-    training: Scores
-    validation: Scores
-    test: Scores
+from training.types import EvaluationRow, Scores, Tensor
 
 
 def train(
@@ -47,34 +29,38 @@ def train(
     teacher: TeacherFn | None = None,
     checkpoint_path: Path | None = None,
 ) -> Parameters:
-    """Run the recipe and return the weights to publish: the averaged ones if the recipe averages.
+    """Train the recipe and return the final parameters: the EMA weights if the recipe has an `ema_decay`.
 
     Args:
-        recipe: what to run.
-        data: the test part is measured for the history and decides nothing.
-        on_evaluation: called with every row of the history as soon as it is there.
-        teacher: gives the answers to aim at; without one they are the labels.
-        checkpoint_path: a file to keep the state in, row by row; if it is there, the run goes on from it.
+        recipe: the recipe to train.
+        data: the test split is evaluated for the history only; it influences nothing.
+        on_evaluation: called after each evaluation.
+        teacher: gives logits for distilled targets; None for hard labels.
+        checkpoint_path: the state is saved to this file after each evaluation; if the file exists, training resumes
+            from it.
+
+    Raises:
+        CheckpointError: the checkpoint is unreadable or belongs to another recipe.
     """
     state = optimisers.initial_state(recipe)
     if checkpoint_path and checkpoint_path.exists():
         state = checkpoint.load(checkpoint_path, state)
-    lessons, advance = BatchStream(recipe, data.training, teacher), compile_steps(recipe)
-    with ThreadPoolExecutor(1) as ahead:
+    stream, run_block = BatchStream(recipe, data.training, teacher), compile_steps(recipe)
+    with ThreadPoolExecutor(1) as prefetcher:
         iteration = int(state.iteration)
-        following = ahead.submit(lessons.block_at, iteration) if iteration < recipe.iterations else None
-        while following:
-            lesson = following.result()
-            iteration += len(lesson.labels)
-            following = ahead.submit(lessons.block_at, iteration) if iteration < recipe.iterations else None
-            state, training = advance(state, lesson)
-            result = optimisers.final_parameters(recipe, state)
+        next_block = prefetcher.submit(stream.block_at, iteration) if iteration < recipe.iterations else None
+        while next_block:
+            block = next_block.result()
+            iteration += len(block.labels)
+            next_block = prefetcher.submit(stream.block_at, iteration) if iteration < recipe.iterations else None
+            state, training = run_block(state, block)
+            parameters = optimisers.final_parameters(recipe, state)
             on_evaluation(
                 EvaluationRow(
                     iteration=iteration,
                     training=Scores(*(float(np.mean(values)) for values in training)),
-                    validation=score(result, data.validation, recipe.activation),
-                    test=score(result, data.test, recipe.activation),
+                    validation=score(parameters, data.validation, recipe.activation),
+                    test=score(parameters, data.test, recipe.activation),
                 )
             )
             if checkpoint_path:
@@ -83,25 +69,25 @@ def train(
 
 
 def compile_steps(recipe: Recipe) -> Callable[[State, BatchBlock], tuple[State, tuple[Tensor, Tensor]]]:
-    """A compiled function (state, lesson) -> (state, (accuracies, cross-entropies)).
+    """A compiled function (state, block of K batches) -> (state, (accuracies, cross-entropies)).
 
-    The statistics are float32 [K], one of each batch, of its digits and their labels; cross-entropy per image.
+    The statistics are float32 [K], the means over the digits of each batch with respect to their labels.
     """
 
     @tf.function(jit_compile=True)
-    def steps(state: State, lesson: BatchBlock) -> tuple[State, tuple[Tensor, Tensor]]:
-        count = lesson.labels.shape[0]
+    def steps(state: State, block: BatchBlock) -> tuple[State, tuple[Tensor, Tensor]]:
+        count = block.labels.shape[0]
         accuracies, entropies = tf.TensorArray(tf.float32, count), tf.TensorArray(tf.float32, count)
         for index in tf.range(count):
-            batch = BatchBlock(*(part[index] for part in lesson))
+            batch = BatchBlock(*(array[index] for array in block))
             state, (accuracy, entropy) = _step(recipe, state, batch)
             accuracies, entropies = accuracies.write(index, accuracy), entropies.write(index, entropy)
         return state, (accuracies.stack(), entropies.stack())
 
-    def advance(state: State, lesson: BatchBlock) -> tuple[State, tuple[Tensor, Tensor]]:
-        return steps(state, BatchBlock(*(tf.constant(part) for part in lesson)))  # type: ignore[no-any-return]
+    def run_block(state: State, block: BatchBlock) -> tuple[State, tuple[Tensor, Tensor]]:
+        return steps(state, BatchBlock(*(tf.constant(array) for array in block)))  # type: ignore[no-any-return]
 
-    return advance
+    return run_block
 
 
 def _step(recipe: Recipe, state: State, batch: BatchBlock) -> tuple[State, tuple[Tensor, Tensor]]:
@@ -112,37 +98,37 @@ def _step(recipe: Recipe, state: State, batch: BatchBlock) -> tuple[State, tuple
         loss = _loss(recipe, batch.targets, logits)
     state = optimisers.update(recipe, state, tape.gradient(loss, state.parameters))
     labels = tf.cast(batch.labels, tf.int32)
-    of_digits = logits[: recipe.batch_size]
-    right = tf.equal(tf.argmax(of_digits, 1, tf.int32), labels)
-    entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, of_digits)
-    return state, (tf.reduce_mean(tf.cast(right, tf.float32)), tf.reduce_mean(entropies))
+    digit_logits = logits[: recipe.batch_size]
+    correct = tf.equal(tf.argmax(digit_logits, 1, tf.int32), labels)
+    entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, digit_logits)
+    return state, (tf.reduce_mean(tf.cast(correct, tf.float32)), tf.reduce_mean(entropies))
 
 
 def _loss(recipe: Recipe, targets: Tensor, logits: Tensor) -> Tensor:
-    """Cross-entropy with the targets at the recipe's softness; that of strangers, with ten equal answers, on top.
+    """Cross-entropy of the digits with their targets, plus that of the outliers with the uniform distribution.
 
-    The factor keeps gradients as large as at a softness of 1: Hinton, Vinyals and Dean, "Distilling the
-    knowledge in a neural network" (2015), section 2.
+    The digits' logits are divided by the distillation temperature T; the factor T^2 keeps the gradients as large as at
+    T = 1: Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (2015), section 2.
     """
-    of_digits, of_strangers = logits[: recipe.batch_size], logits[recipe.batch_size :]
-    entropies = tf.nn.softmax_cross_entropy_with_logits(targets, of_digits / recipe.distillation_temperature)
+    digit_logits, outlier_logits = logits[: recipe.batch_size], logits[recipe.batch_size :]
+    entropies = tf.nn.softmax_cross_entropy_with_logits(targets, digit_logits / recipe.distillation_temperature)
     loss = recipe.distillation_temperature**2 * tf.reduce_sum(entropies)
     if recipe.outliers_per_batch:
-        evenness = tf.reduce_logsumexp(of_strangers, 1) - tf.reduce_mean(of_strangers, 1)
-        loss += recipe.outlier_weight * tf.reduce_sum(evenness)
+        outlier_entropies = tf.reduce_logsumexp(outlier_logits, 1) - tf.reduce_mean(outlier_logits, 1)
+        loss += recipe.outlier_weight * tf.reduce_sum(outlier_entropies)
     return loss if recipe.loss_reduction == "sum" else loss / recipe.batch_size
 
 
-def score(parameters: Parameters, part: Split, activation: str) -> Scores:
-    """Accuracy and cross-entropy of the network on a part, undistorted."""
-    right, entropy = _totals(parameters, tf.constant(part.images), tf.constant(part.labels), activation)
-    return Scores(int(right) / len(part), float(entropy) / len(part))
+def score(parameters: Parameters, split: Split, activation: str) -> Scores:
+    """Accuracy and cross-entropy of the network on a split, without augmentation."""
+    correct, entropy = _totals(parameters, tf.constant(split.images), tf.constant(split.labels), activation)
+    return Scores(int(correct) / len(split), float(entropy) / len(split))
 
 
 @tf.function(jit_compile=True)
 def _totals(parameters: Parameters, images: Tensor, labels: Tensor, activation: str) -> tuple[Tensor, Tensor]:
     logits = network.logits(parameters, network.to_pixels(images), activation)
     labels = tf.cast(labels, tf.int32)
-    right = tf.equal(tf.argmax(logits, 1, tf.int32), labels)
+    correct = tf.equal(tf.argmax(logits, 1, tf.int32), labels)
     entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    return tf.reduce_sum(tf.cast(right, tf.int32)), tf.reduce_sum(entropies)
+    return tf.reduce_sum(tf.cast(correct, tf.int32)), tf.reduce_sum(entropies)

@@ -1,6 +1,7 @@
-"""What a step does with a gradient: schedule, gradient descent, AdamW, Muon, weight averaging.
+"""Optimisers: learning rate schedule, gradient descent, AdamW, Muon, exponential moving average of the weights.
 
-The state is a value: a step takes one and gives the next, so that it can be compiled, saved and resumed.
+The state is a value: a step takes a state and returns the next, so that it can be compiled, saved and resumed.
+Muon is our own although Keras has one: Keras keeps state in variables, here it passes as values through one graph.
 """
 
 from collections.abc import Callable
@@ -10,25 +11,26 @@ import numpy as np
 import tensorflow as tf
 
 from training.model import network, quantise
-from training.model.network import Layer, Parameters, Tensor
+from training.model.network import Layer, Parameters
 from training.recipe import Recipe
+from training.types import Tensor
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 MUON_MOMENTUM = 0.95
 MUON_SCALE = 0.2
-"""Times the square root of a matrix's longer side: an update then is as large as AdamW's usually are."""
+"""Factor of the square root of a matrix's longer side; makes updates as large as those of AdamW."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS = 5
 
 
 class State(NamedTuple):
-    """All that a run carries from one iteration to the next."""
+    """The state of a run between two iterations."""
 
     iteration: Tensor  # int32
     parameters: Parameters
-    first: Parameters  # running mean of the gradient
-    second: Parameters  # running mean of its square
-    average: Parameters  # the averaged weights
+    first: Parameters  # first moment: running mean of the gradient
+    second: Parameters  # second moment: running mean of its square
+    average: Parameters  # exponential moving average of the parameters
 
 
 def initial_state(recipe: Recipe) -> State:
@@ -39,7 +41,7 @@ def initial_state(recipe: Recipe) -> State:
 
 
 def final_parameters(recipe: Recipe, state: State) -> Parameters:
-    """The weights that a version would have if the run ended here."""
+    """The parameters to export: the EMA if the recipe has one, the first layer quantised if the recipe says so."""
     parameters = state.average if recipe.ema_decay else state.parameters
     if recipe.first_layer == "float32":
         return parameters
@@ -50,18 +52,18 @@ def final_parameters(recipe: Recipe, state: State) -> Parameters:
 def learning_rate(recipe: Recipe, iteration: Tensor) -> Tensor:
     """The learning rate at an iteration: float32 scalar."""
     step = tf.cast(iteration, tf.float32)
-    # 1. warm-up: linear from nearly zero
+    # 1. linear warm-up from near zero
     warm = tf.minimum(1.0, (step + 1) / max(recipe.warmup_iterations, 1))
     # 2. constant
     if recipe.schedule == "constant":
         return recipe.learning_rate * warm
-    # 3. cosine from the end of the warm-up down to zero at the last iteration
-    done = (step - recipe.warmup_iterations) / max(recipe.iterations - recipe.warmup_iterations, 1)
-    return recipe.learning_rate * warm * 0.5 * (1 + tf.cos(np.pi * tf.clip_by_value(done, 0.0, 1.0)))
+    # 3. cosine decay from the end of the warm-up to zero at the last iteration
+    progress = (step - recipe.warmup_iterations) / max(recipe.iterations - recipe.warmup_iterations, 1)
+    return recipe.learning_rate * warm * 0.5 * (1 + tf.cos(np.pi * tf.clip_by_value(progress, 0.0, 1.0)))
 
 
 def update(recipe: Recipe, state: State, gradients: Parameters) -> State:
-    """The state after one step along the gradients of the loss."""
+    """The state after one step with the gradients of the loss."""
     rate = learning_rate(recipe, state.iteration)
     parameters, first, second = OPTIMISERS[recipe.optimiser](recipe, state, gradients, rate)
     average = state.average
@@ -79,17 +81,17 @@ def _gradient_descent(_: Recipe, state: State, gradients: Parameters, rate: Tens
 
 
 def _adamw(recipe: Recipe, state: State, gradients: Parameters, rate: Tensor) -> Step:
-    """Loshchilov and Hutter, "Decoupled weight decay regularization" (ICLR 2019); biases do not decay."""
+    """Loshchilov and Hutter, "Decoupled weight decay regularization" (ICLR 2019); no decay of biases."""
     time = tf.cast(state.iteration + 1, tf.float32)
     first = _map(lambda m, g: BETA1 * m + (1 - BETA1) * g, state.first, gradients)
     second = _map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, state.second, gradients)
     unbias1, unbias2 = 1 - tf.pow(BETA1, time), 1 - tf.pow(BETA2, time)
 
-    def move(p: Tensor, m: Tensor, v: Tensor) -> Tensor:
+    def step(p: Tensor, m: Tensor, v: Tensor) -> Tensor:
         decay = recipe.weight_decay if p.shape.rank == 2 else 0.0
         return p - rate * ((m / unbias1) / (tf.sqrt(v / unbias2) + EPSILON) + decay * p)
 
-    return _map(move, state.parameters, first, second), first, second
+    return _map(step, state.parameters, first, second), first, second
 
 
 def _muon(recipe: Recipe, state: State, gradients: Parameters, rate: Tensor) -> Step:
@@ -99,18 +101,18 @@ def _muon(recipe: Recipe, state: State, gradients: Parameters, rate: Tensor) -> 
     Liu et al., "Muon is scalable for LLM training" (2025).
     """
     parameters, first, second = _adamw(recipe, state, gradients, rate)
-    moved, means = [], []
-    for layer, gradient, mean in zip(state.parameters[:-1], gradients[:-1], state.first[:-1], strict=True):
-        momentum = MUON_MOMENTUM * mean.weights + (1 - MUON_MOMENTUM) * gradient.weights
-        ahead = MUON_MOMENTUM * momentum + (1 - MUON_MOMENTUM) * gradient.weights  # Nesterov's
-        direction = MUON_SCALE * max(ahead.shape) ** 0.5 * newton_schulz(ahead)
-        means.append(momentum)
-        moved.append(layer.weights - rate * (direction + recipe.weight_decay * layer.weights))
-    return _with_weights(parameters, moved), _with_weights(first, means), second
+    weights, momenta = [], []
+    for layer, gradient, moment in zip(state.parameters[:-1], gradients[:-1], state.first[:-1], strict=True):
+        momentum = MUON_MOMENTUM * moment.weights + (1 - MUON_MOMENTUM) * gradient.weights
+        nesterov = MUON_MOMENTUM * momentum + (1 - MUON_MOMENTUM) * gradient.weights
+        direction = MUON_SCALE * max(nesterov.shape) ** 0.5 * newton_schulz(nesterov)
+        momenta.append(momentum)
+        weights.append(layer.weights - rate * (direction + recipe.weight_decay * layer.weights))
+    return _with_weights(parameters, weights), _with_weights(first, momenta), second
 
 
 def newton_schulz(matrix: Tensor) -> Tensor:
-    """Roughly U V' of the matrix U S V' [m, n]: all its singular values are brought to between 0.7 and 1.2."""
+    """Approximate orthogonalisation: of a matrix U S V' [m, n], U S' V' with singular values S' from 0.7 to 1.2."""
     a, b, c = NEWTON_SCHULZ
     tall = matrix.shape[0] > matrix.shape[1]
     wide = tf.transpose(matrix) if tall else matrix
@@ -129,13 +131,13 @@ OPTIMISERS: dict[str, Callable[[Recipe, State, Parameters, Tensor], Step]] = {
 
 
 def _with_weights(parameters: Parameters, weights: list[Tensor]) -> Parameters:
-    """The parameters with other weights in all layers but the last."""
+    """Replace the weights of all layers but the last."""
     hidden = (Layer(new, layer.biases) for new, layer in zip(weights, parameters, strict=False))
     return (*hidden, parameters[-1])
 
 
 def _ema_decay(recipe: Recipe, state: State) -> Tensor:
-    """The averaging decay, smaller at first, so that the random start is soon forgotten."""
+    """The decay of the EMA, smaller in the first iterations, so that the random initial weights soon vanish from it."""
     time = tf.cast(state.iteration, tf.float32)
     return tf.minimum(recipe.ema_decay, (1 + time) / (10 + time))
 

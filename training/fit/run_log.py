@@ -1,14 +1,15 @@
-"""A run's directory: `runs/<time>-<recipe>/`, filled while the run goes on.
+"""The directory of a run, `runs/<time>-<recipe>/`, written during training.
 
-recipe.toml   the resolved recipe: `--recipe THIS_FILE` runs it again
-seconds       how long it has taken so far, over all its stretches
+recipe.toml   the resolved recipe: `--recipe THIS_FILE` trains it again
+seconds       training time so far, over all resumed stretches
 *.npz         the state of each teacher and of the network, for `--resume`
-history.csv   one line per evaluation
-events...     the same for TensorBoard
-run.json      how it ended: written last, so a run without it did not finish
+history.csv   one row per evaluation
+events...     the same scalars for TensorBoard
+run.json      the result: written last, so a run without it is unfinished
 """
 
 import csv
+import io
 import json
 import time
 from collections.abc import Sequence
@@ -18,21 +19,22 @@ from typing import Any, Self
 
 import tensorflow as tf
 
+from training.atomic_write import atomic_write
 from training.errors import TrainingError
-from training.fit.loop import EvaluationRow, Scores
 from training.recipe import Recipe
+from training.types import EvaluationRow, Scores
 
-PARTS = ("training", "validation", "test")
-COLUMNS = ("iteration", *(f"{part}_{score}" for part in PARTS for score in Scores._fields))
+SPLITS = ("training", "validation", "test")
+COLUMNS = ("iteration", *(f"{split}_{score}" for split in SPLITS for score in Scores._fields))
 
 
 class RunError(TrainingError):
-    """A directory is not that of a finished run."""
+    """A directory is not that of a run, or not that of a finished run."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, as read back from its directory."""
+    """A finished run, read from its directory."""
 
     path: Path
     rows: tuple[EvaluationRow, ...]
@@ -40,40 +42,39 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The directory's name."""
+        """The name of the directory."""
         return self.path.resolve().name
 
 
 class RunLogger:
-    """Writes a run's directory, row by row. A context manager: the end closes its files, however it comes."""
+    """Writes the directory of a run, row by row. A context manager that closes the files on exit."""
 
     def __init__(self, path: Path, rows: Sequence[EvaluationRow]) -> None:
-        """Write into `path`, which exists; `rows` are those that the history has already."""
+        """Write into the existing directory `path`; `rows` are the rows of the history so far."""
         self.path, self.rows = path, list(rows)
-        unfinished = path / "history.csv.part"
-        with unfinished.open("w", newline="") as file:
-            csv.writer(file).writerows([COLUMNS, *map(_cells, rows)])
-        unfinished.replace(path / "history.csv")
+        history = io.StringIO(newline="")
+        csv.writer(history).writerows([COLUMNS, *map(_cells, rows)])
+        atomic_write(path / "history.csv", history.getvalue())
         self._history = (path / "history.csv").open("a", newline="", buffering=1)
-        self._table = csv.writer(self._history)
+        self._writer = csv.writer(self._history)
         self._events = tf.summary.create_file_writer(str(path))
-        self._before, self._began = _seconds(path) if rows else 0.0, time.monotonic()
+        self._previous_seconds, self._started_at = _seconds(path) if rows else 0.0, time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """How long the run has taken, without what was lost between a checkpoint and a crash."""
-        return round(self._before + time.monotonic() - self._began, 1)
+        """Training time in seconds, without the time lost between a checkpoint and a crash."""
+        return round(self._previous_seconds + time.monotonic() - self._started_at, 1)
 
     @classmethod
     def create(cls, runs: Path, recipe: Recipe) -> Self:
-        """A new directory in `runs`, with the recipe in it."""
-        path = _fresh_directory(runs, f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
+        """Create a directory in `runs` and write the recipe to it."""
+        path = _create_directory(runs, f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
         (path / "recipe.toml").write_text(recipe.as_toml())
         return cls(path, [])
 
     @classmethod
     def resume(cls, path: Path, iteration: int) -> Self:
-        """A run's directory, to go on from an iteration; later rows are dropped.
+        """Open the directory of a run to continue after `iteration`; later rows are dropped.
 
         Raises:
             RunError: its history cannot be read.
@@ -84,16 +85,14 @@ class RunLogger:
             raise RunError(f"{path} cannot be resumed ({error})") from None
 
     def log(self, row: EvaluationRow) -> None:
-        """Append one row to the history and to TensorBoard's events."""
+        """Append a row to history.csv and to TensorBoard's events."""
         self.rows.append(row)
-        self._table.writerow(_cells(row))
-        unfinished = self.path / "seconds.part"
-        unfinished.write_text(f"{self.seconds}\n")
-        unfinished.replace(self.path / "seconds")
+        self._writer.writerow(_cells(row))
+        atomic_write(self.path / "seconds", f"{self.seconds}\n")
         with self._events.as_default(step=row.iteration):
-            for part in PARTS:
-                for score, value in getattr(row, part)._asdict().items():
-                    tf.summary.scalar(f"{score}/{part}", value)
+            for split in SPLITS:
+                for score, value in getattr(row, split)._asdict().items():
+                    tf.summary.scalar(f"{score}/{split}", value)
 
     def __enter__(self) -> Self:
         return self
@@ -103,12 +102,12 @@ class RunLogger:
         self._history.close()
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Write run.json: the run has ended well."""
-        (self.path / "run.json").write_text(json.dumps(summary, indent=2) + "\n")
+        """Write run.json, which marks the run as finished."""
+        atomic_write(self.path / "run.json", json.dumps(summary, indent=2) + "\n")
 
 
 def read(path: Path) -> Run:
-    """Read a finished run back.
+    """Read a finished run.
 
     Raises:
         RunError: the directory has no run.json or no history, or they cannot be read.
@@ -124,7 +123,7 @@ def read(path: Path) -> Run:
 
 def _rows(path: Path) -> list[EvaluationRow]:
     with (path / "history.csv").open(newline="") as file:
-        return [_row(line) for line in csv.DictReader(file)]
+        return [_parse_row(line) for line in csv.DictReader(file)]
 
 
 def _seconds(path: Path) -> float:
@@ -134,7 +133,7 @@ def _seconds(path: Path) -> float:
         return 0.0
 
 
-def _fresh_directory(runs: Path, name: str) -> Path:
+def _create_directory(runs: Path, name: str) -> Path:
     for number in range(1, 1000):
         path = runs / (name if number == 1 else f"{name}-{number}")
         try:
@@ -142,15 +141,15 @@ def _fresh_directory(runs: Path, name: str) -> Path:
         except FileExistsError:
             continue
         return path
-    raise RunError(f"{runs} has 999 runs named {name}")
+    raise RunError(f"{runs} has 999 runs named {name}; use another --runs directory")
 
 
 def _cells(row: EvaluationRow) -> Sequence[float]:
     return [row.iteration, *row.training, *row.validation, *row.test]
 
 
-def _row(line: dict[str, str]) -> EvaluationRow:
-    def scores(part: str) -> Scores:
-        return Scores(*(float(line[f"{part}_{score}"]) for score in Scores._fields))
+def _parse_row(line: dict[str, str]) -> EvaluationRow:
+    def scores(split: str) -> Scores:
+        return Scores(*(float(line[f"{split}_{score}"]) for score in Scores._fields))
 
     return EvaluationRow(int(line["iteration"]), scores("training"), scores("validation"), scores("test"))

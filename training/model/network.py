@@ -1,17 +1,16 @@
-"""The network: fully connected layers from 784 pixels to 10 digits.
+"""The network: fully connected layers from 784 pixels to 10 logits.
 
-Parameters are a plain tuple of (weights, biases) pairs, so that the training loop can pass them
-through a compiled graph as values.
+The parameters are a tuple of (weights, biases) pairs, so that the training loop can pass them through a compiled graph
+as values.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from training.recipe import Recipe
-
-Tensor = Any  # TensorFlow ships no types
+from training.types import Tensor
 
 
 class Layer(NamedTuple):
@@ -27,7 +26,7 @@ ACTIVATIONS = {"sigmoid": tf.nn.sigmoid, "relu": tf.nn.relu, "gelu": tf.nn.gelu,
 
 
 def initial_parameters(recipe: Recipe) -> Parameters:
-    """Random weights from the recipe's seed, a normal cut off at two standard deviations; biases zero."""
+    """Random weights from the recipe's seed (normal, truncated at two standard deviations) and zero biases."""
     layers = []
     for index, (inputs, units) in enumerate(zip(recipe.sizes, recipe.sizes[1:], strict=False)):
         he = recipe.initialisation == "he"
@@ -38,7 +37,7 @@ def initial_parameters(recipe: Recipe) -> Parameters:
 
 
 def logits(parameters: Parameters, pixels: Tensor, activation: str) -> Tensor:
-    """pixels float32 [N, 784], 0 to 1 -> logits float32 [N, 10]."""
+    """Pixels float32 [N, 784], 0 to 1 -> logits float32 [N, 10]."""
     *hidden, last = parameters
     for layer in hidden:
         pixels = ACTIVATIONS[activation](pixels @ layer.weights + layer.biases)
@@ -46,10 +45,10 @@ def logits(parameters: Parameters, pixels: Tensor, activation: str) -> Tensor:
 
 
 def to_pixels(images: Tensor) -> Tensor:
-    """images uint8 [N, 28, 28] -> float32 [N, 784], 0 to 1."""
+    """Images uint8 [N, 28, 28] -> pixels float32 [N, 784], 0 to 1."""
     return tf.reshape(tf.cast(images, tf.float32) / 255.0, [-1, 784])
 
 
 def parameter_count(parameters: Parameters) -> int:
-    """How many numbers the parameters hold."""
+    """The number of weights and biases."""
     return sum(int(tf.size(array)) for layer in parameters for array in layer)

@@ -1,7 +1,7 @@
-"""Weights in whole numbers: each is a whole number from -127 to 127, times a step of its unit's own.
+"""Per-channel symmetric int8 quantisation of a weight matrix: one scale per output unit, values from -127 to 127.
 
-Pixels are whole numbers as they come. So a first layer of such weights can be computed in whole numbers, without
-error, where a processor multiplies four times as many of them in the same time (training/publish/tflite.py).
+The pixels of an image are integers already. With int8 weights the first layer is computed in exact integer arithmetic,
+about four times as many multiplications per instruction as in float32 (training/publish/tflite.py).
 """
 
 from typing import NamedTuple
@@ -10,38 +10,38 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from training.model.network import Tensor
+from training.types import Tensor
 
 INT8_MAX = 127
 TOLERANCE = 1e-6
-"""Of a unit's largest weight: how far float32 may be from a whole number of steps."""
+"""Largest float32 rounding error of a quantised weight, relative to the largest weight of its unit."""
 
 
 class QuantisedWeights(NamedTuple):
-    """numbers int8 [inputs, units], steps float32 [units], above 0: the weights are numbers x steps."""
+    """values int8 [inputs, units], scales float32 [units], positive; the weights are values * scales."""
 
     values: npt.NDArray[np.int8]
     scales: npt.NDArray[np.float32]
 
 
 def quantise_dequantise(weights: Tensor) -> Tensor:
-    """The weights [inputs, units] nearest to these that are whole, where each unit's largest keeps its value."""
+    """The nearest quantised weights, as float32 [inputs, units]; the largest weight of each unit keeps its value."""
     weights = np.asarray(weights, np.float32)
-    steps = _scales(weights)
-    return tf.constant(np.rint(weights / steps) * steps)
+    scales = _scales(weights)
+    return tf.constant(np.rint(weights / scales) * scales)
 
 
 def recover(weights: npt.ArrayLike) -> QuantisedWeights | None:
-    """Weights [inputs, units] as the whole numbers that `rounded` made of them; None: it did not make them."""
+    """The integer values and scales of weights [inputs, units] that `quantise_dequantise` returned; None for others."""
     weights = np.asarray(weights, np.float32)
-    steps = _scales(weights)
-    numbers = np.rint(weights / steps)
-    if (np.abs(numbers * steps - weights) > TOLERANCE * np.abs(weights).max(axis=0)).any():
+    scales = _scales(weights)
+    values = np.rint(weights / scales)
+    if (np.abs(values * scales - weights) > TOLERANCE * np.abs(weights).max(axis=0)).any():
         return None
-    return QuantisedWeights(numbers.astype(np.int8), steps)
+    return QuantisedWeights(values.astype(np.int8), scales)
 
 
 def _scales(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The step of each unit: its largest weight is MOST of them; of one whose weights are all 0, any."""
+    """The scale that maps the largest absolute weight of each unit to 127; any positive scale for a unit of zeros."""
     largest = np.abs(weights).max(axis=0)
     return (np.where(largest > 0, largest, 1) / INT8_MAX).astype(np.float32)

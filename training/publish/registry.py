@@ -1,8 +1,8 @@
-"""The model directory, written: stage, seal, publish by one rename, list, retire, prune.
+"""The model directory: stage, publish by one rename, list, retire and prune versions.
 
-A version is built in a `.tmp-*` directory beside its place, under a lock that only one job can hold.
-`seal` writes the manifest last and puts everything on disk; `publish` is one rename. So a job that is
-killed, or a disk that is full, leaves a `.tmp-*` directory that nobody reads and the next job removes.
+A version is built in a `.tmp-*` directory inside the model directory, under an exclusive lock. `write_manifest` writes
+the manifest last and flushes all files to disk; `publish` is one rename. A killed process or a full disk therefore
+leaves at most a `.tmp-*` directory, which is never read and is removed by the next training run.
 """
 
 import fcntl
@@ -18,32 +18,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.atomic_write import atomic_write
 from training.errors import TrainingError
 
 MANIFEST = "manifest.json"
 MAX_ACCURACY_DROP = 0.001
-"""How far below the version in place a candidate's test accuracy may be."""
-ROUNDING = 1e-9  # floats of accuracies exactly that far apart may differ by a little more
+"""The largest drop in test accuracy, against the serving version, that passes the gate."""
+ROUNDING = 1e-9  # tolerance for the rounding error of a difference of accuracies
+RENAMED_METRICS = {"test_certain": "test_coverage", "test_accuracy_certain": "test_selective_accuracy"}
+"""Names in the manifests of versions up to 4, and their present names."""
 
 
 class PublishError(TrainingError):
-    """The model directory cannot do what was asked."""
+    """A version does not exist or cannot be written."""
 
 
 class GateRejected(PublishError):
-    """A candidate that is worse than the version in place."""
+    """A candidate whose test accuracy is too far below that of the serving version."""
 
-    def __init__(self, candidate: float, version: int, in_place: float) -> None:
+    def __init__(self, candidate: float, version: int, serving: float) -> None:
         super().__init__(
             f"not published: test accuracy {candidate:.4f} is more than {MAX_ACCURACY_DROP:.3f} below "
-            f"the {in_place:.4f} of version {version}; --force publishes it all the same"
+            f"the {serving:.4f} of version {version}; --force publishes it anyway"
         )
-        self.candidate, self.version, self.in_place = candidate, version, in_place
+        self.candidate, self.version, self.serving = candidate, version, serving
 
 
 @dataclass(frozen=True)
 class Version:
-    """A published or retired version and what its manifest says (empty if it has none)."""
+    """A published or retired version and its manifest ({} if it has none that can be read)."""
 
     number: int
     path: Path
@@ -52,67 +55,72 @@ class Version:
 
     @property
     def accuracy(self) -> float | None:
-        """Test accuracy, 0 to 1, if the manifest states it."""
+        """Test accuracy, 0 to 1; None if the manifest does not state it."""
+        return self.metrics.get("test_accuracy")
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the manifest, by their present names."""
         metrics = self.manifest.get("metrics")
-        accuracy = metrics.get("test_accuracy") if isinstance(metrics, dict) else None
-        return float(accuracy) if isinstance(accuracy, float | int) else None
+        items: dict[str, object] = metrics if isinstance(metrics, dict) else {}
+        return {RENAMED_METRICS.get(k, k): float(v) for k, v in items.items() if isinstance(v, float | int)}
 
     @property
     def confidence_threshold(self) -> float:
-        """Answers of a lower confidence are uncertain; 0 if the manifest sets no threshold."""
+        """Predictions of a lower confidence are uncertain; 0 if the manifest has no threshold."""
         thresholds = self.manifest.get("thresholds")
         threshold = thresholds.get("confidence") if isinstance(thresholds, dict) else None
         return float(threshold) if isinstance(threshold, float | int) else 0.0
 
 
 def list_versions(models: Path) -> list[Version]:
-    """All versions in `models`, retired ones too, lowest number first."""
-    found = []
+    """All versions in `models`, including retired ones, by increasing number."""
+    versions = []
     for path in models.glob("*") if models.is_dir() else ():
         match = re.fullmatch(r"(\.retired-)?([1-9][0-9]*)", path.name)
         if match and path.is_dir():
-            found.append(Version(int(match[2]), path, bool(match[1]), _manifest(path)))
-    return sorted(found, key=lambda version: version.number)
+            versions.append(Version(int(match[2]), path, bool(match[1]), _manifest(path)))
+    return sorted(versions, key=lambda version: version.number)
 
 
 def serving_version(models: Path) -> Version | None:
-    """The version that is served: the highest that is not retired."""
+    """The version to serve: the highest that is not retired; None if there is none."""
     return next((version for version in reversed(list_versions(models)) if not version.retired), None)
 
 
 def get_version(models: Path, number: int) -> Version:
-    """The version with this number that is not retired.
+    """The version with this number.
 
     Raises:
-        PublishError: there is none.
+        PublishError: it does not exist or is retired.
     """
-    there = [version for version in list_versions(models) if not version.retired]
-    for version in there:
+    published = [version for version in list_versions(models) if not version.retired]
+    for version in published:
         if version.number == number:
             return version
-    numbers = ", ".join(str(version.number) for version in there) or "none"
+    numbers = ", ".join(str(version.number) for version in published) or "none"
     raise PublishError(f"{models} has no version {number}; it has {numbers}")
 
 
 def check_gate(models: Path, accuracy: float) -> None:
-    """Compare a candidate with the version in place.
+    """Compare the test accuracy of a candidate, 0 to 1, with that of the serving version.
 
     Raises:
-        GateRefused: its test accuracy is more than 0.1 point lower.
+        GateRejected: it is more than 0.1 percentage points lower.
     """
-    best = serving_version(models)
-    if best and best.accuracy is not None and best.accuracy - accuracy > MAX_ACCURACY_DROP + ROUNDING:
-        raise GateRejected(accuracy, best.number, best.accuracy)
+    serving = serving_version(models)
+    if serving and serving.accuracy is not None and serving.accuracy - accuracy > MAX_ACCURACY_DROP + ROUNDING:
+        raise GateRejected(accuracy, serving.number, serving.accuracy)
 
 
 @contextmanager
 def staging(models: Path) -> Iterator[Path]:
-    """An empty directory to build a version in; gone at the end unless it was published.
+    """An empty directory to build a version in, removed at the end unless it was published.
 
-    Only one job at a time gets past here; others wait. What killed jobs left is removed first.
+    Holds an exclusive lock: a second process waits. Directories left by killed processes are removed first.
 
     Raises:
-        PublishError: something could not be written: a full disk, say.
+        PublishError: a file could not be written, for example because the disk is full.
     """
     models.mkdir(parents=True, exist_ok=True)
     with (models / ".lock").open("w") as lock:
@@ -122,55 +130,52 @@ def staging(models: Path) -> Iterator[Path]:
         try:
             yield directory
         except OSError as error:
-            place = error.filename2 or error.filename or directory
-            raise PublishError(f"nothing was published: {place}: {error.strerror or error}") from error
+            path = error.filename2 or error.filename or directory
+            raise PublishError(f"nothing was published: {path}: {error.strerror or error}") from error
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
 
 def prune(models: Path) -> None:
-    """Remove the unfinished versions. To be called with the lock held: then nobody is writing one."""
+    """Remove unfinished versions. The caller must hold the lock, so that no other process is writing one."""
     for leftover in models.glob(".tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 def write_manifest(directory: Path, number: int, manifest: dict[str, Any]) -> None:
-    """Write the manifest, with the SHA-256 of every other file, and put all of it on disk."""
+    """Add the SHA-256 of every file to the manifest, write it, and flush all files and directories to disk."""
     directory.chmod(0o755)
     files = {}
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         files[path.relative_to(directory).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
         _flush(path)
-    whole = {"name": manifest["name"], "version": number} | manifest | {"files": files}
-    unfinished = directory / f"{MANIFEST}.part"
-    unfinished.write_text(json.dumps(whole, indent=2) + "\n")
-    _flush(unfinished)
-    unfinished.rename(directory / MANIFEST)
+    complete = {"name": manifest["name"], "version": number} | manifest | {"files": files}
+    atomic_write(directory / MANIFEST, json.dumps(complete, indent=2) + "\n")
     for path in [*directory.rglob("*/"), directory]:
         _flush(path)
 
 
 def publish(models: Path, directory: Path, manifest: dict[str, Any]) -> Version:
-    """Seal the staged directory and make it appear as the next version. The number is never used again."""
+    """Write the manifest of the staged directory and rename it to the next version. Numbers are never reused."""
     number = 1 + max((version.number for version in list_versions(models)), default=0)
     write_manifest(directory, number, manifest)
-    place = models / str(number)
-    directory.rename(place)
+    path = models / str(number)
+    directory.rename(path)
     _flush(models)
-    return Version(number, place, retired=False, manifest=_manifest(place))
+    return Version(number, path, retired=False, manifest=_manifest(path))
 
 
 def retire(models: Path, number: int) -> Path:
-    """Rename a version out of sight: a rollback to the one before it. Returns its new place.
+    """Rename a version to `.retired-N`: a rollback to the previous version. Returns the new path.
 
     Raises:
-        PublishError: there is no such version.
+        PublishError: it does not exist or is already retired.
     """
     version = get_version(models, number)
-    place = models / f".retired-{number}"
-    version.path.rename(place)
+    path = models / f".retired-{number}"
+    version.path.rename(path)
     _flush(models)
-    return place
+    return path
 
 
 def _manifest(path: Path) -> dict[str, Any]:

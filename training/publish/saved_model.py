@@ -1,53 +1,49 @@
-"""Parameters in, a SavedModel and its plan out, held against each other.
+"""Export parameters as a SavedModel and a TFLite model, and verify that both give the same probabilities.
 
-The SavedModel's `serving_default` takes `images` uint8 [N, 28, 28] and gives `probabilities`
-float32 [N, 10]; the plan is the same network for LiteRT.
+The signature `serving_default` maps `images` uint8 [N, 28, 28] to `probabilities` float32 [N, 10].
 """
 
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from training.errors import TrainingError
 from training.model.network import Layer, Parameters
 from training.publish import tflite
+from training.types import Images, Probabilities
 
 TFLITE_FILE = "model.tflite"
 TOLERANCE = 1e-5
-
-Images = npt.NDArray[np.uint8]
-Probabilities = npt.NDArray[np.float32]
+"""The largest allowed difference of a probability."""
 
 
 class ParityError(TrainingError):
-    """SavedModel and plan do not give the same answers."""
+    """SavedModel and TFLite model give different predictions."""
 
     def __init__(self, digits: int, difference: float) -> None:
         super().__init__(
-            f"SavedModel and plan give {digits} different digits and probabilities up to {difference:.1e} apart; "
-            f"0 and {TOLERANCE:.0e} are allowed"
+            f"SavedModel and TFLite model differ in {digits} digits, and by up to {difference:.1e} in probabilities; "
+            f"allowed are 0 and {TOLERANCE:.0e}"
         )
         self.digits, self.difference = digits, difference
 
 
 class ExportFailed(TrainingError):
-    """TensorFlow could not write the files, or what was written cannot be read."""
+    """TensorFlow could not write the files, or LiteRT cannot read them."""
 
 
 def export(parameters: Parameters, activation: str, temperature: float, directory: Path) -> None:
-    """Write the SavedModel and the plan into `directory`, the temperature folded into the last layer.
+    """Write the SavedModel and the TFLite model into `directory`, with the temperature folded into the last layer.
 
     Raises:
         ExportFailed: TensorFlow could not write the SavedModel.
-        OSError: the plan could not be written.
+        OSError: the TFLite model could not be written.
     """
     *hidden, last = parameters
-    cooled = Layer(last.weights / temperature, last.biases / temperature)
-    parameters = (*hidden, cooled)
+    parameters = (*hidden, Layer(last.weights / temperature, last.biases / temperature))
     try:
         tflite.ServingModule(parameters, activation).save(directory)
     except tf.errors.OpError as error:
@@ -56,42 +52,43 @@ def export(parameters: Parameters, activation: str, temperature: float, director
 
 
 def load_predictor(directory: Path) -> Callable[[Images], Probabilities]:
-    """The SavedModel in `directory`, as a function from images uint8 [N, 28, 28] to its answers."""
-    model = tf.saved_model.load(str(directory))  # holds the variables
+    """Load the SavedModel in `directory`: images uint8 [N, 28, 28] -> probabilities float32 [N, 10]."""
+    model = tf.saved_model.load(str(directory))  # a signature alone would not keep the variables alive
 
-    def answer(images: Images) -> Probabilities:
+    def predict(images: Images) -> Probabilities:
         return np.asarray(model.signatures["serving_default"](images=tf.constant(images))["probabilities"])
 
-    return answer
+    return predict
 
 
 def saved_model_predict(directory: Path, images: Images) -> Probabilities:
-    """What the SavedModel in `directory` answers: float32 [N, 10]."""
+    """The probabilities of the SavedModel in `directory`, float32 [N, 10], of images uint8 [N, 28, 28]."""
     return load_predictor(directory)(images)
 
 
 def tflite_predict(directory: Path, images: Images) -> Probabilities:
-    """What the plan in `directory` answers: float32 [N, 10].
+    """The probabilities of the TFLite model in `directory`, float32 [N, 10], of images uint8 [N, 28, 28].
 
     Raises:
-        ExportFailed: LiteRT cannot read the plan.
+        ExportFailed: LiteRT cannot read the TFLite model.
     """
     try:
-        serve = Interpreter(str(directory / TFLITE_FILE), num_threads=1).get_signature_runner()
+        runner = Interpreter(str(directory / TFLITE_FILE), num_threads=1).get_signature_runner()
     except (ValueError, RuntimeError) as error:
         raise ExportFailed(f"{directory / TFLITE_FILE} cannot be read: {' '.join(str(error).split())}") from error
-    return np.asarray(serve(images=images)["probabilities"])
+    return np.asarray(runner(images=images)["probabilities"])
 
 
 def verify_parity(directory: Path, images: Images) -> Probabilities:
-    """The SavedModel's answers, once the plan is known to give the same.
+    """The probabilities of the SavedModel, float32 [N, 10], after comparison with those of the TFLite model.
 
     Raises:
-        PlanDisagrees: a digit differs, or a probability by more than 1e-5.
+        ParityError: a predicted digit differs, or a probability by more than 1e-5.
+        ExportFailed: LiteRT cannot read the TFLite model.
     """
-    ours, plans = saved_model_predict(directory, images), tflite_predict(directory, images)
-    digits = int(np.sum(ours.argmax(axis=1) != plans.argmax(axis=1)))
-    difference = float(np.abs(ours - plans).max())
+    expected, actual = saved_model_predict(directory, images), tflite_predict(directory, images)
+    digits = int(np.sum(expected.argmax(axis=1) != actual.argmax(axis=1)))
+    difference = float(np.abs(expected - actual).max())
     if digits or difference > TOLERANCE:
         raise ParityError(digits, difference)
-    return ours
+    return expected
