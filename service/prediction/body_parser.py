@@ -1,6 +1,6 @@
 """A request body -> a batch uint8 [N, 28, 28], by its content type, with the source of each image.
 
-This is the general parser: it reads every body, and words every error. fast_path.py reads the common cheap ones.
+This is the general parser: it reads every body and raises every error. fast_path.py reads the common cheap bodies.
 
     multipart/form-data          file parts: pictures
     image/*                      one picture

@@ -50,11 +50,16 @@ def new_batcher() -> DynamicBatcher:
     return DynamicBatcher(lambda *_: None)
 
 
+def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine in a new event loop; fails if it hangs, as with a future that is never completed."""
+    return asyncio.run(asyncio.wait_for(coroutine, 10))
+
+
 def run_concurrently(*requests: Coroutine[Any, Any, Predictions]) -> list[Predictions | BaseException]:
     async def gather() -> list[Predictions | BaseException]:
         return await asyncio.gather(*requests, return_exceptions=True)
 
-    return asyncio.run(gather())
+    return run(gather())
 
 
 def digits(result: Predictions | BaseException) -> list[int]:
@@ -105,7 +110,7 @@ def test_a_lone_request_is_run_immediately() -> None:
             await asyncio.sleep(0)
 
     (model, runtime), batcher = new_model(), new_batcher()
-    asyncio.run(send_one_per_iteration())
+    run(send_one_per_iteration())
     assert runtime.batch_sizes == [1] * 5
 
 
@@ -114,7 +119,7 @@ def test_a_lone_request_of_several_images_is_run_immediately() -> None:
         return await batcher.predict(model, images(7, 8, 9))
 
     (model, runtime), batcher = new_model(), new_batcher()
-    assert digits(asyncio.run(predict())) == [7, 8, 9]
+    assert digits(run(predict())) == [7, 8, 9]
     assert runtime.batch_sizes == [3]
 
 
@@ -127,7 +132,7 @@ def test_the_second_request_of_an_iteration_starts_batching() -> None:
         assert completes_at_once(batcher, model, 7)
 
     (model, runtime), batcher = new_model(), new_batcher()
-    asyncio.run(send())
+    run(send())
     assert runtime.batch_sizes == [1, 2, 2, 1, 1]
 
 
@@ -137,7 +142,7 @@ def test_the_first_request_of_an_iteration_is_collected_while_batching() -> None
         assert not completes_at_once(batcher, model, 4)
 
     (model, runtime), batcher = new_model(), new_batcher()
-    asyncio.run(send())
+    run(send())
     assert runtime.batch_sizes[:2] == [1, 2]
 
 
@@ -151,7 +156,7 @@ def test_a_batch_of_two_requests_continues_batching_and_one_request_ends_it() ->
         assert completes_at_once(batcher, model, 0)
 
     (model, runtime), batcher = new_model(), new_batcher()
-    asyncio.run(send())
+    run(send())
     assert runtime.batch_sizes == [1, 2, 2, 2, 2, 1]
 
 
@@ -166,7 +171,7 @@ def test_a_request_waits_one_iteration_at_most() -> None:
         assert all(request.done() for request in requests)
 
     (model, _), batcher = new_model(), new_batcher()
-    asyncio.run(send())
+    run(send())
 
 
 def test_requests_are_predicted_by_the_model_that_they_started_with() -> None:
@@ -203,7 +208,7 @@ def test_a_cancelled_request_does_not_affect_the_others_of_its_batch(digit: int)
         assert cancelled.cancelled()
         return result
 
-    result = asyncio.run(cancel_one())
+    result = run(cancel_one())
     assert isinstance(result, ValueError) if digit > 9 else digits(result) == [digit]
 
 
@@ -264,7 +269,7 @@ def test_the_event_loop_polls_until_the_spin_ends(clock: FakeClock, monkeypatch:
         batcher.spin_briefly()
         assert is_spinning()
 
-    asyncio.run(spin())
+    run(spin())
 
 
 def test_the_event_loop_does_not_spin_while_batching(clock: FakeClock) -> None:
@@ -279,11 +284,11 @@ def test_the_event_loop_does_not_spin_while_batching(clock: FakeClock) -> None:
         assert batcher._spin_until == clock.now + SPIN_SECONDS
         clock.now += 1
 
-    asyncio.run(spin_under_load())
+    run(spin_under_load())
 
 
 def test_a_pending_batch_gives_every_future_its_part() -> None:
-    async def run() -> None:
+    async def run_batch() -> None:
         model, runtime = new_model()
         loop = asyncio.get_running_loop()
         batch = PendingBatch(model)
@@ -294,4 +299,4 @@ def test_a_pending_batch_gives_every_future_its_part() -> None:
         assert [digits(future.result()) for future in futures] == [[1], [2, 3], [4, 5, 6]]
         assert runtime.batch_sizes == [6]
 
-    asyncio.run(run())
+    run(run_batch())

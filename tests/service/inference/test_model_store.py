@@ -353,6 +353,8 @@ def test_preload_gives_none_where_a_worker_has_to_load(
     assert preload(models, "auto") is None
     (path / "model.tflite").unlink()
     assert preload(models, "auto") is None
+    change_manifest(versions.put(models, 2, digit=2), files={})
+    assert preload(models, "auto") is None  # the TFLite model is not listed, so TensorFlow has to run the version
 
     def fail(_: Path) -> list[model_store.VersionSnapshot]:
         raise OSError("Stale file handle")
