@@ -137,7 +137,14 @@ def test_a_resumed_run_equals_an_uninterrupted_run(
     for kind in ("PAIRS", "TEXTURES"):
         monkeypatch.setattr(outliers, kind, 100)
     monkeypatch.setattr(loop, "compile_steps", functools.cache(loop.compile_steps))
-    overrides = ["layers=20", "iterations=50", "evaluate_every=10", "print_every=10", "batch_size=32", "optimiser=adamw"]
+    overrides = [
+        "layers=20",
+        "iterations=50",
+        "evaluate_every=10",
+        "print_every=10",
+        "batch_size=32",
+        "optimiser=adamw",
+    ]
     overrides += ["rotation=9", "augmented_copies=2", "ema_decay=0.9", "outliers_per_batch=4"]
     recipe = Recipe.load("smoke", overrides)
     training = Split(small_mnist.training.images[:300], small_mnist.training.labels[:300])
