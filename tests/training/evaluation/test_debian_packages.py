@@ -58,7 +58,12 @@ def put(path: Path, content: bytes) -> Path:
     return path
 
 
-def test_downloads_the_pinned_version_once(cache: Path, tool: Tool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("directory", ["cache", "{tmp}/cache"], ids=["relative", "absolute"])
+def test_downloads_the_pinned_version_once(
+    directory: str, cache: Path, tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cache = Path(directory.format(tmp=tmp_path))
     found = locate(PACKAGE, cache)
     assert found == cache / "fonts-one" / PACKAGE.path
     assert found.read_bytes() == CONTENT
