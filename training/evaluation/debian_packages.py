@@ -75,8 +75,8 @@ def _download(package: DebianPackage, cache: Path) -> None:
         raise OodSetUnavailable(f"{package}, is required, and there is no apt-get to download it")
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as staging:
-            archive = _download_deb(package, Path(staging), cache / ".apt")
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache.resolve()) as staging:
+            archive = _download_deb(package, Path(staging), cache.resolve() / ".apt")
             if (sha256 := _sha256(archive)) != package.deb_sha256:
                 raise OodSetUnavailable(f"{package}, was downloaded with SHA-256 {sha256}, not {package.deb_sha256}")
             _run(["dpkg-deb", "-x", archive.name, "unpacked"], Path(staging), package)
@@ -108,8 +108,7 @@ def _apt_get(package: DebianPackage | None, apt_state: Path | None = None) -> li
     """The command that downloads a package, or the package lists if there is none."""
     options = list(APT_OPTIONS)
     if apt_state:
-        directory = apt_state.resolve()
-        options += [f"Dir::State::lists={directory}/lists", f"Dir::Cache={directory}", "Debug::NoLocking=1"]
+        options += [f"Dir::State::lists={apt_state}/lists", f"Dir::Cache={apt_state}", "Debug::NoLocking=1"]
     action = ["download", f"{package.name}={package.version}"] if package else ["update"]
     return ["apt-get", "-qq", *(argument for option in options for argument in ("-o", option)), *action]
 

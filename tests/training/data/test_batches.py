@@ -1,3 +1,5 @@
+"""The input pipeline: order of the images, targets, augmented copies, outliers."""
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -7,21 +9,22 @@ from training.data import batches, outliers
 from training.data.batches import BatchBlock, BatchStream
 from training.data.mnist import Split
 from training.recipe import Recipe
-
-CUT = ["iterations=33", "batch_size=10"]
-
-
-def cut(every: int, *words: str) -> Recipe:
-    return Recipe.load("smoke", [*CUT, f"evaluate_every={every}", f"print_every={every}", *words])
+from training.types import Images
 
 
-def order(recipe: Recipe, images: int, iteration: int) -> npt.NDArray[np.int64]:
+def make_recipe(every: int, *overrides: str) -> Recipe:
+    """33 batches of 10 images, evaluated after so many batches."""
+    sizes = ["iterations=33", "batch_size=10", f"evaluate_every={every}", f"print_every={every}"]
+    return Recipe.load("smoke", [*sizes, *overrides])
+
+
+def indices_from(recipe: Recipe, images: int, iteration: int) -> npt.NDArray[np.int64]:
     return np.concatenate([indices for _, indices in batches.index_stream(recipe, images, iteration)])
 
 
 @pytest.fixture
-def part() -> Split:
-    """55 images, each with one pixel that names it, and labels that follow from it."""
+def split() -> Split:
+    """55 images, each identified by one pixel, and labels that are a function of that pixel."""
     images = np.zeros((55, 28, 28), np.uint8)
     images[:, 14, 14] = 100 + np.arange(55)
     images[:, 10:18, 12] = 200
@@ -29,92 +32,91 @@ def part() -> Split:
 
 
 @pytest.mark.parametrize("every", [1, 4, 11, 33, 50])
-def test_batches_run_through_one_permutation_after_another_however_they_are_cut(every: int) -> None:
-    recipe = cut(every)
-    pieces = [order(recipe, 55, begin) for begin in range(0, 33, every)]
-    assert [len(piece) for piece in pieces] == [10 * min(every, 33 - begin) for begin in range(0, 33, every)]
-    epochs = np.concatenate(pieces).reshape(6, 55)
+def test_batches_traverse_one_permutation_per_epoch_for_any_evaluation_interval(every: int) -> None:
+    recipe = make_recipe(every)
+    blocks = [indices_from(recipe, 55, begin) for begin in range(0, 33, every)]
+    assert [len(block) for block in blocks] == [10 * min(every, 33 - begin) for begin in range(0, 33, every)]
+    epochs = np.concatenate(blocks).reshape(6, 55)
     np.testing.assert_array_equal(np.sort(epochs), np.tile(np.arange(55), (6, 1)))
     assert len({tuple(epoch) for epoch in epochs}) == 6
-    same, other = (order(cut(33, f"seed={seed}"), 55, 0) for seed in (0, 1))
+    same, other = (indices_from(make_recipe(33, f"seed={seed}"), 55, 0) for seed in (0, 1))
     np.testing.assert_array_equal(epochs.ravel(), same)
     assert np.mean(epochs.ravel() == other) < 0.2
-    numbers = [np.full(len(indices), epoch) for epoch, indices in batches.index_stream(cut(33), 55, 0)]
+    numbers = [np.full(len(indices), epoch) for epoch, indices in batches.index_stream(make_recipe(33), 55, 0)]
     np.testing.assert_array_equal(np.concatenate(numbers), np.repeat(np.arange(6), 55))
 
 
-def test_a_batch_may_be_larger_than_the_training_part() -> None:
+def test_a_batch_may_be_larger_than_the_training_split() -> None:
     recipe = Recipe.load("smoke", ["batch_size=25", "iterations=2", "evaluate_every=1", "print_every=1"])
-    counts = np.bincount(order(recipe, 10, 1), minlength=10)
+    counts = np.bincount(indices_from(recipe, 10, 1), minlength=10)
     assert counts.sum() == 25
     assert set(counts) == {2, 3}
 
 
-def test_without_a_teacher_the_answers_are_the_labels_of_the_very_images(part: Split) -> None:
-    lesson = BatchStream(cut(11), part).block_at(11)
-    assert lesson.images.shape == (11, 10, 28, 28)
-    named = lesson.images[:, :, 14, 14].astype(int) - 100
-    np.testing.assert_array_equal(lesson.labels, part.labels[named])
-    np.testing.assert_array_equal(lesson.targets, np.eye(10)[part.labels[named]])
+def test_without_a_teacher_the_targets_are_one_hot_labels(split: Split) -> None:
+    block = BatchStream(make_recipe(11), split).block_at(11)
+    assert block.images.shape == (11, 10, 28, 28)
+    named = block.images[:, :, 14, 14].astype(int) - 100
+    np.testing.assert_array_equal(block.labels, split.labels[named])
+    np.testing.assert_array_equal(block.targets, np.eye(10)[split.labels[named]])
 
 
-class Teacher:
-    """Answers by the image's sum, and remembers what it was asked."""
+class FakeTeacher:
+    """Returns logits that are a function of the image's sum, and records the images."""
 
     def __init__(self) -> None:
-        self.asked: list[npt.NDArray[np.uint8]] = []
+        self.seen: list[Images] = []
 
-    def __call__(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        self.asked.append(images)
+    def __call__(self, images: Images) -> npt.NDArray[np.float64]:
+        self.seen.append(images)
         return np.asarray(images.sum(axis=(1, 2))[:, None] / 1000 * np.arange(10))
 
 
-def test_a_teacher_answers_for_the_very_images_that_are_taught_and_once_a_copy(part: Split) -> None:
-    recipe = cut(3, "rotation=20", "augmented_copies=2", "distillation_temperature=2")
-    teacher = Teacher()
-    taught = BatchStream(recipe, part, teacher)
-    whole = [taught.block_at(iteration) for iteration in range(0, 33, 3)]
-    images = np.concatenate([lesson.images for lesson in whole])
-    targets = np.concatenate([lesson.targets for lesson in whole])
-    expected = special.softmax(Teacher()(images.reshape(-1, 28, 28)) / 2, axis=1)
+def test_distilled_targets_are_of_the_same_augmented_images_and_computed_once_per_copy(split: Split) -> None:
+    recipe = make_recipe(3, "rotation=20", "augmented_copies=2", "distillation_temperature=2")
+    teacher = FakeTeacher()
+    stream = BatchStream(recipe, split, teacher)
+    blocks = [stream.block_at(iteration) for iteration in range(0, 33, 3)]
+    images = np.concatenate([block.images for block in blocks])
+    targets = np.concatenate([block.targets for block in blocks])
+    expected = special.softmax(FakeTeacher()(images.reshape(-1, 28, 28)) / 2, axis=1)
     np.testing.assert_allclose(targets.reshape(-1, 10), expected, rtol=1e-4, atol=1e-7)
-    assert len(teacher.asked) == 2
-    assert not np.array_equal(teacher.asked[0], teacher.asked[1])
+    assert len(teacher.seen) == 2
+    assert not np.array_equal(teacher.seen[0], teacher.seen[1])
     epochs = images.reshape(6, 55, 784)
-    order_of = np.concatenate([indices for _, indices in batches.index_stream(cut(33), 55, 0)]).reshape(6, 55)
-    for epoch, indices in zip(epochs, order_of, strict=True):
-        copies = [np.array_equal(epoch, copy.reshape(55, 784)[indices]) for copy in teacher.asked]
+    orders = np.concatenate([indices for _, indices in batches.index_stream(make_recipe(33), 55, 0)]).reshape(6, 55)
+    for epoch, indices in zip(epochs, orders, strict=True):
+        copies = [np.array_equal(epoch, copy.reshape(55, 784)[indices]) for copy in teacher.seen]
         assert sum(copies) == 1
 
 
-def test_labels_have_the_share_that_the_recipe_gives_them(part: Split) -> None:
-    alone, mixed = (
-        BatchStream(cut(11, f"hard_label_weight={share}"), part, Teacher()).block_at(0) for share in (0, 0.4)
-    )
-    expected = 0.4 * np.eye(10)[alone.labels] + 0.6 * alone.targets
+def test_hard_labels_have_the_weight_of_the_recipe(split: Split) -> None:
+    recipes = (make_recipe(11, f"hard_label_weight={weight}") for weight in (0, 0.4))
+    soft, mixed = (BatchStream(recipe, split, FakeTeacher()).block_at(0) for recipe in recipes)
+    expected = 0.4 * np.eye(10)[soft.labels] + 0.6 * soft.targets
     np.testing.assert_allclose(mixed.targets, expected, atol=1e-6)
-    assert np.abs(mixed.targets - alone.targets).max() > 0.1
+    assert np.abs(mixed.targets - soft.targets).max() > 0.1
 
 
-def test_new_distortions_have_no_end_without_copies(part: Split) -> None:
-    recipe = cut(33, "rotation=20", "batch_size=55", "iterations=6")
-    lesson = BatchStream(recipe, part).block_at(0)
-    seen = [{image.tobytes() for image in epoch} for epoch in lesson.images]
+def test_without_copies_every_epoch_is_augmented_anew(split: Split) -> None:
+    recipe = make_recipe(33, "rotation=20", "batch_size=55", "iterations=6")
+    block = BatchStream(recipe, split).block_at(0)
+    seen = [{image.tobytes() for image in epoch} for epoch in block.images]
     assert len(set.union(*seen)) > 6 * 50
 
 
-def test_a_lesson_is_the_same_wherever_a_run_begins(part: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_block_is_the_same_after_a_resume(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outliers, "FONTS", ("cmtt10",))
-    for kind in ("PAIRS", "FIELDS"):
+    for kind in ("PAIRS", "TEXTURES"):
         monkeypatch.setattr(outliers, kind, 100)
-    recipe = cut(4, "rotation=20", "augmented_copies=3", "outliers_per_batch=5")
-    through = BatchStream(recipe, part)
-    lesson = [through.block_at(iteration) for iteration in range(0, 20, 4)][-1]
-    alone = BatchStream(recipe, part).block_at(16)
-    assert lesson.images.shape == (4, 15, 28, 28)
-    assert lesson.labels.shape == (4, 10)
-    for one, same in zip(lesson, alone, strict=True):
-        np.testing.assert_array_equal(one, same)
-    assert isinstance(lesson, BatchBlock)
-    plain = BatchStream(cut(4, "rotation=20", "augmented_copies=3"), part).block_at(16)
-    np.testing.assert_array_equal(lesson.images[:, :10], plain.images)
+    recipe = make_recipe(4, "rotation=20", "augmented_copies=3", "outliers_per_batch=5")
+    continuous = BatchStream(recipe, split)
+    block = [continuous.block_at(iteration) for iteration in range(0, 20, 4)][-1]
+    resumed = BatchStream(recipe, split).block_at(16)
+    assert block.images.shape == (4, 15, 28, 28)
+    assert block.labels.shape == (4, 10)
+    for expected, actual in zip(block, resumed, strict=True):
+        np.testing.assert_array_equal(actual, expected)
+    assert isinstance(block, BatchBlock)
+    without_outliers = BatchStream(make_recipe(4, "rotation=20", "augmented_copies=3"), split).block_at(16)
+    np.testing.assert_array_equal(block.images[:, :10], without_outliers.images)

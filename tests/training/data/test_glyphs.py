@@ -1,3 +1,5 @@
+"""Synthetic images in MNIST's form."""
+
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,16 +14,16 @@ SANS = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 ASCII = (0x21, 0x7E)
 
 
-def test_centred_leaves_mnist_digits_that_are_enlarged_and_moved_as_they_were(mnist: Dataset) -> None:
+def test_mnist_form_restores_enlarged_and_shifted_mnist_digits(mnist: Dataset) -> None:
     images = mnist.test.images[:200]
     large = np.pad(images.repeat(4, axis=1).repeat(4, axis=2), ((0, 0), (9, 30), (25, 0)))
-    given = np.array([glyphs.to_mnist_form(picture) for picture in large]).astype(float)
-    away = np.abs(given - images).mean(axis=(1, 2))
-    assert np.mean(away < 1) > 0.8
+    restored = np.array([glyphs.to_mnist_form(picture) for picture in large]).astype(float)
+    error = np.abs(restored - images).mean(axis=(1, 2))
+    assert np.mean(error < 1) > 0.8
 
 
 @pytest.mark.parametrize("shape", [(300, 40), (17, 260), (5, 5), (90, 90)])
-def test_centred_fills_a_box_of_twenty_pixels_with_the_mass_in_the_middle(shape: tuple[int, int]) -> None:
+def test_mnist_form_fills_a_box_of_twenty_pixels_and_centres_the_mass(shape: tuple[int, int]) -> None:
     picture = np.zeros((400, 420), np.uint8)
     picture[31 : 31 + shape[0], 77 : 77 + shape[1]] = np.linspace(90, 255, shape[1]).astype(np.uint8)
     image = glyphs.to_mnist_form(picture)
@@ -32,14 +34,14 @@ def test_centred_fills_a_box_of_twenty_pixels_with_the_mass_in_the_middle(shape:
     assert np.abs(np.array(ndimage.center_of_mass(image)) - 14).max() <= 0.51
 
 
-def test_characters_are_those_of_the_font_that_look_like_no_digit() -> None:
-    there = "".join(glyphs.non_digit_characters(SANS, [ASCII, (0xC0, 0xFF), (0xE000, 0xE0FF)]))
-    assert set("AXkw&%#@?+=ÄÑü") <= set(there)
-    assert not set("0123456789OoIlSZq|/.,ÓöÌ½²") & set(there)
-    assert there.isprintable()
+def test_non_digit_characters_exclude_digits_and_lookalikes() -> None:
+    characters = "".join(glyphs.non_digit_characters(SANS, [ASCII, (0xC0, 0xFF), (0xE000, 0xE0FF)]))
+    assert set("AXkw&%#@?+=ÄÑü") <= set(characters)
+    assert not set("0123456789OoIlSZq|/.,ÓöÌ½²") & set(characters)
+    assert characters.isprintable()
 
 
-def test_glyphs_are_drawn_in_mnists_form_and_thicken() -> None:
+def test_glyphs_are_in_mnist_form_and_thickened_by_bold() -> None:
     thin, bold, fat = (glyphs.render_glyphs(SANS, "AB", [pixels] * 2) for pixels in (0, 1, 3))
     assert np.array(thin).shape == (2, 28, 28)
     assert not np.array_equal(thin[0], thin[1])
@@ -51,17 +53,17 @@ def test_glyphs_are_drawn_in_mnists_form_and_thicken() -> None:
     assert np.ptp(upper) < np.ptp(lower), "an A is narrower at its top"
 
 
-def test_a_character_that_the_font_draws_as_next_to_nothing_is_left_out() -> None:
+def test_blank_glyphs_are_omitted() -> None:
     assert len(glyphs.render_glyphs(SANS, ["A", " ", "\u00a0", "B"], [0] * 4)) == 2
 
 
-def test_side_by_side_shows_both() -> None:
+def test_side_by_side_contains_both_digits() -> None:
     left, right = np.zeros((2, 3, 28, 28), np.uint8)
     left[:, 4:24, 12:15] = 255
     right[:, 4:24, 8:20] = 255
     pairs = glyphs.side_by_side(left, right)
     assert pairs.shape == (3, 28, 28)
     columns = np.nonzero(pairs[0].sum(axis=0) > 500)[0]
-    (seam,) = np.nonzero(np.diff(columns) > 1)[0]
-    widths = seam + 1, len(columns) - seam - 1
+    (gap,) = np.nonzero(np.diff(columns) > 1)[0]
+    widths = gap + 1, len(columns) - gap - 1
     assert widths[1] > 2 * widths[0]

@@ -1,11 +1,13 @@
+"""The model card and the overfitting summary."""
+
 import json
 import re
 
 import pytest
 
-from tests.training.conftest import Trained
+from tests.training.conftest import TrainedRun
 from training.evaluation import model_card
-from training.fit.loop import Scores
+from training.types import Scores
 
 
 @pytest.mark.parametrize(
@@ -13,46 +15,48 @@ from training.fit.loop import Scores
     [
         (Scores(0.935, 0.2), Scores(0.933, 0.22), "0.20 points", "No sign of overfitting"),
         (Scores(0.92, 0.2), Scores(0.93, 0.22), "-1.00 points", "No sign of overfitting"),
-        (Scores(1.0, 0.001), Scores(0.97, 0.15), "3.00 points", "It overfits: "),
-        (Scores(0.99, 0.03), Scores(0.98, 0.05), "1.00 points", "It overfits a little"),
+        (Scores(1.0, 0.001), Scores(0.97, 0.15), "3.00 points", "The model overfits: "),
+        (Scores(0.99, 0.03), Scores(0.98, 0.05), "1.00 points", "The model overfits slightly"),
     ],
 )
-def test_the_verdict_says_how_large_the_gap_is_and_what_it_means(
+def test_overfitting_summary_states_the_gap_and_a_conclusion(
     training: Scores, test: Scores, gap: str, conclusion: str
 ) -> None:
-    words = model_card.overfitting_summary(training, test, 10_000)
+    summary = model_card.overfitting_summary(training, test, 10_000)
     for part in (gap, conclusion, f"{training.accuracy:.2%}", f"{test.cross_entropy:.4f}"):
-        assert part in words
+        assert part in summary
 
 
-def test_a_gap_that_a_small_test_set_explains_is_not_called_overfitting() -> None:
+def test_a_gap_within_two_standard_errors_is_no_overfitting() -> None:
     scores = Scores(0.99, 0.03), Scores(0.98, 0.05)
     assert "overfits" in model_card.overfitting_summary(*scores, 10_000)
     assert "No sign" in model_card.overfitting_summary(*scores, 200)
 
 
-def test_the_card_states_what_the_manifest_states(trained: Trained) -> None:
+def test_the_card_agrees_with_the_manifest(trained: TrainedRun) -> None:
     manifest = json.loads((trained.models / "1" / "manifest.json").read_text())
     card = (trained.models / "1" / "report" / "card.md").read_text()
-    stated = [
-        "784-200-100-60-30-10, 185300 parameters, relu",
+    expected = [
+        "784-30-10, 23860 parameters, relu",
         "recipe `smoke`, seed 0",
-        "55000 images trained it, 5000 chose temperature and threshold, and 10000",
-        f"| right | {manifest['metrics']['test_accuracy']:.2%} |",
+        "2000 training images, 5000 validation images",
+        f"| accuracy | {manifest['metrics']['test_accuracy']:.2%} |",
         f"| calibration error | {manifest['metrics']['test_ece']:.3%} |",
-        f"On the validation part {manifest['metrics']['validation_accuracy']:.2%} are right",
+        f"| coverage | {manifest['metrics']['test_coverage']:.2%} |",
+        f"| selective accuracy | {manifest['metrics']['test_selective_accuracy']:.2%} |",
+        f"Validation accuracy {manifest['metrics']['validation_accuracy']:.2%}, cross-entropy",
         f"temperature {manifest['temperature']:.4f}",
-        f"{manifest['thresholds']['confidence']:.4f} are called uncertain",
+        f"below {manifest['thresholds']['confidence']:.4f} are uncertain",
         *(file["sha256"] for file in manifest["dataset"]["files"]),
     ]
-    for part in stated:
+    for part in expected:
         assert part in card
     for table in json.loads((trained.run / "assessment.json").read_text()).values():
         for row in table:
             assert f"| {' | '.join(row)} |" in card
 
 
-def test_the_page_opens_from_disk_with_every_picture(trained: Trained) -> None:
+def test_the_html_page_shows_every_plot_and_loads_nothing_else(trained: TrainedRun) -> None:
     directory = trained.models / "1" / "report"
     page = (directory / "index.html").read_text()
     shown = re.findall(r'<img [^>]*src="([^"]+)"', page)

@@ -1,123 +1,60 @@
+"""The OOD sets: kinds of images, determinism, and sets that are unavailable."""
+
 import gzip
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 
-from training.data.glyphs import Images
 from training.evaluation import ood_sets
-from training.evaluation.ood_sets import OodSet, OodSetUnavailable
+from training.evaluation.debian_packages import DebianPackage, content_digest
+from training.evaluation.ood_sets import OodSet
+from training.types import Images
 
+NAMES = ("fonts-text", "fonts-handwriting")
 FONT = Path(mpl.get_data_path()) / "fonts" / "ttf" / "cmtt10.ttf"
-PLACE = "usr/share/digits-test/file"
-
-Tool = Callable[[str, str], None]
-
-
-@pytest.fixture
-def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tool:
-    """Puts a shell script on a PATH that has nothing else but the shell's usual tools."""
-    directory = tmp_path / "bin"
-    directory.mkdir()
-    monkeypatch.setenv("PATH", str(directory))
-
-    def put(name: str, script: str) -> None:
-        (directory / name).write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")
-        (directory / name).chmod(0o755)
-
-    return put
-
-
-def working(tool: Tool) -> None:
-    """An apt-get whose packages hold one file, with the package's name in it."""
-    tool("apt-get", 'for name; do :; done; echo "$name" > "${name}_1_all.deb"')
-    tool("dpkg-deb", f'mkdir -p "$3/{Path(PLACE).parent}" && cp "$2" "$3/{PLACE}"')
-
-
-def test_a_package_is_fetched_once(tool: Tool, tmp_path: Path) -> None:
-    working(tool)
-    cache = tmp_path / "cache"
-    found = ood_sets.debian_package_path("fonts-one", PLACE, cache)
-    assert found == cache / "fonts-one" / PLACE
-    assert found.read_text() == "fonts-one\n"
-    tool("apt-get", "exit 1")
-    assert ood_sets.debian_package_path("fonts-one", PLACE, cache) == found
-    assert [path.name for path in cache.iterdir()] == ["fonts-one"]
-
-
-def test_a_package_that_the_system_has_is_taken_from_there(tool: Tool, tmp_path: Path) -> None:
-    tool("apt-get", "exit 1")
-    assert ood_sets.debian_package_path("fonts-one", str(FONT).lstrip("/"), tmp_path / "cache") == FONT
-    assert not (tmp_path / "cache").exists()
-
-
-@pytest.mark.parametrize(
-    ("get", "unpack", "reason"),
-    [
-        (None, "true", "there is no apt-get"),
-        ("true", None, "there is no apt-get"),
-        (
-            "echo 'E: Unable to locate' >&2; exit 100",
-            "true",
-            "apt-get cannot bring the Debian package fonts-one: E: Un",
-        ),
-        ("true", "true", "fonts-one cannot be unpacked"),
-        ("touch a.deb", "echo broken >&2; exit 2", "dpkg-deb cannot bring the Debian package fonts-one: broken"),
-        ("touch a.deb", 'mkdir "$3"', f"fonts-one has no {PLACE}"),
-    ],
-)
-def test_a_package_that_cannot_be_had_says_why_and_leaves_nothing_to_be_believed(
-    get: str | None, unpack: str | None, reason: str, tool: Tool, tmp_path: Path
-) -> None:
-    for name, script in (("apt-get", get), ("dpkg-deb", unpack)):
-        if script is not None:
-            tool(name, script)
-    cache = tmp_path / "cache"
-    with pytest.raises(OodSetUnavailable, match=reason):
-        ood_sets.debian_package_path("fonts-one", PLACE, cache)
-    assert not list(cache.rglob("file"))
-    assert not list(cache.glob(".fetch-*")) if cache.exists() else True
-    shutil.rmtree(cache, ignore_errors=True)
-    working(tool)
-    assert ood_sets.debian_package_path("fonts-one", PLACE, cache).exists()
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache with one font for every package, and a small Fashion-MNIST."""
-    monkeypatch.setattr(ood_sets, "TEXT_FONTS", {"fonts-text": "digits-test"})
-    monkeypatch.setattr(ood_sets, "WRITTEN_FONTS", {"fonts-written": "digits-test"})
-    monkeypatch.setattr(ood_sets, "FASHION", ("fashion", "usr/share/digits-test/images.gz"))
-    for package in ("fonts-text", "fonts-written"):
-        directory = tmp_path / package / "usr/share/fonts/digits-test"
-        directory.mkdir(parents=True)
-        shutil.copyfile(FONT, directory / "font.ttf")
-    monkeypatch.setattr(ood_sets, "STROKES", ("kanji", "usr/share/digits-test/data.json"))
-    known = {"3": {"a": [[0, 0, 9, 9]] * 3}, "4": {"b": [[20, 30, 220, 30], [20, 230, 220, 230]] * 2}, "5": {}}
-    (tmp_path / "kanji/usr/share/digits-test").mkdir(parents=True)
-    (tmp_path / "kanji/usr/share/digits-test/data.json").write_text(json.dumps(known))
-    fashion = tmp_path / "fashion" / "usr/share/digits-test"
-    fashion.mkdir(parents=True)
-    (fashion / "images.gz").write_bytes(gzip.compress(bytes(16) + bytes(range(256)) * 49))
+    """A cache with small packages: a font each, a small Fashion-MNIST, two characters of strokes; no apt-get."""
+
+    def package(name: str, path: str, file: str = "", content: bytes = b"") -> DebianPackage:
+        destination = tmp_path / name / path / file
+        destination.parent.mkdir(parents=True)
+        destination.write_bytes(content)
+        return DebianPackage(name, "1.0", "0" * 64, path, content_digest(tmp_path / name / path))
+
+    strokes = {"3": {"a": [[0, 0, 9, 9]] * 3}, "4": {"b": [[20, 30, 220, 30], [20, 230, 220, 230]] * 2}, "5": {}}
+    fashion = gzip.compress(bytes(16) + bytes(range(256)) * 49)
+    fonts = {name: (package(name, "usr/share/fonts/digits-test", "font.ttf", FONT.read_bytes()),) for name in NAMES}
+    monkeypatch.setattr(ood_sets, "TEXT_FONTS", fonts["fonts-text"])
+    monkeypatch.setattr(ood_sets, "HANDWRITING_FONTS", fonts["fonts-handwriting"])
+    monkeypatch.setattr(ood_sets, "FASHION_MNIST", package("fashion", "usr/share/images.gz", content=fashion))
+    monkeypatch.setattr(
+        ood_sets, "KANJI_STROKES", package("kanji", "usr/data.json", content=json.dumps(strokes).encode())
+    )
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     return tmp_path
 
 
 def digits() -> Images:
-    """Forty images of a frame that touches every half."""
+    """Forty images of a frame that extends into every half."""
     images = np.zeros((40, 28, 28), np.uint8)
     images[:, 5:23, 5:23] = 200
     images[:, 9:19, 9:19] = 0
     return images
 
 
-def test_every_probe_is_what_its_name_says(cache: Path) -> None:
-    made = {probe.name: probe for probe in ood_sets.load_ood_sets(digits(), cache)}
-    assert all(probe.images.dtype == np.uint8 and probe.images.shape[1:] == (28, 28) for probe in made.values())
-    assert {probe.missing for probe in made.values()} == {""}
+def test_each_set_has_images_of_its_kind(cache: Path) -> None:
+    made = {ood_set.name: ood_set for ood_set in ood_sets.load_ood_sets(digits(), cache)}
+    assert all(ood_set.images.dtype == np.uint8 for ood_set in made.values())
+    assert all(ood_set.images.shape[1:] == (28, 28) for ood_set in made.values())
+    assert {ood_set.missing for ood_set in made.values()} == {""}
     letters = made["letters, text fonts"].images
     np.testing.assert_array_equal(letters, made["letters, handwriting fonts"].images)
     assert 30 < len(letters) < 52
@@ -125,7 +62,7 @@ def test_every_probe_is_what_its_name_says(cache: Path) -> None:
     (kanji,) = made["kanji, drawn by strokes"].images
     rows = np.nonzero(kanji.sum(axis=1) > 1000)[0]
     assert 3 <= len(rows) <= 6
-    assert np.ptp(rows) > 17, "two strokes, far apart"
+    assert np.ptp(rows) > 17, "two distant strokes"
     assert np.ptp(np.nonzero(kanji)[1]) > 17
     assert made["Fashion-MNIST"].images.ravel()[:256].tolist() == list(range(256))
     uniform, gaussian = made["uniform noise"].images, made["Gaussian noise"].images
@@ -137,8 +74,8 @@ def test_every_probe_is_what_its_name_says(cache: Path) -> None:
     assert (made["full"].images == 255).all()
 
 
-def test_halves_have_lost_one_side_and_pairs_show_two(cache: Path) -> None:
-    made = {probe.name: probe.images for probe in ood_sets.load_ood_sets(digits(), cache)}
+def test_halves_lack_one_side_and_pairs_have_two_digits(cache: Path) -> None:
+    made = {ood_set.name: ood_set.images for ood_set in ood_sets.load_ood_sets(digits(), cache)}
     halves = made["a digit cut in half"]
     sides = [halves[:, :14], halves[:, 14:], halves[:, :, :14], halves[:, :, 14:]]
     empty = np.array([[not image.any() for image in side] for side in sides])
@@ -152,19 +89,19 @@ def test_halves_have_lost_one_side_and_pairs_show_two(cache: Path) -> None:
     assert np.ptp(rows) + 1 <= 12
 
 
-def test_the_same_digits_give_the_same_probes(cache: Path) -> None:
-    for one, same in zip(ood_sets.load_ood_sets(digits(), cache), ood_sets.load_ood_sets(digits(), cache), strict=True):
-        np.testing.assert_array_equal(one.images, same.images)
+def test_the_sets_are_a_function_of_the_digits(cache: Path) -> None:
+    first, second = (ood_sets.load_ood_sets(digits(), cache) for _ in range(2))
+    for once, again in zip(first, second, strict=True):
+        np.testing.assert_array_equal(once.images, again.images)
 
 
-def test_what_cannot_be_had_is_missing_with_a_reason_and_the_rest_is_there(cache: Path, tool: Tool) -> None:
-    tool("true", "")
-    shutil.rmtree(cache / "fonts-written")
-    (cache / "kanji/usr/share/digits-test/data.json").write_text("[]")
-    (cache / "fashion" / "usr/share/digits-test/images.gz").write_bytes(b"rubbish")
+def test_an_unavailable_set_has_a_reason_and_the_others_are_generated(cache: Path) -> None:
+    shutil.rmtree(cache / "fonts-handwriting")
+    (cache / "kanji/usr/data.json").write_text("changed")
+    (cache / "fashion/usr/share/images.gz").write_bytes(b"changed")
     found: list[OodSet] = list(ood_sets.load_ood_sets(digits(), cache))
-    missing = {probe.name: probe.missing for probe in found if probe.missing}
+    missing = {ood_set.name: ood_set.missing for ood_set in found if ood_set.missing}
     assert set(missing) == {"letters, handwriting fonts", "kanji, drawn by strokes", "symbols", "Fashion-MNIST"}
-    assert "fonts-written" in missing["symbols"]
-    assert "images.gz" in missing["Fashion-MNIST"]
-    assert all(len(probe.images) == 0 for probe in found if probe.missing)
+    assert missing["symbols"].startswith("the Debian package fonts-handwriting, version 1.0, is required")
+    assert missing["Fashion-MNIST"].startswith("the Debian package fashion, version 1.0, is required")
+    assert all(len(ood_set.images) == 0 for ood_set in found if ood_set.missing)

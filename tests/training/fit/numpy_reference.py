@@ -1,4 +1,4 @@
-"""Backpropagation by hand, in NumPy, and steps of the compiled loop to hold against it."""
+"""Forward and backward pass in NumPy, and steps of the compiled training loop to compare with them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +30,7 @@ ACTIVATIONS: dict[str, tuple[Callable[[Floats], Floats], Callable[[Floats], Floa
 
 
 def forward(recipe: Recipe, arrays: Arrays, pixels: Floats) -> tuple[Arrays, Arrays]:
-    """The inputs of every layer and the sums that come out of it; the last sums are the logits."""
+    """The inputs and the pre-activations of every layer; the last pre-activations are the logits."""
     inputs: Arrays = [pixels]
     sums: Arrays = []
     for index in range(0, len(arrays), 2):
@@ -40,17 +40,17 @@ def forward(recipe: Recipe, arrays: Arrays, pixels: Floats) -> tuple[Arrays, Arr
 
 
 def backward(recipe: Recipe, arrays: Arrays, inputs: Arrays, sums: Arrays, error: Floats) -> Arrays:
-    """The gradient of every array, from that of the logits."""
-    found: Arrays = []
+    """The gradient of every array, from the gradient of the logits."""
+    gradients: Arrays = []
     for index in reversed(range(len(sums))):
-        found = [inputs[index].T @ error, error.sum(axis=0), *found]
+        gradients = [inputs[index].T @ error, error.sum(axis=0), *gradients]
         if index:
             error = (error @ arrays[2 * index].T) * ACTIVATIONS[recipe.activation][1](sums[index - 1])
-    return found
+    return gradients
 
 
 def gradients(recipe: Recipe, arrays: Arrays, pixels: Floats, labels: Floats) -> tuple[Arrays, Floats, Floats]:
-    """For labels: the gradient of every array, the logits, and the cross-entropy of each image."""
+    """For hard labels: the gradient of every array, the logits, and the cross-entropy of each image."""
     inputs, sums = forward(recipe, arrays, pixels)
     entropies = -special.log_softmax(sums[-1], axis=1)[np.arange(len(labels)), labels.astype(int)]
     error = special.softmax(sums[-1], axis=1) - np.eye(10)[labels.astype(int)]
@@ -59,31 +59,34 @@ def gradients(recipe: Recipe, arrays: Arrays, pixels: Floats, labels: Floats) ->
 
 
 def flat(parameters: Parameters) -> Arrays:
+    """All weights and biases as float64 arrays, in order."""
     return [np.asarray(array, np.float64) for layer in parameters for array in layer]
 
 
 class Steps:
-    """Some compiled steps of a small recipe on made images, beside what NumPy has to repeat."""
+    """Compiled steps of a small recipe on random images, with the inputs for a reference in NumPy."""
 
     def __init__(self, recipe: Recipe) -> None:
         random = np.random.default_rng(5)
         batches = (recipe.iterations, recipe.batch_size)
         images = random.integers(0, 256, (*batches, 28, 28), np.uint8)
-        strangers = random.integers(0, 256, (recipe.iterations, recipe.outliers_per_batch, 28, 28), np.uint8)
+        outliers = random.integers(0, 256, (recipe.iterations, recipe.outliers_per_batch, 28, 28), np.uint8)
         labels = random.integers(0, 10, batches).astype(np.uint8)
         teacher = special.softmax(random.normal(0, 2, (*batches, 10)), axis=2).astype(np.float32)
         targets = teacher if recipe.teacher_widths else np.eye(10, dtype=np.float32)[labels]
-        self.lesson = BatchBlock(np.concatenate([images, strangers], axis=1), targets, labels)
+        self.block = BatchBlock(np.concatenate([images, outliers], axis=1), targets, labels)
         begin = optimisers.initial_state(recipe)
         self.initial = flat(begin.parameters)
-        self.end, (accuracies, entropies) = loop.compile_steps(recipe)(begin, self.lesson)
+        self.end, (accuracies, entropies) = loop.compile_steps(recipe)(begin, self.block)
         self.accuracies, self.entropies = np.asarray(accuracies), np.asarray(entropies)
-        self.published = flat(optimisers.final_parameters(recipe, self.end))
+        self.final = flat(optimisers.final_parameters(recipe, self.end))
 
     def pixels(self, step: int) -> Floats:
-        images = self.lesson.images[step]
+        """The inputs of all images of a batch."""
+        images = self.block.images[step]
         return np.asarray(images.reshape(len(images), 784) / 255)
 
     def batch(self, step: int) -> tuple[Floats, Floats]:
-        labels = self.lesson.labels[step]
+        """The inputs and labels of the digits of a batch."""
+        labels = self.block.labels[step]
         return self.pixels(step)[: len(labels)], labels.astype(float)

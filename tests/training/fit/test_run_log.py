@@ -1,3 +1,5 @@
+"""The directory of a run: history, TensorBoard events, recipe, summary, resumption."""
+
 import csv
 import time
 from pathlib import Path
@@ -6,9 +8,9 @@ import pytest
 import tensorflow as tf
 
 from training.fit import run_log
-from training.fit.loop import EvaluationRow, Scores
 from training.fit.run_log import RunError, RunLogger
 from training.recipe import Recipe
+from training.types import EvaluationRow, Scores
 
 ROWS = [
     EvaluationRow(50, Scores(0.1, 2.302585092994046), Scores(0.25, 1.5), Scores(1 / 3, 1e-7)),
@@ -21,40 +23,40 @@ HEADER += ["validation_cross_entropy", "test_accuracy", "test_cross_entropy"]
 SUMMARY = {"recipe": {"name": "smoke"}, "seconds": 1.5, "metrics": {"test_accuracy": 0.92}}
 
 
-def record(runs: Path) -> Path:
+def finished_run(runs: Path) -> Path:
     """The directory of a finished run."""
-    with RunLogger.create(runs, Recipe.load("smoke")) as recorder:
+    with RunLogger.create(runs, Recipe.load("smoke")) as logger:
         for row in ROWS:
-            recorder.log(row)
-        recorder.finish(SUMMARY)
-    return recorder.path
+            logger.log(row)
+        logger.finish(SUMMARY)
+    return logger.path
 
 
-def test_a_finished_run_reads_back_as_it_was(tmp_path: Path) -> None:
-    path = record(tmp_path / "runs")
+def test_reads_a_finished_run(tmp_path: Path) -> None:
+    path = finished_run(tmp_path / "runs")
     run = run_log.read(path)
     assert run.rows == tuple(ROWS)
     assert run.summary == SUMMARY
     assert run.name == path.name
-    assert run.name.endswith("-quick")
+    assert run.name.endswith("-smoke")
 
 
-def test_the_history_is_on_disk_while_the_run_goes_on_but_the_run_is_not_finished(tmp_path: Path) -> None:
-    with RunLogger.create(tmp_path, Recipe.load("smoke")) as recorder:
+def test_the_history_is_on_disk_during_the_run_but_the_run_is_unfinished(tmp_path: Path) -> None:
+    with RunLogger.create(tmp_path, Recipe.load("smoke")) as logger:
         for row in ROWS:
-            recorder.log(row)
-        with (recorder.path / "history.csv").open(newline="") as file:
+            logger.log(row)
+        with (logger.path / "history.csv").open(newline="") as file:
             header, *lines = csv.reader(file)
     assert header == HEADER
     assert [[float(cell) for cell in line] for line in lines] == [
         [row.iteration, *row.training, *row.validation, *row.test] for row in ROWS
     ]
-    with pytest.raises(RunError, match=r"quick is not the directory of a finished run .*run\.json"):
-        run_log.read(recorder.path)
+    with pytest.raises(RunError, match=r"smoke is not the directory of a finished run .*run\.json"):
+        run_log.read(logger.path)
 
 
-def test_tensorboard_finds_the_same_scalars(tmp_path: Path) -> None:
-    (events,) = record(tmp_path).glob("events.out.tfevents.*")
+def test_tensorboard_events_have_the_same_scalars(tmp_path: Path) -> None:
+    (events,) = finished_run(tmp_path).glob("events.out.tfevents.*")
     scalars = {
         (value.tag, event.step): float(tf.make_ndarray(value.tensor))
         for raw in tf.data.TFRecordDataset(str(events))
@@ -62,27 +64,27 @@ def test_tensorboard_finds_the_same_scalars(tmp_path: Path) -> None:
         for value in event.summary.value
     }
     assert scalars == {
-        (f"{score}/{part}", row.iteration): pytest.approx(getattr(getattr(row, part), score), rel=1e-6)
+        (f"{score}/{split}", row.iteration): pytest.approx(getattr(getattr(row, split), score), rel=1e-6)
         for row in ROWS
-        for part in ("training", "validation", "test")
+        for split in ("training", "validation", "test")
         for score in ("accuracy", "cross_entropy")
     }
 
 
-def test_the_resolved_recipe_runs_again(tmp_path: Path) -> None:
+def test_the_resolved_recipe_can_be_loaded(tmp_path: Path) -> None:
     recipe = Recipe.load("smoke", ["layers=9", "seed=4"])
-    with RunLogger.create(tmp_path, recipe) as recorder:
-        assert Recipe.load(str(recorder.path / "recipe.toml")) == recipe
+    with RunLogger.create(tmp_path, recipe) as logger:
+        assert Recipe.load(str(logger.path / "recipe.toml")) == recipe
 
 
-def test_a_run_reopened_has_the_rows_up_to_its_checkpoint_and_goes_on_from_there(tmp_path: Path) -> None:
-    path = record(tmp_path)
+def test_resuming_drops_rows_after_the_checkpoint_and_adds_to_the_training_time(tmp_path: Path) -> None:
+    path = finished_run(tmp_path)
     (path / "seconds").write_text("700.0\n")
-    with RunLogger.resume(path, 50) as recorder:
-        assert recorder.rows == ROWS[:1]
-        assert 700 <= recorder.seconds < 760
-        recorder.log(ROWS[1])
-        recorder.finish(SUMMARY)
+    with RunLogger.resume(path, 50) as logger:
+        assert logger.rows == ROWS[:1]
+        assert 700 <= logger.seconds < 760
+        logger.log(ROWS[1])
+        logger.finish(SUMMARY)
     assert run_log.read(path).rows == tuple(ROWS)
     assert float((path / "seconds").read_text()) >= 700
     (path / "history.csv").unlink()
@@ -90,10 +92,12 @@ def test_a_run_reopened_has_the_rows_up_to_its_checkpoint_and_goes_on_from_there
         RunLogger.resume(path, 50)
 
 
-def test_runs_of_the_same_second_have_directories_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_started_in_the_same_second_have_different_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(time, "strftime", lambda _: "20260101-000000")
-    paths = [record(tmp_path) for _ in range(3)]
-    names = ["20260101-000000-quick", "20260101-000000-quick-2", "20260101-000000-quick-3"]
+    paths = [finished_run(tmp_path) for _ in range(3)]
+    names = ["20260101-000000-smoke", "20260101-000000-smoke-2", "20260101-000000-smoke-3"]
     assert [path.name for path in paths] == names
     assert all(len(run_log.read(tmp_path / name).rows) == 2 for name in names)
 
@@ -107,8 +111,8 @@ def test_runs_of_the_same_second_have_directories_of_their_own(tmp_path: Path, m
         ("history.csv", f"{','.join(HEADER)}\n1,x,1,1,1,1,1\n"),
     ],
 )
-def test_a_damaged_run_is_refused_with_its_name(file: str, content: str, tmp_path: Path) -> None:
-    path = record(tmp_path)
+def test_rejects_a_damaged_run_and_names_it(file: str, content: str, tmp_path: Path) -> None:
+    path = finished_run(tmp_path)
     assert len(run_log.read(path).rows) == 2
     (path / file).write_text(content)
     with pytest.raises(RunError, match=str(path)):

@@ -1,3 +1,5 @@
+"""Export: the signature, the graph, and parity of SavedModel and TFLite model."""
+
 import shutil
 from pathlib import Path
 
@@ -20,7 +22,7 @@ TEMPERATURE = 2.5
 
 @pytest.fixture(scope="module")
 def parameters() -> Parameters:
-    """The five layers with random biases too."""
+    """Five layers with random weights and biases."""
     random = np.random.default_rng(0)
     layers = network.initial_parameters(Recipe.load("best"))
     return tuple(Layer(w, tf.constant(random.normal(0, 0.5, b.shape), tf.float32)) for w, b in layers)
@@ -28,13 +30,13 @@ def parameters() -> Parameters:
 
 @pytest.fixture(scope="module")
 def exported(parameters: Parameters, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The SavedModel and the plan. Not to be written to."""
+    """The SavedModel and the TFLite model. Not to be written to."""
     directory = tmp_path_factory.mktemp("exported")
     saved_model.export(parameters, "gelu", TEMPERATURE, directory)
     return directory
 
 
-def test_the_signature_is_the_contract(exported: Path) -> None:
+def test_signature_of_the_saved_model(exported: Path) -> None:
     model = tf.saved_model.load(str(exported))
     assert list(model.signatures) == ["serving_default"]
     serve = model.signatures["serving_default"]
@@ -45,7 +47,7 @@ def test_the_signature_is_the_contract(exported: Path) -> None:
     assert (name, output.dtype, output.shape.as_list(), others) == ("probabilities", tf.float32, [None, 10], [])
 
 
-def test_the_graph_has_five_matrix_products_and_the_networks_parameters(exported: Path) -> None:
+def test_the_graph_has_five_matrix_products_and_185300_parameters(exported: Path) -> None:
     model = tf.saved_model.load(str(exported))
     serve = model.signatures["serving_default"]
     inlined = convert_variables_to_constants_v2(serve).graph.get_operations()
@@ -54,7 +56,7 @@ def test_the_graph_has_five_matrix_products_and_the_networks_parameters(exported
 
 
 @pytest.mark.parametrize("count", [1, 3, 257])
-def test_both_answer_with_the_softmax_of_the_cooled_logits(
+def test_both_models_return_the_softmax_of_the_logits_over_the_temperature(
     count: int, exported: Path, parameters: Parameters, mnist: Dataset
 ) -> None:
     images = mnist.test.images[:count]
@@ -68,20 +70,20 @@ def test_both_answer_with_the_softmax_of_the_cooled_logits(
 
     serve = tf.saved_model.load(str(exported)).signatures["serving_default"]
     np.testing.assert_allclose(serve(images=tf.constant(images))["probabilities"], expected, atol=1e-5)
-    plan = Interpreter(str(exported / "model.tflite")).get_signature_runner("serving_default")
-    np.testing.assert_allclose(plan(images=images)["probabilities"], expected, atol=1e-5)
+    runner = Interpreter(str(exported / "model.tflite")).get_signature_runner("serving_default")
+    np.testing.assert_allclose(runner(images=images)["probabilities"], expected, atol=1e-5)
     np.testing.assert_allclose(saved_model.saved_model_predict(exported, images), expected, atol=1e-5)
     np.testing.assert_allclose(saved_model.tflite_predict(exported, images), expected, atol=1e-5)
 
 
-def test_plan_and_saved_model_agree_on_the_test_images(exported: Path, mnist: Dataset) -> None:
-    answers = saved_model.verify_parity(exported, mnist.test.images)
-    assert answers.shape == (10_000, 10)
-    np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
+def test_both_models_agree_on_the_test_images(exported: Path, mnist: Dataset) -> None:
+    probabilities = saved_model.verify_parity(exported, mnist.test.images)
+    assert probabilities.shape == (10_000, 10)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
-def with_plan_of(other: Parameters, temperature: float, exported: Path, tmp_path: Path) -> Path:
-    """The exported version with the plan of another network."""
+def with_other_tflite_model(other: Parameters, temperature: float, exported: Path, tmp_path: Path) -> Path:
+    """The exported version with the TFLite model of another network."""
     shutil.copytree(exported, tmp_path / "version")
     (tmp_path / "other").mkdir()
     saved_model.export(other, "gelu", temperature, tmp_path / "other")
@@ -89,26 +91,26 @@ def with_plan_of(other: Parameters, temperature: float, exported: Path, tmp_path
     return tmp_path / "version"
 
 
-def test_the_plan_of_another_network_is_found_out(exported: Path, mnist: Dataset, tmp_path: Path) -> None:
+def test_detects_a_tflite_model_of_another_network(exported: Path, mnist: Dataset, tmp_path: Path) -> None:
     other = network.initial_parameters(Recipe.load("best", ["seed=1"]))
-    version = with_plan_of(other, TEMPERATURE, exported, tmp_path)
-    with pytest.raises(ParityError, match="different digits") as caught:
+    version = with_other_tflite_model(other, TEMPERATURE, exported, tmp_path)
+    with pytest.raises(ParityError, match=r"differ in \d+ digits") as caught:
         saved_model.verify_parity(version, mnist.test.images)
     assert caught.value.digits > 1000
     assert caught.value.difference > 0.01
 
 
-def test_probabilities_that_differ_under_the_same_digits_are_found_out(
+def test_detects_different_probabilities_with_equal_digits(
     parameters: Parameters, exported: Path, mnist: Dataset, tmp_path: Path
 ) -> None:
-    version = with_plan_of(parameters, TEMPERATURE * 1.001, exported, tmp_path)
+    version = with_other_tflite_model(parameters, TEMPERATURE * 1.001, exported, tmp_path)
     with pytest.raises(ParityError) as caught:
         saved_model.verify_parity(version, mnist.test.images)
     assert caught.value.digits == 0
     assert 1e-5 < caught.value.difference < 1e-2
 
 
-def test_a_place_that_cannot_be_written_to_is_an_error_of_ours(parameters: Parameters, tmp_path: Path) -> None:
+def test_an_unwritable_directory_raises_an_expected_error(parameters: Parameters, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises((ExportFailed, OSError)):
         saved_model.export(parameters, "gelu", 1.0, tmp_path / "file" / "version")
