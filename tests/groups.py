@@ -18,14 +18,11 @@ TRAINS = {"mnist", "trained", "start"}
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark every test with its groups, and put the slow ones first: what is left at the end is then short."""
-    side_by_side = config.pluginmanager.hasplugin("xdist")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test with its groups, and run the files with slow ones first, so that both processes end together."""
     for item in items:
         for name in groups(item):
             item.add_marker(name)
-        if side_by_side and not item.get_closest_marker("slow"):  # a file's tests share fixtures: one process runs them
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

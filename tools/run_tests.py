@@ -19,7 +19,7 @@ from training.data import mnist
 from training.errors import DataError
 
 REPOSITORY = Path(__file__).parent.parent
-SIDE_BY_SIDE = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
+SIDE_BY_SIDE = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 PHASES = {"not alone": SIDE_BY_SIDE, "alone": ()}
 FAST = {"not (alone or slow or system or docker)": SIDE_BY_SIDE}
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
