@@ -59,7 +59,8 @@ def run_concurrently(*requests: Coroutine[Any, Any, Predictions]) -> list[Predic
     async def gather() -> list[Predictions | BaseException]:
         return await asyncio.gather(*requests, return_exceptions=True)
 
-    return run(gather())
+    results: list[Predictions | BaseException] = run(gather())
+    return results
 
 
 def digits(result: Predictions | BaseException) -> list[int]:
