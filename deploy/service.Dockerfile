@@ -9,7 +9,7 @@ RUN python -m venv --without-pip /opt/venv
 COPY service/requirements.txt service/requirements-native.txt /build/
 RUN python -m pip --python /opt/venv/bin/python install -q --no-cache-dir --disable-pip-version-check --require-hashes \
     -r /build/requirements.txt -r /build/requirements-native.txt
-# 40 MB that nobody needs: packages' own tests, and debugging symbols.
+# Removes 40 MB that the service does not use: the packages' own tests, and debugging symbols.
 RUN find /opt/venv -type d -name tests -prune -exec rm -r {} + \
     && find /opt/venv/lib -name '*.cpython-*.so' -size +2M -exec strip --strip-debug {} +
 

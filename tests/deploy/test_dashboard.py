@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from tests.conftest import REPOSITORY
 from tests.deploy.documents import COMPOSE, DEPLOY, load_documents, load_rules, run_promtool
 
 GRAFANA = DEPLOY / "grafana"
@@ -66,6 +67,13 @@ def test_descriptions_name_alerts_that_exist_with_their_limits() -> None:
     assert len(named) >= 7
     for alert, number, percent in named:
         assert float(number) / (100 if percent else 1) == limits[alert], alert
+
+
+def test_runbook_names_panels_that_exist() -> None:
+    runbook = " ".join((REPOSITORY / "docs" / "runbook.md").read_text().split())
+    named = set(re.findall(r'panel "([^"]+)"', runbook))
+    assert named
+    assert named <= {panel["title"] for panel in DASHBOARD["panels"]}
 
 
 def test_queries_use_recording_rules_that_exist() -> None:
