@@ -123,8 +123,9 @@ def prediction_rows(result: PredictResult) -> list[dict[str, Any]]:
 
 def join_digits(result: PredictResult) -> list[str]:
     """Join the digits of each picture, from left to right, to one string: ["2024"]; [] if the body has no sources."""
-    sources = result.body.sources if result.body and result.body.sources else ()
-    pairs = zip((picture for picture, _ in sources), result.predictions.digits, strict=True)
+    if result.body is None or result.body.sources is None:
+        return []
+    pairs = zip((picture for picture, _ in result.body.sources), result.predictions.digits, strict=True)
     return ["".join(str(digit) for _, digit in row) for _, row in groupby(pairs, key=lambda pair: pair[0])]
 
 

@@ -73,6 +73,7 @@ INELIGIBLE: dict[str, tuple[bytes, str]] = {
     "invalid JSON": (b"{", JSON),
     "JSON of another shape": (b'{"images": [[1, 2]]}', JSON),
     "JSON of other base64": (b'{"images": ["!"]}', JSON),
+    "JSON of base64 with another character": (json_of(encode(ONE)).replace(b"iVBOR", b"iVB!OR"), JSON),
     "form without its end": (form(encode(ONE))[:-6], FORM),
     "form of a field": (form(encode(ONE)).replace(b"; filename=", b"; name="), FORM),
     "form with another part header": (curl_form(encode(ONE)).replace(b"\r\n\r\n", b"\r\nX: y\r\n\r\n", 1), FORM),

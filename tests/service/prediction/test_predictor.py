@@ -256,6 +256,11 @@ def test_json_with_images(sources: Any) -> None:
     assert [row["image"] for row in rows] == [png_base64(image) for image in IMAGES]
 
 
+@pytest.mark.parametrize("body", [None, ParsedBody(IMAGES)])
+def test_without_sources_there_are_no_numbers(body: ParsedBody | None) -> None:
+    assert join_digits(result(b"", body)) == []
+
+
 def test_digits_are_joined_for_each_picture() -> None:
     assert join_digits(result(b"", ParsedBody(IMAGES, SOURCES))) == ["20", "4"]
     assert join_digits(result(b"", ParsedBody(IMAGES, [(7, SOURCES[0][1])] * 3))) == ["204"]
