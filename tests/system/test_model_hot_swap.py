@@ -20,11 +20,13 @@ def digit_of(version: int) -> int:
     return version % 3
 
 
-def corrupt(version: Path) -> None:
-    """Change a file whose checksum is in the manifest."""
+def put_corrupt(versions: Versions, models: Path, number: int) -> None:
+    """Make a version appear of which one file does not have the checksum in the manifest."""
+    version = versions.put(models.parent / "staging", number, digit=0)
     with (version / "model.tflite").open("r+b") as file:
         file.seek(100)
         file.write(b"broken")
+    version.rename(models / str(number))  # only now: a version without a fault would be loaded
 
 
 def test_swaps_under_load_fail_no_request_and_mix_no_versions(models: Path, versions: Versions) -> None:
@@ -48,7 +50,7 @@ def test_swaps_under_load_fail_no_request_and_mix_no_versions(models: Path, vers
         for number in range(2, SWAPS + 2):
             with_corrupt_version = number % 4 == 0
             if with_corrupt_version:
-                corrupt(versions.put(models, 1000 + number, digit=0))
+                put_corrupt(versions, models, 1000 + number)
             versions.put(models, number, digit=digit_of(number))
             if with_corrupt_version:
                 (models / str(1000 + number)).rename(models / f".retired-{1000 + number}")
@@ -61,7 +63,7 @@ def test_swaps_under_load_fail_no_request_and_mix_no_versions(models: Path, vers
 def test_corrupt_version_is_rejected_and_retired_version_is_rolled_back(models: Path, versions: Versions) -> None:
     versions.put(models, 1, digit=1)
     with serving(model_dir=models, workers=2, model_poll_seconds=0.1) as server:
-        corrupt(versions.put(models, 3, digit=0))
+        put_corrupt(versions, models, 3)
         for _ in range(2):
             server.wait_for(r"version 3 .*\(checksum\)")
         assert server.client.get("/model").json()["manifest"]["version"] == 1
