@@ -311,7 +311,7 @@ def test_an_unreadable_orientation_is_ignored(monkeypatch: pytest.MonkeyPatch) -
     def fail(*_: object, **__: object) -> None:
         raise UnidentifiedImageError
 
-    monkeypatch.setattr(decode_module.ImageOps, "exif_transpose", fail)
+    monkeypatch.setattr("PIL.ImageOps.exif_transpose", fail)
     np.testing.assert_array_equal(grey(encode(UPRIGHT, kind="BMP")), UPRIGHT)
 
 

@@ -316,7 +316,7 @@ def test_otsus_threshold_minimises_the_variance_within_both_classes(seed: int) -
 
     def within(edge: float) -> float:
         classes = (levels[levels < edge], levels[levels >= edge])
-        return sum(part.var() * len(part) for part in classes if len(part))
+        return float(sum(part.var() * len(part) for part in classes if len(part)))
 
     found = ink._otsu_threshold(values)
     assert np.abs(edges - found).min() < 1e-6

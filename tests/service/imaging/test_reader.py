@@ -1,6 +1,6 @@
 """Tests the reading pipeline against MNIST: unchanged images, invariances, rows of digits, and boxes on the upload."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +12,10 @@ from PIL import Image
 
 from service.errors import NoDigitFound
 from service.imaging import mnist_format, reader
+from service.imaging.geometry import Box
 from service.imaging.mnist_format import stroke_width
 from service.imaging.reader import DEFAULT_OPTIONS, NormaliseOptions, read_image, read_picture
+from service.imaging.segmentation import DigitInk
 from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.service.payloads import Pixels, encode, stroke
@@ -241,3 +243,80 @@ def test_boxes_are_in_pixels_of_the_upload_after_decoding_at_a_reduced_scale(mni
             dark = page[top:bottom, left:right] < 128
             assert dark.any(axis=1).mean() > 0.9
             assert dark.any(axis=0).mean() > 0.9
+
+
+def draw_block(height: int, width: int, top: int, left: int, side: int = 60) -> Pixels:
+    """A white page with a dark square ring."""
+    page = np.full((height, width), 255, np.uint8)
+    page[top : top + side, left : left + side] = 0
+    page[top + side // 4 : top + 3 * side // 4, left + side // 4 : left + 3 * side // 4] = 255
+    return page
+
+
+@pytest.mark.parametrize(("side", "exact"), [(160, True), (240, False)])
+def test_only_digits_below_100_analysed_pixels_are_read_at_full_resolution(side: int, *, exact: bool) -> None:
+    """The page is analysed at half of its size, where an odd edge is blurred: the box is then one pixel larger."""
+    page = draw_block(1501, 2001, 301, 701, side - 2)
+    (found,) = read_picture(encode(page), LIMITS, DEFAULT_OPTIONS)
+    edges = (701, 301, 699 + side, 299 + side)
+    assert (found.box == edges) is exact
+    assert np.abs(np.subtract(found.box, edges)).max() <= 1
+
+
+def test_digits_that_cover_half_of_the_page_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    areas: list[Box] = []
+    extract_in_area = reader._extract_in_area
+
+    def observe(picture: Image.Image, area: Box, *, split: bool) -> Sequence[DigitInk]:
+        areas.append(area)
+        return extract_in_area(picture, area, split=split)
+
+    monkeypatch.setattr(reader, "_extract_in_area", observe)
+    near = draw_block(1400, 1400, 200, 200)
+    near[1000:1060, 1100:1160] = near[200:260, 200:260]
+    read_picture(encode(near), LIMITS, ROW)
+    assert areas == []  # 980 x 1080 pixels are more than half of the page
+    near[1000:1060, 1100:1160] = 255
+    near[500:560, 600:660] = near[200:260, 200:260]
+    read_picture(encode(near), LIMITS, ROW)
+    assert areas == [Box(140, 620, 140, 720)]
+
+
+def test_a_page_without_a_digit_is_read_with_its_surroundings() -> None:
+    picture = np.full((300, 400), 230, np.uint8)
+    picture[:60] = picture[-60:] = 20
+    (found,) = read_picture(encode(picture), LIMITS, DEFAULT_OPTIONS)
+    assert found.box[0] == 0
+    assert found.image.any()
+
+
+def test_a_digit_on_a_page_has_a_box_on_the_picture() -> None:
+    picture = np.full((300, 400), 230, np.uint8)
+    picture[:, :100] = picture[:, -100:] = 20
+    picture[100:200, 180:200] = 0
+    (found,) = read_picture(encode(picture), LIMITS, DEFAULT_OPTIONS)
+    assert found.box == (180, 100, 200, 200)
+
+
+@pytest.mark.parametrize(("scale", "box"), [(1.0, (3, 1, 9, 2)), (2.0, (6, 2, 18, 4)), (1.5, (4, 2, 14, 3))])
+def test_boxes_are_scaled_to_the_upload_and_rounded(scale: float, box: tuple[int, int, int, int]) -> None:
+    assert reader._upload_coordinates(Box(1, 2, 3, 9), scale) == box
+
+
+def test_the_size_in_a_message_is_that_of_the_upload() -> None:
+    with pytest.raises(NoDigitFound, match=r"^the picture has 4096x2048 pixels; 28x28 is read without normalising$"):
+        single_image(encode(np.zeros((2048, 4096), np.uint8), kind="JPEG"), NEVER)
+
+
+def test_a_colour_image_of_28_pixels_passes_as_grey(mnist: Dataset) -> None:
+    grey = mnist.test.images[0]
+    coloured = np.dstack([grey, grey, np.where(grey == 255, 0, grey)])
+    found = single_image(encode(coloured), NEVER)
+    np.testing.assert_array_equal(found, np.asarray(Image.fromarray(coloured).convert("L")))
+
+
+def test_an_unchanged_image_has_the_box_of_28_pixels_and_a_split_one_that_of_its_ink() -> None:
+    (found,) = read_image(stroke(), DEFAULT_OPTIONS)
+    assert found.box == (0, 0, 28, 28)
+    (found,) = read_image(stroke(), ROW)
+    assert found.box == (13, 5, 15, 23)
