@@ -74,7 +74,15 @@ def test_the_scheme_is_case_insensitive(scheme: bytes) -> None:
 
 @pytest.mark.parametrize(
     "authorization",
-    [b"", b"Bearer secret", b"Basic not*base64", b"Basic YTpz*ZWNyZXQ=", b"Basic YQ", b"Basically " + b64encode(b"a:b"), b"Digest a"],
+    [
+        b"",
+        b"Bearer secret",
+        b"Basic not*base64",
+        b"Basic YTpz*ZWNyZXQ=",
+        b"Basic YQ",
+        b"Basically " + b64encode(b"a:b"),
+        b"Digest a",
+    ],
 )
 def test_other_schemes_and_invalid_base64_are_left_unchanged(authorization: bytes) -> None:
     assert basic_to_bearer(authorization) == authorization

@@ -73,6 +73,8 @@ INELIGIBLE: dict[str, tuple[bytes, str]] = {
     "invalid JSON": (b"{", JSON),
     "JSON of another shape": (b'{"images": [[1, 2]]}', JSON),
     "JSON of other base64": (b'{"images": ["!"]}', JSON),
+    "JSON with true": (json_of([True, *ONE.reshape(784).tolist()[1:]]), JSON),
+    "JSON with false": (json_of([False, *ONE.reshape(784).tolist()[1:]]), JSON),
     "JSON of base64 with another character": (json_of(encode(ONE)).replace(b"iVBOR", b"iVB!OR"), JSON),
     "form without its end": (form(encode(ONE))[:-6], FORM),
     "form of a field": (form(encode(ONE)).replace(b"; filename=", b"; name="), FORM),
