@@ -318,3 +318,18 @@ def test_an_unreadable_orientation_is_ignored(monkeypatch: pytest.MonkeyPatch) -
 def test_a_grey_png_with_a_transparent_level_is_composited() -> None:
     found = grey(encode(np.where(UPRIGHT > 0, 0, 90).astype(np.uint8), transparency=90))
     np.testing.assert_array_equal(found, np.where(UPRIGHT > 0, 0, 255))
+
+
+def test_nan_and_infinities_among_fractions_are_0() -> None:
+    levels = np.full((20, 20), 0.5, np.float32)
+    levels[0, :3], levels[1] = (np.nan, np.inf, -np.inf), 1
+    found = grey(encode(levels, kind="TIFF"))
+    assert (found[0, :3].tolist(), found[1, 0], found[5, 5]) == ([0, 0, 0], 255, 128)
+
+
+@pytest.mark.parametrize(("level", "background"), [(0, (255, 255, 255)), (255, (0, 0, 0))])
+def test_the_background_of_transparent_ink_is_exactly_white_or_black(
+    level: int, background: tuple[int, int, int]
+) -> None:
+    alpha = np.where(UPRIGHT > 0, 255, 0).astype(np.uint8)
+    assert decode(with_alpha((level, level, level), alpha), LIMITS).picture.getpixel((0, 0)) == background

@@ -288,6 +288,7 @@ def test_the_illumination_is_a_grey_closing_of_a_third_of_the_side(shape: tuple[
     blurred = ndimage.uniform_filter(closed, 2 * (side // 8) + 1)[2 * side : -2 * side, 2 * side : -2 * side]
     found = ink._estimate_illumination(lightness)
     assert found.shape == shape
+    assert found.dtype == np.float32
     inner = np.s_[side:-side, side:-side]
     assert np.abs(found - blurred)[inner].max() < 0.025
     assert np.abs(found - blurred).max() < 0.1

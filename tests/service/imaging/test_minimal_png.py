@@ -68,6 +68,8 @@ NOT_MINIMAL = {
     "empty": b"",
     "truncated": FILE[:-1],
     "with trailing data": FILE + b"\0",
+    "a damaged end": FILE[:-4] + bytes(4),
+    "other data": FILE.replace(b"IDAT", b"IDAX"),
     "an invalid filter": build_png(b"\5" + BLANK_ROWS[1:]),
     "16 bits": build_png(bytes(28 * 57), depth=16),
     "interlaced": build_png(BLANK_ROWS, interlaced=1),
