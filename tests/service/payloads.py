@@ -31,7 +31,7 @@ def stroke() -> Pixels:
     return image
 
 
-def png_saying(width: int, height: int, *, colour: int = 0, data_size: int = 10_000) -> bytes:
+def png_with_size(width: int, height: int, *, colour: int = 0, data_size: int = 10_000) -> bytes:
     """A PNG file whose header declares this size, with `data_size` zeros as pixels; colour type 3 lacks its palette."""
     header = struct.pack(">2I5B", width, height, 8, colour, 0, 0, 0)
     chunks = {b"IHDR": header, b"IDAT": zlib.compress(bytes(data_size)), b"IEND": b""}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.payloads import encode, png_saying, stroke
+from tests.service.payloads import encode, png_with_size, stroke
 from tests.service.prediction.invalid_bodies import INVALID_BODIES
 from tests.system.server import Server, serving
 
@@ -37,7 +37,7 @@ def test_invalid_body_gets_its_error_and_the_service_goes_on(server: Server, nam
 
 def test_png_with_64_mb_of_pixels_for_28x28_is_read_as_28x28(server: Server) -> None:
     """The picture is blank; what follows its 784 pixels is not decompressed."""
-    response = server.predict(png_saying(28, 28, data_size=64 << 20))
+    response = server.predict(png_with_size(28, 28, data_size=64 << 20))
     assert response.status_code == 422
     assert response.json()["error"].startswith("no digit to read")
 

@@ -10,7 +10,7 @@ from service.errors import BadRequest, PayloadTooLarge, RequestError, Unsupporte
 from service.imaging import decode as decode_module
 from service.imaging.decode import Decoded, decode
 from service.settings import Settings
-from tests.service.payloads import Pixels, encode, png_saying, stroke
+from tests.service.payloads import Pixels, encode, png_with_size, stroke
 
 LIMITS = Settings()
 UPRIGHT = np.zeros((60, 40), np.uint8)
@@ -139,12 +139,12 @@ def test_a_large_jpeg_is_decoded_at_a_reduced_scale() -> None:
 
 
 def test_rejects_a_large_picture_by_its_header() -> None:
-    bomb = png_saying(50_000, 50_000)
+    bomb = png_with_size(50_000, 50_000)
     assert len(bomb) < 200
     with pytest.raises(PayloadTooLarge, match=r"^the picture has 50000x50000 pixels; 25000000 are allowed$"):
         decode(bomb, LIMITS)
     with pytest.raises(PayloadTooLarge, match=r"^the picture has 20000x5 pixels; a side may have 16384$"):
-        decode(png_saying(20_000, 5), LIMITS)
+        decode(png_with_size(20_000, 5), LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_rejects_a_large_picture_by_its_header() -> None:
         (encode(stroke())[:-40], BadRequest, "the picture cannot be decoded: "),
         (encode(stroke(), kind="GIF")[:-20], BadRequest, "the picture cannot be decoded: "),
         (b"<svg/>", UnsupportedMediaType, "PNG, JPEG, GIF, BMP, WEBP, TIFF"),
-        (png_saying(28, 28, colour=3), BadRequest, "the picture"),
+        (png_with_size(28, 28, colour=3), BadRequest, "the picture"),
         (encode(stroke(), kind="ICO"), UnsupportedMediaType, "none of PNG"),
-        (png_saying(0, 5), RequestError, "the picture"),
+        (png_with_size(0, 5), RequestError, "the picture"),
     ],
 )
 def test_rejects_a_file_that_is_not_a_picture(data: bytes, error: type[RequestError], words: str) -> None:

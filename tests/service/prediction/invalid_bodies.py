@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, npy_with_header, png_saying, stroke
+from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, npy_with_header, png_with_size, stroke
 
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -59,17 +59,17 @@ INVALID_BODIES = {
         "long type": (415, f"the content type is 'text/{'x' * 95}'; supported: {_TYPES}", b"a", "Text/" + "X" * 200),
         "truncated PNG": (400, _DECODE, encode(ONE)[:-30], "image/png"),
         "PNG truncated in its header": (400, _DECODE, encode(ONE)[:20], "image/png"),
-        "PNG without its palette": (400, _DECODE, png_saying(28, 28, colour=3), "image/png"),
+        "PNG without its palette": (400, _DECODE, png_with_size(28, 28, colour=3), "image/png"),
         "PNG bomb": (
             413,
             "the picture has 50000x50000 pixels; 25000000 are allowed",
-            png_saying(50_000, 50_000),
+            png_with_size(50_000, 50_000),
             "image/png",
         ),
         "PNG too wide": (
             413,
             "the picture has 20000x9 pixels; a side may have 16384",
-            png_saying(20_000, 9),
+            png_with_size(20_000, 9),
             "image/png",
         ),
         "blank PNG": (422, "no digit to read: ", encode(ONE * 0), "image/png"),
