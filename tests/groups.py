@@ -10,7 +10,10 @@ from collections.abc import Iterator
 import pytest
 from _pytest.terminal import TerminalReporter
 
-BESIDE_OTHERS = ("test_accuracy", "test_fresh_clone", "test_malformed_requests", "test_pictures", "test_web_ui")
+BESIDE_OTHERS = (
+    *("test_accuracy", "test_fresh_clone", "test_malformed_requests", "test_pictures", "test_plain_worker", "test_tls"),
+    "test_web_ui",
+)
 """Modules of tests/system, by the beginning of their name, that compare responses only: load does not change them."""
 
 TRAINS = {"mnist", "trained", "start"}
@@ -29,17 +32,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def groups(item: pytest.Item) -> Iterator[str]:
     """Yield the groups of a test that follow from where it is and what it uses."""
     fixtures = set(getattr(item, "fixturenames", ()))
-    directories = item.path.parent.parts
-    system = "system" in directories
+    system = item.nodeid.startswith("tests/system/")
     if system:
         yield "system"
-        if not item.path.stem.startswith(BESIDE_OTHERS):
+        if not item.path.name.startswith(BESIDE_OTHERS):
             yield "alone"
     if "browser" in fixtures:
         yield "browser"
     if "stack" in fixtures:
         yield "docker"
-    if "training" in directories and (fixtures & TRAINS or item.path.stem == "test_loop"):
+    if item.nodeid.startswith("tests/training/") and (fixtures & TRAINS or item.path.stem == "test_loop"):
         yield "slow"
     if not system:
         yield "unit"

@@ -75,12 +75,13 @@ def run(phases: Mapping[str, Sequence[str]], arguments: Sequence[str]) -> int:
                 env=os.environ | (ONE_THREAD if options else {}),
                 check=False,
             ).returncode
-            if status not in (0, NOTHING_SELECTED):
-                failed = True
+            known = len(summary.problems)
             if report.exists():
                 summary.read(report)
-            elif status != NOTHING_SELECTED:
-                summary.problems.append(f"ERROR pytest ended with exit status {status}; tests marked {markers}")
+            if status not in (0, NOTHING_SELECTED):
+                failed = True
+                if len(summary.problems) == known:  # a required test was skipped, or pytest could not run
+                    summary.problems.append(f"ERROR pytest ended with exit status {status}; tests marked {markers}")
     title = " summary of all phases "
     print(f"\n{title:=^80}", *summary.lines(time.monotonic() - began), sep="\n", flush=True)
     return int(failed)

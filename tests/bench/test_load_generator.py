@@ -47,7 +47,9 @@ def request_to_server() -> Iterator[Request]:
         thread.join()
 
 
-@pytest.mark.parametrize("wrk", [False, True], ids=["Python client", "wrk"])
+@pytest.mark.parametrize(
+    "wrk", [pytest.param(False, id="Python client"), pytest.param(True, id="wrk", marks=pytest.mark.wrk)]
+)
 def test_counts_each_response_by_its_status(
     request_to_server: Request, monkeypatch: pytest.MonkeyPatch, *, wrk: bool
 ) -> None:

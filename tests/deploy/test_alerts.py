@@ -16,6 +16,7 @@ UNIT_TESTS = load_documents(DEPLOY / "prometheus" / "tests" / "alerts.yml")[0]["
 each_alert = pytest.mark.parametrize("alert", ALERTS, ids=[alert["alert"] for alert in ALERTS])
 
 
+@pytest.mark.docker
 @pytest.mark.parametrize(
     "arguments", [("check", "config", "prometheus.yml"), ("test", "rules", "tests/alerts.yml")], ids=["check", "test"]
 )

@@ -83,6 +83,7 @@ def test_image_is_built_here_or_has_a_full_version(name: str) -> None:
     assert "build" in SERVICES[name] or re.search(r":v?\d+\.\d+\.\d+$", SERVICES[name]["image"])
 
 
+@pytest.mark.docker
 def test_compose_accepts_the_file(tmp_path: Path) -> None:
     command = compose_command()
     if not command:

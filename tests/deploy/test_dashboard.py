@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.conftest import REPOSITORY
@@ -83,6 +84,7 @@ def test_queries_use_recording_rules_that_exist() -> None:
     assert used <= recorded
 
 
+@pytest.mark.docker
 def test_prometheus_parses_every_query(tmp_path: Path) -> None:
     recorded = [{"record": f"query:{number}", "expr": expr} for number, (_, expr) in enumerate(panel_queries())]
     assert len(recorded) >= 15

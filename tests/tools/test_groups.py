@@ -44,12 +44,13 @@ def test_unit_is_the_default(request: pytest.FixtureRequest) -> None:
         ("training/fit/test_loop.py", "tmp_path", {"unit", "slow"}),
         ("system/test_web_ui.py", "browser", {"system", "browser"}),
         ("system/test_accuracy.py", "mnist", {"system"}),
+        ("system/http/test_head.py", "server", {"system", "alone"}),
         ("system/test_lifecycle.py", "one_version", {"system", "alone"}),
         ("system/test_stack.py", "stack", {"system", "alone", "docker"}),
     ],
 )
 def test_groups_follow_from_directory_and_fixtures(path: str, fixture: str, expected: set[str]) -> None:
-    item = SimpleNamespace(path=REPOSITORY / "tests" / path, fixturenames=[fixture])
+    item = SimpleNamespace(nodeid=f"tests/{path}::test", path=REPOSITORY / "tests" / path, fixturenames=[fixture])
     assert set(groups(item)) == expected  # type: ignore[arg-type]
 
 

@@ -66,3 +66,8 @@ def test_problem_of_any_phase_fails_the_run(
 def test_phase_that_cannot_run_fails_the_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run_file(tmp_path, TESTS, "--no-such-option") == 1
     assert "ERROR pytest ended with exit status 4; tests marked not alone" in capfd.readouterr().out
+
+
+def test_failure_without_a_failed_test_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_file(tmp_path, f"{TESTS}\ndef test_stops(): pytest.exit('stopped', returncode=3)\n") == 1
+    assert "ERROR pytest ended with exit status 3; tests marked not alone" in capfd.readouterr().out
