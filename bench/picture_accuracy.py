@@ -137,7 +137,7 @@ def scene(name: str, images: Pixels, labels: Pixels) -> Result:
 def printed(package: DebianPackage) -> Result:
     """Print the digits of a package's fonts on paper of all kinds, and ask."""
     random = np.random.default_rng(list(package.name.encode()))
-    directory = debian_packages.locate(package, DATA / "ood_sets")
+    directory = debian_packages.locate_package(package, DATA / "ood_sets")
     found = sorted([*directory.rglob("*.ttf"), *directory.rglob("*.otf")])
     fonts = [font for font in found if set(map(ord, "0123456789")) <= FT2Font(str(font)).get_charmap().keys()]
     labels = np.tile(np.arange(10, dtype=np.uint8), COPIES * len(fonts))
