@@ -1,1 +1,1 @@
-"""Measurements of what the README claims. A benchmark is not a test: nothing here passes or fails."""
+"""Benchmarks behind the figures in the documents. They print tables; nothing here passes or fails."""

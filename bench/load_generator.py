@@ -1,6 +1,7 @@
-"""Load on one URL, in a process of its own: by wrk where it is installed, else by a client on uvloop.
+"""Closed-loop HTTP load on one URL, from a separate process: wrk where it is installed, else a client on uvloop.
 
-So many connections, and each sends its next request when it has the answer to the last.
+Closed loop: each connection sends its next request when it has received the response to the last one, so the number of
+connections is the number of concurrent requests.
 """
 
 import asyncio
@@ -18,12 +19,12 @@ from urllib.parse import urlsplit
 import numpy as np
 import uvloop
 
-LUA = Path(__file__).parent / "post.lua"
+WRK_SCRIPT = Path(__file__).parent / "post.lua"
 
 
 @dataclass(frozen=True)
-class Post:
-    """A request: where to, what type, what body."""
+class Request:
+    """A POST request: URL with its query, content type, body."""
 
     url: str
     content_type: str
@@ -31,112 +32,123 @@ class Post:
 
 
 @dataclass(frozen=True)
-class Load:
-    """What came of it; latencies in milliseconds, by wrk of all that came, by the client of answers with 200 alone."""
+class LoadResult:
+    """Counts and latencies of one measurement.
 
-    answered: int
+    Attributes:
+        succeeded: responses with status 200 (wrk: 2xx and 3xx).
+        failed: other responses, and connections that failed.
+        seconds: duration of the measurement.
+        p50_ms: median latency in milliseconds; of all responses with wrk, of status 200 only with the Python client.
+        p99_ms: 99th percentile of the same latencies.
+    """
+
+    succeeded: int
     failed: int
     seconds: float
-    p50: float
-    p99: float
+    p50_ms: float
+    p99_ms: float
 
     @property
     def rate(self) -> float:
-        """Answers a second."""
-        return self.answered / self.seconds
+        """Successful requests per second."""
+        return self.succeeded / self.seconds
 
 
-def closed(post: Post, connections: int, seconds: float) -> Load:
-    """So many connections, each with one request at a time."""
-    return (_by_wrk if shutil.which("wrk") else by_client)(post, connections, seconds)
+def closed_loop(request: Request, connections: int, seconds: float) -> LoadResult:
+    """Send the request on this many connections at once for some seconds.
+
+    Args:
+        request: what every connection sends.
+        connections: number of connections, each with one request in flight.
+        seconds: duration; wrk rounds it to whole seconds, at least 1.
+
+    Raises:
+        subprocess.CalledProcessError: the load generator failed.
+    """
+    return (_by_wrk if shutil.which("wrk") else by_python_client)(request, connections, seconds)
 
 
-def _by_wrk(post: Post, connections: int, seconds: float) -> Load:
+def _by_wrk(request: Request, connections: int, seconds: float) -> LoadResult:
     with tempfile.NamedTemporaryFile() as file:
-        file.write(post.body)
+        file.write(request.body)
         file.flush()
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "--timeout", "10s", "-s", str(LUA), post.url]
-        environment = os.environ | {"BODY": file.name, "TYPE": post.content_type}
-        written = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    return Load(**json.loads(written.splitlines()[-1]))
+        duration = f"-d{max(1, round(seconds))}s"
+        command = ["wrk", "-t1", f"-c{connections}", duration, "--timeout", "10s", "-s", str(WRK_SCRIPT), request.url]
+        environment = os.environ | {"BODY": file.name, "TYPE": request.content_type}
+        output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    return LoadResult(**json.loads(output.splitlines()[-1]))
 
 
-def by_client(post: Post, connections: int, seconds: float) -> Load:
-    """The same by the client, which takes more of the cores."""
-    command = [
-        sys.executable,
-        "-m",
-        "bench.load_generator",
-        post.url,
-        post.content_type,
-        str(connections),
-        str(seconds),
-    ]
-    return Load(**json.loads(subprocess.run(command, input=post.body, capture_output=True, check=True).stdout))
+def by_python_client(request: Request, connections: int, seconds: float) -> LoadResult:
+    """`closed_loop` without wrk, by `Client` in a process of its own; it takes more CPU time than wrk does."""
+    arguments = [request.url, request.content_type, str(connections), str(seconds)]
+    command = [sys.executable, "-m", "bench.load_generator", *arguments]
+    return LoadResult(**json.loads(subprocess.run(command, input=request.body, capture_output=True, check=True).stdout))
 
 
 class Client:
-    """What all connections of this process share."""
+    """State shared by all connections of the Python client: the request as bytes, latencies in seconds, failures."""
 
-    def __init__(self, post: Post) -> None:
-        address = urlsplit(post.url)
+    def __init__(self, request: Request) -> None:
+        address = urlsplit(request.url)
         target = f"{address.path}?{address.query}" if address.query else address.path
-        head = f"POST {target} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: {post.content_type}\r\n"
-        self.request = f"{head}Content-Length: {len(post.body)}\r\n\r\n".encode() + post.body
+        head = f"POST {target} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: {request.content_type}\r\n"
+        self.request = f"{head}Content-Length: {len(request.body)}\r\n\r\n".encode() + request.body
         self.host, self.port = address.hostname or "", address.port or 80
         self.latencies: list[float] = []
         self.failed = 0
 
-    async def run(self, connections: int, seconds: float) -> Load:
-        """Load it for so long."""
+    async def run(self, connections: int, seconds: float) -> LoadResult:
+        """Open the connections, and measure until the time is over."""
         loop = asyncio.get_running_loop()
-        began = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(connections):
             await loop.create_connection(lambda: Connection(self), self.host, self.port)
         await asyncio.sleep(seconds)
-        spent = time.perf_counter() - began
-        p50, p99 = (1000 * float(np.percentile(self.latencies or [np.nan], of)) for of in (50, 99))
-        return Load(len(self.latencies), self.failed, spent, p50, p99)
+        elapsed = time.perf_counter() - start
+        p50, p99 = (1000 * float(np.percentile(self.latencies or [np.nan], percent)) for percent in (50, 99))
+        return LoadResult(len(self.latencies), self.failed, elapsed, p50, p99)
 
 
 class Connection(asyncio.Protocol):
-    """One connection, with one request under way."""
+    """One connection with one request in flight. Reads only responses that declare a Content-Length."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._received = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Ask the first time."""
+        """Send the first request."""
         self._transport = transport
-        self._ask()
+        self._send()
 
-    def _ask(self) -> None:
-        self._asked = time.perf_counter()
+    def _send(self) -> None:
+        self._sent_at = time.perf_counter()
         self._transport.write(self._client.request)
 
     def data_received(self, data: bytes) -> None:
-        """Count the answer once it is whole, and go on."""
+        """Record the response once it is complete, and send the next request."""
         self._received += data
         head, found, body = self._received.partition(b"\r\n\r\n")
         if not found or len(body) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
             return
         if head[9:12] == b"200":
-            self._client.latencies.append(time.perf_counter() - self._asked)
+            self._client.latencies.append(time.perf_counter() - self._sent_at)
         else:
             self._client.failed += 1
         self._received = b""
-        self._ask()
+        self._send()
 
     def connection_lost(self, _: Exception | None) -> None:
-        """A connection that ends is a failure."""
+        """Count a lost connection as a failure."""
         self._client.failed += 1
 
 
 def main() -> None:
-    """URL TYPE CONNECTIONS SECONDS, and the body as standard input; prints a Load as JSON."""
+    """Measure, with arguments URL TYPE CONNECTIONS SECONDS and the body on stdin; print a LoadResult as JSON."""
     url, content_type, connections, seconds = sys.argv[1:]
-    client = Client(Post(url, content_type, sys.stdin.buffer.read()))
+    client = Client(Request(url, content_type, sys.stdin.buffer.read()))
     print(json.dumps(asdict(uvloop.run(client.run(int(connections), float(seconds))))))
 
 

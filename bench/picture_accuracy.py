@@ -1,15 +1,22 @@
-"""How well pictures of any kind are read: MNIST's test images in scenes, and digits in handwriting fonts.
+"""Accuracy on pictures: MNIST's test images in synthetic scenes, and digits printed in handwriting fonts.
 
     python -m bench.picture_accuracy --images 2000
-    python -m bench.picture_accuracy --images 2000 --strokes-as-they-are
+    python -m bench.picture_accuracy --images 2000 --keep-stroke-widths
 
-Every picture goes the way of an upload: bytes -> service.imaging.reader.read -> the newest version's plan. The
-first column is the share of digits read right, the second that of the same test images as they are.
+Every picture takes the way of an upload: file -> service.imaging.reader.read_picture -> the newest version's TFLite
+model. Columns of the tables:
+
+- right: share of pictures whose digit is predicted right
+- as they are: the same share for the same test images, unchanged
+- certain: share of predictions with at least the version's confidence threshold
+- no digit: share of pictures in which no digit was found; they count as wrong, and are predicted as blank images
+- difference: mean absolute difference of the image that the model received from the test image, in grey levels
+- ms: milliseconds per picture to decode and normalise it, on one core
 """
 
 import argparse
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -33,7 +40,7 @@ from training.evaluation import debian_packages
 from training.evaluation.debian_packages import DebianPackage
 from training.evaluation.ood_sets import HANDWRITING_FONTS
 
-FONTS = (
+FONT_PACKAGES = (
     *HANDWRITING_FONTS,
     DebianPackage(
         "fonts-comic-neue",
@@ -93,112 +100,132 @@ FONTS = (
     ),
 )
 """Debian packages of fonts that look like handwriting."""
-COPIES = 10  # pictures of each digit of a font
+PICTURES_PER_DIGIT = 10  # of each font
 MODELS, DATA = Path("models/digits"), Path("data/mnist")
-LIMITS = Settings()
+SETTINGS = Settings()
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a set of pictures: shares 0 to 1, seconds a picture, mean difference in grey levels."""
+    """Accuracy on a set of pictures; the module's docstring explains the fields.
+
+    Attributes:
+        right: from 0 to 1.
+        certain: from 0 to 1.
+        no_digit: from 0 to 1.
+        seconds: per picture.
+        difference: in grey levels from 0 to 255; NaN if the pictures are not made from test images.
+    """
 
     right: float
     certain: float
-    unread: float
+    no_digit: float
     seconds: float
     difference: float
 
 
-def ask(files: Sequence[bytes], labels: Pixels, images: Pixels | None, reading: NormaliseOptions) -> Result:
-    """Read the files as an upload is read, and answer them."""
-    began, unread = time.perf_counter(), 0
-    seen = np.zeros((len(files), 28, 28), np.uint8)
+def evaluate_files(files: Sequence[bytes], labels: Pixels, images: Pixels | None, options: NormaliseOptions) -> Result:
+    """Read picture files as uploads are read, and predict their digits.
+
+    Args:
+        files: the picture files.
+        labels: their digits, uint8 [N].
+        images: the test images that they were made from, uint8 [N, 28, 28], if there are any.
+        options: when to normalise.
+    """
+    start, no_digit = time.perf_counter(), 0
+    found = np.zeros((len(files), 28, 28), np.uint8)
     for index, file in enumerate(files):
         try:
-            seen[index] = reader.read_picture(file, LIMITS, reading)[0].image
+            found[index] = reader.read_picture(file, SETTINGS, options)[0].image
         except NoDigitFound:
-            unread += 1
-    seconds = (time.perf_counter() - began) / len(files)
-    model = _model()
-    answers = model.runtime(seen)
-    certain = answers.max(axis=1) >= model.confidence_threshold
-    difference = np.abs(seen.astype(int) - images).mean() if images is not None else np.nan
-    right = np.mean(answers.argmax(axis=1) == labels)
-    return Result(float(right), float(certain.mean()), unread / len(files), seconds, float(difference))
+            no_digit += 1
+    seconds = (time.perf_counter() - start) / len(files)
+    model = _newest_model()
+    probabilities = model.runtime(found)
+    certain = probabilities.max(axis=1) >= model.confidence_threshold
+    difference = np.abs(found.astype(int) - images).mean() if images is not None else np.nan
+    right = np.mean(probabilities.argmax(axis=1) == labels)
+    return Result(float(right), float(certain.mean()), no_digit / len(files), seconds, float(difference))
 
 
-def scene(name: str, images: Pixels, labels: Pixels) -> Result:
-    """Put the images into a scene, and ask; all that is random follows from the scene's name."""
+def scene_accuracy(name: str, images: Pixels, labels: Pixels) -> Result:
+    """Put test images into a scene and evaluate the pictures; the scene's name seeds the random generator."""
     random = np.random.default_rng(list(name.encode()))
-    files = [synthetic_photos.scenes()[name](image, random) for image in images]
-    return ask(files, labels, images, NormaliseOptions("always") if "normalised" in name else DEFAULT_OPTIONS)
+    scene = synthetic_photos.scenes()[name]
+    options = NormaliseOptions("always") if "normalised" in name else DEFAULT_OPTIONS
+    return evaluate_files([scene(image, random) for image in images], labels, images, options)
 
 
-def printed(package: DebianPackage) -> Result:
-    """Print the digits of a package's fonts on paper of all kinds, and ask."""
+def font_digits(package: DebianPackage) -> Result:
+    """Photograph digits in every font of a Debian package and evaluate the pictures; the package's name is the seed.
+
+    Raises:
+        OodSetUnavailable: the package is not available in its pinned version.
+    """
     random = np.random.default_rng(list(package.name.encode()))
     directory = debian_packages.locate_package(package, DATA / "ood_sets")
-    found = sorted([*directory.rglob("*.ttf"), *directory.rglob("*.otf")])
-    fonts = [font for font in found if set(map(ord, "0123456789")) <= FT2Font(str(font)).get_charmap().keys()]
-    labels = np.tile(np.arange(10, dtype=np.uint8), COPIES * len(fonts))
-    return ask(
-        [_print(font, int(label), random) for font, label in _each(fonts, labels)], labels, None, DEFAULT_OPTIONS
-    )
+    files = sorted([*directory.rglob("*.ttf"), *directory.rglob("*.otf")])
+    fonts = [file for file in files if set(map(ord, "0123456789")) <= FT2Font(str(file)).get_charmap().keys()]
+    digits = np.tile(np.arange(10, dtype=np.uint8), PICTURES_PER_DIGIT)
+    pictures = [_photograph_digit(font, int(digit), random) for font in fonts for digit in digits]
+    return evaluate_files(pictures, np.tile(digits, len(fonts)), None, DEFAULT_OPTIONS)
 
 
-def _each(fonts: Sequence[Path], labels: Pixels) -> Iterable[tuple[Path, int]]:
-    return zip(np.repeat(np.array(fonts), len(labels) // len(fonts)), labels, strict=True)
-
-
-def _print(font: Path, digit: int, random: Random) -> bytes:
-    """One digit: of a size, at a place, askew; on plain or ruled paper, under a lamp or a shadow, photographed."""
+def _photograph_digit(font: Path, digit: int, random: Random) -> bytes:
+    """A JPEG of one digit: random size, position and slant; half of them on ruled paper, half of them in a shadow."""
     size = int(random.integers(60, 240))
-    sheet = Image.new("L", (3 * size, 3 * size), 255)
+    page = Image.new("L", (3 * size, 3 * size), 255)
     face = ImageFont.truetype(font, size)
-    at = (random.uniform(1.2, 1.8) * size, random.uniform(1.2, 1.8) * size)
-    ImageDraw.Draw(sheet).text(at, str(digit), int(random.integers(0, 90)), font=face, anchor="mm")
-    sheet = sheet.rotate(random.uniform(-8, 8), Image.Resampling.BICUBIC, fillcolor=255)
+    position = (random.uniform(1.2, 1.8) * size, random.uniform(1.2, 1.8) * size)
+    ImageDraw.Draw(page).text(position, str(digit), int(random.integers(0, 90)), font=face, anchor="mm")
+    page = page.rotate(random.uniform(-8, 8), Image.Resampling.BICUBIC, fillcolor=255)
     if random.random() < 0.5:
-        sheet = synthetic_photos.ruled(sheet, random, int(random.integers(90, 200)))
+        page = synthetic_photos.add_ruled_lines(page, random, int(random.integers(90, 200)))
     if random.random() < 0.5:
-        sheet = synthetic_photos.shaded(sheet, random)
-    return synthetic_photos.photographed(sheet, random)
+        page = synthetic_photos.add_shadow(page, random)
+    return synthetic_photos.photograph(page, random)
 
 
 def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description="How well pictures of any kind are read.")
-    parser.add_argument("--images", type=int, default=2000, help="test images a scene, evenly taken (%(default)s)")
-    parser.add_argument("--strokes-as-they-are", action="store_true", help="bring no stroke to a pen's width")
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--images", type=int, default=2000, help="test images per scene, evenly spaced (default: %(default)s)"
+    )
+    parser.add_argument("--keep-stroke-widths", action="store_true", help="do not normalise the width of strokes")
     options = parser.parse_args()
     test = mnist.load(DATA).test
     chosen = np.linspace(0, len(test) - 1, options.images).astype(int)
     images, labels = test.images[chosen], test.labels[chosen]
-    plain = np.mean(_model().runtime(images).argmax(axis=1) == labels)
+    unchanged = np.mean(_newest_model().runtime(images).argmax(axis=1) == labels)
     names = list(synthetic_photos.scenes())
-    with ProcessPoolExecutor(initializer=_keep_strokes if options.strokes_as_they_are else None) as pool:
-        print(f"| {len(images)} test images | right | as they are | certain | no digit | difference | ms |")
+    with ProcessPoolExecutor(initializer=_keep_stroke_widths if options.keep_stroke_widths else None) as pool:
+        print(
+            f"| {len(images)} test images | right | as they are | certain | no digit | difference, grey levels | ms |"
+        )
         print("|---|---:|---:|---:|---:|---:|---:|")
-        waiting = [pool.submit(scene, name, images, labels) for name in names]
-        for name, done in zip(names, tqdm(waiting, leave=False, disable=None), strict=True):
-            print(_row(name, done.result(), f"{plain:.2%}"))
+        results = [pool.submit(scene_accuracy, name, images, labels) for name in names]
+        for name, result in zip(names, tqdm(results, leave=False, disable=None), strict=True):
+            print(_format_row(name, result.result(), f"{unchanged:.2%}"))
         print("\n| digits in the fonts of | right | | certain | no digit | | ms |\n|---|---:|---|---:|---:|---|---:|")
-        for package, result in zip(FONTS, pool.map(printed, FONTS), strict=True):
-            print(_row(f"`{package.name}`", result, ""))
+        packages = sorted(FONT_PACKAGES, key=lambda package: package.name)
+        for package, font_result in zip(packages, pool.map(font_digits, packages), strict=True):
+            print(_format_row(f"`{package.name}`", font_result, ""))
 
 
-def _keep_strokes() -> None:
+def _keep_stroke_widths() -> None:
     mnist_format.MIN_STROKE_WIDTH, mnist_format.MAX_STROKE_WIDTH = 0, float("inf")
 
 
-def _row(name: str, result: Result, plain: str) -> str:
+def _format_row(name: str, result: Result, unchanged: str) -> str:
     difference = "" if np.isnan(result.difference) else f"{result.difference:.2f}"
-    shares = f"{result.right:.2%} | {plain} | {result.certain:.1%} | {result.unread:.1%}"
+    shares = f"{result.right:.2%} | {unchanged} | {result.certain:.1%} | {result.no_digit:.1%}"
     return f"| {name} | {shares} | {difference} | {1000 * result.seconds:.1f} |"
 
 
 @cache
-def _model() -> Model:
+def _newest_model() -> Model:
     newest = model_store.list_versions(MODELS)[0].path
     return model_store.load(newest, "litert")
 

@@ -1,11 +1,11 @@
--- wrk: POST the file $BODY with the content type $TYPE; one JSON line at the end.
+-- wrk script: POST the file $BODY with the content type $TYPE; prints a LoadResult as one line of JSON at the end.
 wrk.method = "POST"
 wrk.body = io.open(os.getenv("BODY"), "rb"):read("*a")
 wrk.headers["Content-Type"] = os.getenv("TYPE")
 
 function done(summary, latency)
   local e = summary.errors
-  io.write(string.format('\n{"answered":%d,"failed":%d,"seconds":%f,"p50":%f,"p99":%f}\n', summary.requests - e.status,
-    e.connect + e.read + e.write + e.status + e.timeout, summary.duration / 1e6,
+  io.write(string.format('\n{"succeeded":%d,"failed":%d,"seconds":%f,"p50_ms":%f,"p99_ms":%f}\n',
+    summary.requests - e.status, e.connect + e.read + e.write + e.status + e.timeout, summary.duration / 1e6,
     latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
 end

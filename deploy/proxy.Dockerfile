@@ -1,6 +1,6 @@
-# nginx in front of the replicas, on the base that all images here share.
+# nginx in front of the replicas, on the base image that the service and the trainer use.
 FROM python:3.11.14-slim-bookworm
-# Debian keeps only the newest build of a package, so a version that is named here would soon be gone.
+# No version pin: Debian's archive has only the newest build of a package, so a pinned one soon cannot be installed.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y -qq --no-install-recommends nginx \
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
@@ -9,7 +9,7 @@ ENV DIGITS_MAX_BODY_BYTES=16777216 DIGITS_RECEIVE_TIMEOUT_SECONDS=30
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGQUIT
-# Healthy means that a client would be answered: at least one replica is ready.
+# Healthy: at least one replica is ready.
 HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=3 CMD ["python", "-c", "\
 from http.client import HTTPConnection as Connection; import sys; \
 connection = Connection('127.0.0.1', 8000, timeout=3); connection.request('GET', '/readyz'); \

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Replace every replica of the running stack by a new one, with no request lost: start as many beside them, wait until
-# all of those are healthy, and only then stop the old ones. Usage: sh deploy/rolling_restart.sh docker compose [-p NAME ...]
+# Replace every replica of the running stack without losing a request: start as many new replicas, wait until all of them
+# are healthy, then stop the old ones. Usage: sh deploy/rolling_restart.sh docker compose [-p NAME ...]
 set -eu
 
 old=$("$@" ps -q service)
 count=$(echo "$old" | wc -w)
-[ "$count" -gt 0 ] || { echo "roll: no replica is running; start the stack first" >&2; exit 2; }
+[ "$count" -gt 0 ] || { echo "rolling_restart: no replica is running; start the stack first" >&2; exit 2; }
 "$@" up -d --no-deps --no-recreate --scale service=$((2 * count)) service
 
 new=
@@ -18,7 +18,7 @@ for replica in $new; do
     until [ "$(docker inspect -f '{{.State.Health.Status}}' "$replica")" = healthy ]; do
         tries=$((tries + 1))
         if [ $tries -eq 240 ]; then
-            echo "roll: $replica is not healthy after 2 minutes; the old replicas stay" >&2
+            echo "rolling_restart: $replica is not healthy after 2 minutes; the old replicas keep running" >&2
             docker rm -f $new >/dev/null
             exit 1
         fi

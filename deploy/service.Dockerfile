@@ -1,16 +1,15 @@
 # The service: LiteRT and Flask under gunicorn; no TensorFlow, no compiler, no pip.
-# Everything is where the repository has it, so the defaults of all settings fit.
+# Paths are those of the repository, so that the defaults of all settings apply.
 FROM python:3.11.14-slim-bookworm AS packages
-# Debian keeps only the newest build of a package, so a version that is named here would soon be gone. The headers are
-# for a base whose Python is Debian's own; the official image has its Python's.
+# No version pin: Debian's archive has only the newest build of a package, so a pinned one soon cannot be installed.
+# python3-dev is for a base image with Debian's Python; the official image includes the headers of its own.
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y -qq --no-install-recommends gcc libc6-dev python3-dev
 RUN python -m venv --without-pip /opt/venv
-COPY constraints.txt /build/
-COPY service/requirements.txt service/requirements-native.txt /build/service/
-RUN python -m pip --python /opt/venv/bin/python install -q --no-cache-dir --disable-pip-version-check \
-    -r /build/service/requirements.txt -c /build/constraints.txt -r /build/service/requirements-native.txt
-# 40 MB that nobody needs: packages' own tests, and debugging symbols.
+COPY service/requirements.txt service/requirements-native.txt /build/
+RUN python -m pip --python /opt/venv/bin/python install -q --no-cache-dir --disable-pip-version-check --require-hashes \
+    -r /build/requirements.txt -r /build/requirements-native.txt
+# Removes 40 MB that the service does not use: the packages' own tests, and debugging symbols.
 RUN find /opt/venv -type d -name tests -prune -exec rm -r {} + \
     && find /opt/venv/lib -name '*.cpython-*.so' -size +2M -exec strip --strip-debug {} +
 
@@ -23,7 +22,7 @@ RUN python -m compileall -q service
 COPY --chown=10001:10001 models models
 USER 10001:10001
 EXPOSE 8000
-# A replica is healthy when it would answer: alive, with a model, and not stopping.
+# Healthy: a model is loaded, and the service is not stopping.
 HEALTHCHECK --interval=5s --timeout=4s --start-period=60s --retries=3 CMD ["python", "-c", "\
 from http.client import HTTPConnection as Connection; import sys; \
 connection = Connection('127.0.0.1', 8000, timeout=3); connection.request('GET', '/readyz'); \

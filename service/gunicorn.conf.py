@@ -1,9 +1,10 @@
-"""gunicorn's configuration: `gunicorn --config service/gunicorn.conf.py`, with DIGITS_* settings.
+"""gunicorn's configuration: `gunicorn --config service/gunicorn.conf.py` starts the service with DIGITS_* settings.
 
 The newest version is loaded once, before the workers are forked, so that they share its memory and Python's modules.
-Workers are keyed by slot, the lowest number that no running worker has: their metrics go into the files of the slot.
+Workers have a slot, the lowest number that no running worker has: their metrics go into the files of the slot.
 """
 
+import dataclasses
 import gc
 import logging
 import os
@@ -15,16 +16,16 @@ from pathlib import Path
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
-from prometheus_client.multiprocess import mark_process_dead
 
 from service.app import create_app
 from service.inference import model_store
-from service.monitoring.metrics import use_slot_files
+from service.monitoring import prometheus_compat
+from service.server import gunicorn_compat, gunicorn_settings
 from service.server.acceptor import ConnectionCounts
 from service.settings import SettingError, Settings
 
-EXAMPLE = Path(__file__).parent.parent / "tests" / "pictures" / "seven.png"
-MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory, where there is one
+EXAMPLE = Path(__file__).parent / "web" / "example" / "seven.png"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory, where there is one
 
 try:
     settings = Settings.from_environment()
@@ -34,18 +35,30 @@ except SettingError as error:
 
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 workers = settings.workers
-wsgi_app = "service.app:create_app()"
+wsgi_app = gunicorn_settings.WSGI_APP
 worker_class = "service.server.worker.DigitsWorker"
 graceful_timeout = settings.shutdown_timeout_seconds
 keepalive = 5
 control_socket_disable = True
 loglevel = settings.log_level
-worker_tmp_dir = str(MEMORY) if os.access(MEMORY, os.W_OK) else None  # a heartbeat must not wait for a disk
+# Workers write their heartbeat there: it must not wait for a disk.
+worker_tmp_dir = str(SHARED_MEMORY) if os.access(SHARED_MEMORY, os.W_OK) else None
 logging.basicConfig(level=settings.log_level.upper(), format="[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s")
+
+if gunicorn_compat.INCOMPATIBILITIES:
+    worker_class = "service.server.plain_worker.PlainWorker"
+    logging.getLogger("service.server").warning(
+        "%s: the service runs on gunicorn's own asgi worker, slower", gunicorn_compat.INCOMPATIBILITIES[0]
+    )
 
 
 def on_starting(server: Arbiter) -> None:
-    """Make an empty directory for the metrics, and load what all workers share."""
+    """Check gunicorn's settings, make an empty directory for the metrics, and load what all workers share."""
+    try:
+        gunicorn_settings.check(server.cfg, server.app)
+    except SettingError as error:
+        print(f"digits: {error}", file=sys.stderr)
+        sys.exit(2)
     if settings.metrics_dir is None:
         server.metrics_dir = Path(tempfile.mkdtemp(prefix="digits-metrics-", dir=worker_tmp_dir))
     else:
@@ -54,40 +67,41 @@ def on_starting(server: Arbiter) -> None:
         for old in server.metrics_dir.glob("*.db"):
             old.unlink()
     server.counts = ConnectionCounts()
-    server.loaded = model_store.preload(settings.model_dir, settings.runtime)
-    gc.freeze()  # what is there now is never garbage: a collection in a worker must not touch, and so copy, its pages
+    server.preloaded = model_store.preload(settings.model_dir, settings.runtime)
+    gc.freeze()  # what exists now is never garbage: a collection in a worker must not touch, and so copy, its memory
 
 
 def when_ready(server: Arbiter) -> None:
-    """Say where the service is and how to try it."""
-    address = f"http://{server.LISTENERS[0].sock.getsockname()[0]}:{server.LISTENERS[0].sock.getsockname()[1]}"
-    print(f"Digits answers on {address}", flush=True)
-    if EXAMPLE.exists():
-        print(f"  curl -F {shlex.quote(f'file=@{EXAMPLE.resolve()}')} {address}/predict", flush=True)
+    """Print the address of the service, and a command to try it."""
+    host, port = gunicorn_compat.bound_address(server)
+    address = f"{'https' if server.cfg.is_ssl else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+    print(f"Digits is ready on {address}", flush=True)
+    picture = shlex.quote(f"file=@{EXAMPLE.resolve()}")
+    print(f"  curl -F {picture} '{address}/predict?fields=digit,confidence'", flush=True)
 
 
 def pre_fork(server: Arbiter, worker: Worker) -> None:
     """Give the worker the lowest free slot."""
-    taken = {other.slot for other in server.WORKERS.values()}
+    taken = {other.slot for other in gunicorn_compat.running_workers(server)}
     worker.slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
     worker.counts = server.counts
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
-    """Point the new process at its metrics files, before it makes the application."""
-    use_slot_files(server.metrics_dir, worker.slot)
-    os.environ["DIGITS_METRICS_DIR"] = str(server.metrics_dir)
-    worker.inherited_signals = server.SIG_QUEUE  # as the fork copied it
-    worker.app_factory = lambda: create_app(Settings.from_environment(), server.loaded)
+    """Point the new process at the metrics files of its slot, before it creates the application."""
+    prometheus_compat.use_slot_files(server.metrics_dir, worker.slot)
+    own = dataclasses.replace(settings, metrics_dir=server.metrics_dir)
+    worker.inherited_signals = gunicorn_compat.queued_signals(server)  # as the fork copied it
+    worker.app_factory = lambda: create_app(own, server.preloaded)
 
 
 def child_exit(server: Arbiter, worker: Worker) -> None:
-    """Forget the gauges and connections of a worker that is gone; its counters stay, for the next one in its slot."""
+    """Forget the gauges and connections of a worker that has ended; its counters stay, for the next one in its slot."""
     server.counts.unregister(worker.slot)
-    mark_process_dead(worker.slot, str(server.metrics_dir))
+    prometheus_compat.remove_live_gauges(server.metrics_dir, worker.slot)
 
 
 def on_exit(server: Arbiter) -> None:
-    """Leave nothing behind."""
+    """Remove the metrics directory, if this process made it."""
     if settings.metrics_dir is None:
         shutil.rmtree(server.metrics_dir, ignore_errors=True)

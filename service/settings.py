@@ -11,65 +11,71 @@ from typing import Any, Self
 
 PREFIX = "DIGITS_"
 FOREIGN_VARIABLES = {"DIGITS_DATA"}
-"""Variables of this prefix that others read: where training finds MNIST."""
+"""Variables with this prefix that the service ignores: training reads DIGITS_DATA."""
 
 RUNTIMES = ("auto", "tensorflow", "litert")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class SettingError(ValueError):
-    """A variable whose value is not allowed, or that is no setting (`value` None: it may be a secret)."""
+    """A variable has a value that is not allowed, or is not a setting (`value` None: it may be a secret)."""
 
     def __init__(self, variable: str, value: str | None, allowed: str) -> None:
-        found = "no setting" if value is None else repr(value)
+        found = "not a setting" if value is None else repr(value)
         super().__init__(f"{variable} is {found}; allowed: {allowed}")
         self.variable, self.value, self.allowed = variable, value, allowed
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `least` to `most`, both allowed."""
+    """Numbers from `minimum` to `maximum`, both included."""
 
     minimum: float
     maximum: float
 
 
 def _setting(default: Any, description: str, allowed: Range | tuple[str, ...] | None = None, **more: Any) -> Any:
-    return field(default=default, metadata={"meaning": description, "allowed": allowed}, **more)
+    return field(default=default, metadata={"description": description, "allowed": allowed}, **more)
 
 
 def cores() -> int:
-    """The cores that this process may use; a container's share of them where the system tells it."""
+    """Count the cores that this process may run on, by its CPU affinity where the system has one."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What can be set; the README's table is checked against this class."""
+    """All settings. Defaults and descriptions are the table of settings in the documents, which a test compares."""
 
-    model_dir: Path = _setting(Path("models/digits"), "the model directory")
-    runtime: str = _setting("auto", "`auto` takes the plan where there is one", RUNTIMES)
-    model_poll_seconds: float = _setting(1.0, "seconds between two looks for a new version", Range(0.05, 3600))
-    host: str = _setting("127.0.0.1", "the address to listen on")
-    port: int = _setting(8000, "the port to listen on; 0 takes a free one", Range(0, 65535))
-    workers: int = _setting(cores(), "worker processes; one a core unless set", Range(1, 256))
-    threads: int = _setting(4, "threads a worker, for what takes more than a moment", Range(1, 256))
+    model_dir: Path = _setting(Path("models/digits"), "directory of the published versions")
+    runtime: str = _setting(
+        "auto", "`litert`, `tensorflow`, or `auto`: LiteRT if the version has a TFLite model, else TensorFlow", RUNTIMES
+    )
+    model_poll_seconds: float = _setting(1.0, "seconds between two scans for a new version", Range(0.05, 3600))
+    host: str = _setting("127.0.0.1", "address to listen on")
+    port: int = _setting(8000, "port to listen on; 0 picks a free one", Range(0, 65535))
+    workers: int = _setting(cores(), "worker processes; by default one per core", Range(1, 256))
+    threads: int = _setting(4, "worker threads for slow requests: picture normalisation and bulk bodies", Range(1, 256))
     shutdown_timeout_seconds: int = _setting(
-        30, "how long requests in flight may take to finish at a stop", Range(1, 3600)
+        30, "seconds that requests in flight have to finish after SIGTERM", Range(1, 3600)
     )
-    receive_timeout_seconds: int = _setting(30, "how long a request may take to arrive", Range(1, 3600))
-    max_body_bytes: int = _setting(16 << 20, "the largest request body", Range(1, 1 << 30))
-    max_pictures: int = _setting(10_000, "the most pictures in one request", Range(1, 1_000_000))
-    max_pixels: int = _setting(25_000_000, "the most pixels in one picture", Range(784, 1 << 30))
-    max_side: int = _setting(16_384, "the most pixels along a side of one picture", Range(28, 1 << 16))
-    max_in_flight: int = _setting(40, "requests that one worker answers at once; more get 429", Range(1, 65536))
+    receive_timeout_seconds: int = _setting(30, "seconds within which a request has to be received", Range(1, 3600))
+    max_body_bytes: int = _setting(16 << 20, "maximum size of a request body in bytes", Range(1, 1 << 30))
+    max_pictures: int = _setting(10_000, "maximum number of pictures in one request", Range(1, 1_000_000))
+    max_pixels: int = _setting(25_000_000, "maximum number of pixels of one picture", Range(784, 1 << 30))
+    max_side: int = _setting(16_384, "maximum width and height of one picture in pixels", Range(28, 1 << 16))
+    max_in_flight: int = _setting(40, "maximum predict requests in flight per worker; more get 429", Range(1, 65536))
     api_key: str = _setting(
-        "", "the key that `/predict`, `/feedback`, `/model` and `/report/` ask for; empty asks for none", repr=False
+        "", "key that `/predict`, `/feedback`, `/model` and `/report/` require; if empty, none is required", repr=False
     )
-    feedback_dir: Path | None = _setting(None, "where feedback is kept; without it, there is none")
-    feedback_max_files: int = _setting(10_000, "the most pieces of feedback that are kept", Range(1, 1_000_000))
-    metrics_dir: Path | None = _setting(None, "where workers share metrics; gunicorn's default is a fresh directory")
-    log_level: str = _setting("info", "the least level that is logged", LOG_LEVELS)
+    feedback_dir: Path | None = _setting(
+        None, "directory where feedback is stored; without it, `/feedback` does not exist"
+    )
+    feedback_max_files: int = _setting(10_000, "maximum number of stored feedback files", Range(1, 1_000_000))
+    metrics_dir: Path | None = _setting(
+        None, "directory where workers share metrics; under gunicorn by default a new temporary one"
+    )
+    log_level: str = _setting("info", "minimum level of logged messages", LOG_LEVELS)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:

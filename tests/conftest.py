@@ -23,6 +23,8 @@ from training.recipe import Recipe
 
 REPOSITORY = Path(__file__).parent.parent
 
+pytest_plugins = ["tests.groups"]
+
 
 class Versions:
     """Makes whole versions: each network is exported and sealed once a session, and copied from there."""

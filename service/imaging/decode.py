@@ -1,7 +1,9 @@
-"""Uploaded bytes -> an upright, opaque picture: bound, decode, turn as EXIF says, lay on its ground.
+"""Decodes an upload: bytes -> an upright, opaque picture.
 
-A picture here is a Pillow image of mode L or RGB: 8 bits a channel, nothing shows through. Nothing is
-decoded before the header is within the limits.
+The size is checked on the header, before anything is decoded. Then: decode, rotate by EXIF, composite transparency.
+A picture here is a Pillow image of mode L or RGB: 8 bits a channel, no alpha.
+
+Two settings of Pillow are global, and are set at import: its own limit of pixels is off, and its warnings are ignored.
 """
 
 import struct
@@ -20,47 +22,47 @@ from service.settings import Settings
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 HIGH_DEPTH_MODES = ("I", "F")
-"""How Pillow's names of modes with more than 8 bits a channel begin."""
+"""The first letters of Pillow's modes with more than 8 bits a channel."""
 WHITE_LEVELS = (1, 255, 1023, 4095, 16383, 65535)
-"""What white is in pictures of more than 8 bits: fractions, then 8, 10, 12, 14 and 16 bits of a camera or scanner."""
+"""The value of white in pictures of more than 8 bits: fractions, then 8, 10, 12, 14 and 16 bits."""
 
 JPEG_DRAFT_SIDE = 1024
-"""Pixels along both sides under which a JPEG is not decoded at a half, a quarter or an eighth of its size."""
+"""Pixels: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides keep at least this length."""
 OPAQUE_ALPHA = 250
 CARD_CONTRAST, CARD_SHARE = 64, 0.5
-"""Opaque pixels that differ that much, and fill that share of the box around them, are a card with a digit on it."""
+"""Grey levels and fraction of the bounding box: opaque pixels above both are a card with a digit on it."""
 
 SERIALISE_ABOVE_PIXELS = 4_000_000
-"""Pixels over which pictures are decoded one at a time: on the way, one of 25 million takes hundreds of megabytes."""
+"""Larger pictures are decoded one at a time: decoding one of 25 million pixels takes hundreds of megabytes."""
 
 _large_decode_lock = threading.Lock()
 
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of damaged tags: the client's, not ours
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own bound warns first; ours, on the same header, decides
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # about damaged metadata of the client's file
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns first; `_check_size` decides on the same header
 
 _DECODE_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError, MemoryError),
     *(AssertionError, AttributeError, KeyError, struct.error, zlib.error),
 )
-"""What Pillow's decoders raise on files that are damaged or lie."""
+"""What Pillow's decoders raise on damaged and forged files."""
 
 
 class Decoded:
-    """A picture, and how many pixels of the upload, after turning, one of its pixels stands for along each side."""
+    """A picture; one of its pixels stands for `scale` pixels of the upload along each side."""
 
     __slots__ = ("picture", "scale")
 
-    def __init__(self, picture: Image.Image, factor: float = 1.0) -> None:
-        self.picture, self.scale = picture, factor
+    def __init__(self, picture: Image.Image, scale: float = 1.0) -> None:
+        self.picture, self.scale = picture, scale
 
 
 def decode(data: bytes, settings: Settings) -> Decoded:
-    """The first picture in a file.
+    """Decode the first picture of a file.
 
     Raises:
-        Malformed: the file is empty, damaged or cut off.
-        UnknownType: its format is not one of FORMATS.
-        TooLarge: its header says more pixels, or a longer side, than the settings allow.
+        BadRequest: the file is empty, damaged or truncated.
+        UnsupportedMediaType: its format is not one of FORMATS.
+        PayloadTooLarge: its header states more pixels, or a longer side, than the settings allow.
     """
     if not data:
         raise BadRequest("the picture has 0 bytes")
@@ -79,7 +81,7 @@ def decode(data: bytes, settings: Settings) -> Decoded:
 
 
 def _check_size(picture: Image.Image, settings: Settings) -> int:
-    """How many pixels the picture has, by its header."""
+    """Check the size in the header against the settings; returns the number of pixels."""
     width, height = picture.size
     pixels = width * height
     if pixels > settings.max_pixels:
@@ -102,12 +104,12 @@ def _decode(picture: Image.Image) -> Decoded:
     width = picture.size[0]
     picture.draft(None, (JPEG_DRAFT_SIDE, JPEG_DRAFT_SIDE))
     picture.load()
-    factor = width / picture.size[0]
+    scale = width / picture.size[0]
     if picture.mode == "P" and picture.palette is None:
         raise ValueError("it has no palette")
-    with suppress(*_DECODE_ERRORS):  # a picture with a damaged orientation is taken as it lies
+    with suppress(*_DECODE_ERRORS):  # with damaged EXIF data the picture stays as it is
         ImageOps.exif_transpose(picture, in_place=True)
-    return Decoded(_to_8bit(picture), factor)
+    return Decoded(_to_8bit(picture), scale)
 
 
 def _to_8bit(picture: Image.Image) -> Image.Image:
@@ -119,7 +121,7 @@ def _to_8bit(picture: Image.Image) -> Image.Image:
 
 
 def _rescale_to_8bit(picture: Image.Image) -> Image.Image:
-    """Values of any depth as 0 to 255, by the least full scale that holds them, else from their least to their most."""
+    """Rescale values of any depth to 0 to 255: by the lowest white level above them, else by their own range."""
     values = np.array(picture, np.float32)
     fractions = picture.mode == "F"
     np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
@@ -132,27 +134,27 @@ def _rescale_to_8bit(picture: Image.Image) -> Image.Image:
 
 
 def _composite_alpha(picture: Image.Image) -> Image.Image:
-    """An RGBA picture laid on the ground that it implies.
+    """Composite an RGBA picture on the background that it implies.
 
-    A card, opaque and with contrast of its own, lies on more of itself. Ink without a ground lies on
-    white or black, whichever is farther from it.
+    A card, which is opaque and has contrast of its own, gets its own median colour. Ink without a background gets
+    white or black, whichever differs more.
     """
     small = picture.reduce(max(1, max(picture.size) // 256))
-    grey, alpha = (np.asarray(small.convert(mode)) for mode in ("L", "RGBA"))
-    there = _opaque_mask(alpha[..., 3])
-    ink = grey[there]
+    grey, rgba = (np.asarray(small.convert(mode)) for mode in ("L", "RGBA"))
+    opaque = _opaque_mask(rgba[..., 3])
+    ink = grey[opaque]
     low, high = np.percentile(ink, [1, 99])
-    rows, columns = np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
-    box = (rows[-1] + 1 - rows[0]) * (columns[-1] + 1 - columns[0])
-    if high - low >= CARD_CONTRAST and len(ink) >= CARD_SHARE * box:
-        ground = tuple(int(value) for value in np.median(alpha[there][:, :3], axis=0))
+    rows, columns = np.flatnonzero(opaque.any(axis=1)), np.flatnonzero(opaque.any(axis=0))
+    area = (rows[-1] + 1 - rows[0]) * (columns[-1] + 1 - columns[0])
+    if high - low >= CARD_CONTRAST and len(ink) >= CARD_SHARE * area:
+        background = tuple(int(value) for value in np.median(rgba[opaque][:, :3], axis=0))
     else:
-        ground = (0, 0, 0) if ink.mean() > 127 else (255, 255, 255)
-    under = Image.new("RGB", picture.size, ground)
-    under.paste(picture.convert("RGB"), mask=picture.getchannel("A"))
-    return under
+        background = (0, 0, 0) if ink.mean() > 127 else (255, 255, 255)
+    composite = Image.new("RGB", picture.size, background)
+    composite.paste(picture.convert("RGB"), mask=picture.getchannel("A"))
+    return composite
 
 
 def _opaque_mask(alpha: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Where a picture is opaque; where it is most so, if it nowhere is."""
+    """Where a picture is opaque; where it is most opaque, if it is so nowhere."""
     return alpha >= min(OPAQUE_ALPHA, int(alpha.max()))

@@ -10,7 +10,7 @@ from service.types import FloatImage, Mask
 
 
 class Box(NamedTuple):
-    """Pixels, the lower and right ends not included."""
+    """A rectangle in pixels; `bottom` and `right` are exclusive."""
 
     top: int
     bottom: int
@@ -18,14 +18,14 @@ class Box(NamedTuple):
     right: int
 
     @classmethod
-    def bounding(cls, ink: FloatImage | Mask) -> Self:
-        """The least box that holds all that is not 0 in [H, W], of which there is some."""
-        rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    def bounding(cls, pixels: FloatImage | Mask) -> Self:
+        """The smallest box around all non-zero pixels of [H, W]; there must be one."""
+        rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
         return cls(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
 
     @classmethod
     def enclosing(cls, boxes: Iterable["Box"]) -> Self:
-        """The smallest box that holds all of these boxes; at least one."""
+        """The smallest box that contains all of these boxes; there must be one."""
         tops, bottoms, lefts, rights = zip(*boxes, strict=True)
         return cls(min(tops), max(bottoms), min(lefts), max(rights))
 
@@ -44,26 +44,31 @@ class Box(NamedTuple):
         """Pixels."""
         return self.height * self.width
 
-    def translated(self, down: int, right: int) -> "Box":
-        """The same box elsewhere."""
-        return Box(self.top + down, self.bottom + down, self.left + right, self.right + right)
+    def translated(self, rows: int, columns: int) -> "Box":
+        """The box moved down and to the right."""
+        return Box(self.top + rows, self.bottom + rows, self.left + columns, self.right + columns)
 
     def scaled(self, factor: int) -> "Box":
-        """The same box where each pixel is `factor` pixels."""
+        """The box on a picture that is enlarged by `factor`."""
         return Box(*(factor * edge for edge in self))
 
+    def expanded(self, margin: int, height: int, width: int) -> "Box":
+        """The box with a margin on each side, cut to a picture of `height` x `width` pixels."""
+        top, left = max(self.top - margin, 0), max(self.left - margin, 0)
+        return Box(top, min(self.bottom + margin, height), left, min(self.right + margin, width))
+
     def distance_to(self, other: "Box") -> float:
-        """Pixels between two boxes; 0 if they touch or overlap."""
-        down = max(other.top - self.bottom, self.top - other.bottom, 0)
-        across = max(other.left - self.right, self.left - other.right, 0)
-        return math.hypot(down, across)
+        """The distance between two boxes in pixels; 0 if they touch or overlap."""
+        rows = max(other.top - self.bottom, self.top - other.bottom, 0)
+        columns = max(other.left - self.right, self.left - other.right, 0)
+        return math.hypot(rows, columns)
 
     def horizontal_overlap(self, other: "Box") -> float:
-        """The share of the narrower box's width that the two have in common."""
+        """The fraction of the narrower box's columns that the other box has too, 0 to 1."""
         common = min(self.right, other.right) - max(self.left, other.left)
         return max(common, 0) / min(self.width, other.width)
 
     def strictly_contains(self, other: "Box") -> bool:
-        """Whether the other box lies inside of this one and touches none of its sides."""
-        upright = self.top < other.top and other.bottom < self.bottom
-        return upright and self.left < other.left and other.right < self.right
+        """Whether the other box lies inside and touches no side."""
+        in_rows = self.top < other.top and other.bottom < self.bottom
+        return in_rows and self.left < other.left and other.right < self.right

@@ -1,9 +1,11 @@
-"""A picture -> its ink: how far each pixel is from the paper, whatever the paper, the pen and the light.
+"""Ink extraction: for each pixel, how far its colour is from the paper, whatever the paper, the pen and the light.
 
-The border tells what paper is. What is farthest from it tells in which direction ink lies: darker, lighter,
-redder. Where the light on the border is uneven, the paper is followed under the strokes. Two levels then
-tell ink from paper: what is over the upper one is a stroke for sure, what is over the lower one belongs to
-the stroke that it touches.
+1. The border shows the background. A plane or a quadric is fitted to it, robustly, as the light may fall off.
+2. The pixels farthest from the background show the direction of ink in the colour space: darker, lighter, redder.
+3. Under uneven light, the illumination below the strokes is estimated by a morphological closing, and divided out.
+4. Two thresholds separate ink from background, as in Canny's edge detector: a pixel above the high one is ink, a pixel
+   above the low one belongs to the ink that it is connected with (Canny, "A computational approach to edge detection",
+   1986). segmentation.py connects them.
 """
 
 import math
@@ -18,27 +20,27 @@ from service.errors import NoDigitFound
 from service.types import FloatImage, Mask
 
 THUMBNAIL_SIDE = 96
-"""Pixels a side of the thumbnail that paper and light are looked at on."""
+"""Background, ink colour and illumination are estimated on about this number squared of pixels."""
 MIN_ILLUMINATION_RANGE = 0.06
-"""Of the way from paper to black: a border that varies by more is lit unevenly."""
+"""Fraction of the way from paper to ink: a border that varies by more is lit unevenly."""
 MAX_PLANE_RESIDUAL = 10.0
-"""Grey levels: a border that is off a plane by more may be darker in its corners."""
+"""Grey levels: above, a quadric may fit the border better than a plane, as under vignetting."""
 MIN_INTENSITY = 0.08
-"""Of the way from paper to black: fainter is no stroke."""
+"""Intensity below which nothing is a stroke."""
 MIN_DYNAMIC_RANGE = 24.0
-"""Grey levels between a paper and the end of the scale, so that noise on white is not enlarged into light ink."""
+"""Grey levels from the background to the end of the scale, at least: noise on white must not become light ink."""
 SMOOTHING_NOISE = 0.004
-"""Of the way from paper to black: a picture of more noise than that is smoothed before levels are told apart."""
+"""Standard deviation of the intensity above which a picture is smoothed before the thresholds are applied."""
 MIN_SNR = 5.0
-"""Standard deviations of the noise that a stroke stands out by."""
+"""Standard deviations of the noise that the darkest stroke must have."""
 
 
 @dataclass(frozen=True)
 class Ink:
-    """What is written on a picture of H x W pixels.
+    """The ink of a picture of H x W pixels.
 
-    depth float32 [H, W]: 0 is paper, 1 as far from it as a colour can be. weak, strong bool [H, W]: over the lower,
-    over the upper level.
+    intensity float32 [H, W]: 0 is paper, 1 is as far from it as a colour can be. low_mask, high_mask bool [H, W]: the
+    pixels above the low and above the high threshold.
     """
 
     intensity: FloatImage
@@ -47,125 +49,139 @@ class Ink:
 
 
 def extract_ink(picture: Image.Image) -> Ink:
-    """The ink of a picture of mode L or RGB.
+    """Extract the ink of a picture of mode L or RGB.
 
     Raises:
-        NoDigit: nothing stands out from the paper.
+        NoDigitFound: nothing stands out from the background.
     """
-    depth, uneven = _ink_intensity(picture)
-    noise, smooth = _noise_sigma(depth), depth
-    radius = min(3, max(depth.shape) // 150)
+    intensity, is_uneven = _ink_intensity(picture)
+    noise, smooth = _noise_sigma(intensity), intensity
+    radius = min(3, max(intensity.shape) // 150)
     if noise > SMOOTHING_NOISE and radius:
-        smooth, noise = (
-            box_blur(depth, radius),
-            1.5 * noise / (2 * radius + 1),
-        )  # neighbours' noise is not all their own
+        # Noise of neighbours is correlated: a mean over k pixels a side has not 1/k of the noise, but 1.5/k.
+        smooth, noise = box_blur(intensity, radius), 1.5 * noise / (2 * radius + 1)
     peak = float((box_blur(smooth, 1) if noise > SMOOTHING_NOISE else smooth).max())
     if peak < max(MIN_INTENSITY, MIN_SNR * noise):
         raise NoDigitFound(f"no digit to read: the darkest stroke is {peak:.0%} of the way from paper to ink")
-    standing_out = smooth[smooth > max(4 * noise, 0.15 * peak)]
-    strong = min(_otsu_threshold(standing_out), 0.6 * float(np.quantile(standing_out, 0.95)))
-    weak = max(3.5 * noise, (0.2 if uneven else MIN_INTENSITY) * peak)
-    return Ink(depth, smooth > weak, smooth > max(strong, weak))
+    foreground = smooth[smooth > max(4 * noise, 0.15 * peak)]
+    high = min(_otsu_threshold(foreground), 0.6 * float(np.quantile(foreground, 0.95)))
+    low = max(3.5 * noise, (0.2 if is_uneven else MIN_INTENSITY) * peak)
+    return Ink(intensity, smooth > low, smooth > max(high, low))
 
 
 def downscale(picture: Image.Image, side: int) -> tuple[Image.Image, int]:
-    """The picture, each side a whole number of times shorter, so that it has `side` squared pixels; and that number."""
+    """Downscale a picture to at most `side` squared pixels by an integer factor; returns it and the factor."""
     factor = math.ceil(math.sqrt(picture.width * picture.height) / side)
     return (picture.reduce(factor), factor) if factor > 1 else (picture, 1)
 
 
-def box_blur(depth: FloatImage, radius: int) -> FloatImage:
-    """Each pixel's mean over a square of side 2 radius + 1, in steps of 1/200 from 0 to 1.2."""
-    steps = Image.fromarray((np.clip(depth, 0, 1.2) * 200).astype(np.uint8))
-    return np.asarray(steps.filter(ImageFilter.BoxBlur(radius)), np.float32) / np.float32(200)
+def box_blur(intensity: FloatImage, radius: int) -> FloatImage:
+    """The mean over a square of 2 radius + 1 pixels a side, quantised to 1/200 between 0 and 1.2."""
+    levels = Image.fromarray((np.clip(intensity, 0, 1.2) * 200).astype(np.uint8))
+    return np.asarray(levels.filter(ImageFilter.BoxBlur(radius)), np.float32) / np.float32(200)
 
 
 def _ink_intensity(picture: Image.Image) -> tuple[FloatImage, bool]:
-    """Depth as in Ink, and whether the light had to be evened out."""
+    """The intensity as in Ink, and whether the illumination was uneven and has been divided out."""
     pixels = _channels(picture)
-    small = np.atleast_3d(np.asarray(downscale(picture, THUMBNAIL_SIDE)[0], np.float32))[..., : pixels.shape[2]]
-    paper = np.median(_border_pixels(pixels), axis=0)
-    axis = _ink_colour_axis(small)
-    ends = [(255 - at if step > 0 else at) / abs(step) for at, step in zip(paper, axis, strict=True) if step]
-    varies = float(np.quantile(_border_pixels(pixels - paper) @ axis, 0.95))
-    reach = max(min(ends), MIN_DYNAMIC_RANGE, 1.2 * varies)  # paper that is lit better is no ink
-    paleness, paleness_small = (1 - (part - paper) @ axis / reach for part in (pixels, small))
-    low, high = np.quantile(_border_pixels(paleness_small[..., None]), [0.1, 0.9])
+    thumbnail = np.atleast_3d(np.asarray(downscale(picture, THUMBNAIL_SIDE)[0], np.float32))[..., : pixels.shape[2]]
+    background = np.median(_border_pixels(pixels), axis=0)
+    axis = _ink_colour_axis(thumbnail)
+    distances = [
+        (255 - level if step > 0 else level) / abs(step) for level, step in zip(background, axis, strict=True) if step
+    ]
+    variation = float(np.quantile(_border_pixels(pixels - background) @ axis, 0.95))
+    # Better lit paper lies in the direction of light ink: the range must be larger than what the border varies by.
+    dynamic_range = max(min(distances), MIN_DYNAMIC_RANGE, 1.2 * variation)
+    lightness, lightness_small = (1 - (image - background) @ axis / dynamic_range for image in (pixels, thumbnail))
+    low, high = np.quantile(_border_pixels(lightness_small[..., None]), [0.1, 0.9])
     if high - low <= MIN_ILLUMINATION_RANGE:
-        return 1 - paleness, False
-    light = _estimate_illumination(paleness_small)
-    even = paleness / np.asarray(Image.fromarray(light).resize(picture.size, Image.Resampling.BILINEAR))
+        return 1 - lightness, False
+    illumination = _estimate_illumination(lightness_small)
+    even = lightness / np.asarray(Image.fromarray(illumination).resize(picture.size, Image.Resampling.BILINEAR))
     return np.asarray(np.median(even) - even, np.float32), True
 
 
 def _channels(picture: Image.Image) -> FloatImage:
-    """The pixels as [H, W, C]; grey in three channels is one."""
+    """The pixels as float32 [H, W, C]; C is 1 if all channels are equal."""
     pixels = np.atleast_3d(np.asarray(picture))
     return np.asarray(pixels[..., :1] if (pixels == pixels[..., :1]).all() else pixels, np.float32)
 
 
 def _border_pixels(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The outermost pixels of [H, W, C], as [N, C]."""
-    wide = max(1, min(pixels.shape[:2]) // 40)
-    sides = (pixels[:wide], pixels[-wide:], pixels[wide:-wide, :wide], pixels[wide:-wide, -wide:])
+    """The outermost fortieth of [H, W, C] along each side, as [N, C]."""
+    width = max(1, min(pixels.shape[:2]) // 40)
+    sides = (pixels[:width], pixels[-width:], pixels[width:-width, :width], pixels[width:-width, -width:])
     return np.concatenate([side.reshape(-1, pixels.shape[2]) for side in sides])
 
 
-def _ink_colour_axis(small: FloatImage) -> FloatImage:
-    """The direction of ink in the space of colours, a unit vector [C], from a thumbnail [H, W, C]."""
-    away = small - _fit_background(small)
-    far = np.linalg.norm(away, axis=2)
-    farthest = away[far >= 0.5 * far.max()]
-    axis = np.linalg.svd(farthest, full_matrices=False)[2][0] if small.shape[2] > 1 else np.ones(1)
+def _ink_colour_axis(thumbnail: FloatImage) -> FloatImage:
+    """The direction from background to ink in the colour space, a unit vector [C], from a thumbnail [H, W, C].
+
+    It is the first principal direction of the pixels that are at least half as far as the farthest.
+    """
+    difference = thumbnail - _fit_background(thumbnail)
+    distance = np.linalg.norm(difference, axis=2)
+    farthest = difference[distance >= 0.5 * distance.max()]
+    axis = np.linalg.svd(farthest, full_matrices=False)[2][0] if thumbnail.shape[2] > 1 else np.ones(1)
     axis[np.abs(axis) < 1e-6] = 0
     return np.asarray(axis if (farthest @ axis).sum() >= 0 else -axis, np.float32)
 
 
-def _fit_background(small: FloatImage) -> FloatImage:
-    """The paper of [H, W, C] from its border: a plane over each channel, or a quadric where that fits far better."""
-    height, width, _ = small.shape
+def _fit_background(thumbnail: FloatImage) -> FloatImage:
+    """The background of [H, W, C]: a plane fitted to the border of each channel, or a quadric if it fits far better."""
+    height, width, _ = thumbnail.shape
     rows, columns = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     linear = np.dstack([np.ones_like(rows), rows, columns])
-    plane, misfit = _robust_fit(linear, small)
-    if misfit < MAX_PLANE_RESIDUAL:
+    plane, residual = _robust_fit(linear, thumbnail)
+    if residual < MAX_PLANE_RESIDUAL:
         return plane
-    quadric, remaining = _robust_fit(np.dstack([linear, rows**2, columns**2, rows * columns]), small)
-    return quadric if remaining < misfit / 3 else plane
+    quadric, remaining = _robust_fit(np.dstack([linear, rows**2, columns**2, rows * columns]), thumbnail)
+    return quadric if remaining < residual / 3 else plane
 
 
-def _robust_fit(terms: npt.NDArray[np.float64], small: FloatImage) -> tuple[FloatImage, float]:
-    """The terms [H, W, T] fitted to the border without its most unfit fifth, and how far that is off at most."""
-    at, values = _border_pixels(terms), _border_pixels(small)
-    fits, misfit = np.ones(len(at), bool), np.zeros(len(at))
+def _robust_fit(terms: npt.NDArray[np.float64], thumbnail: FloatImage) -> tuple[FloatImage, float]:
+    """Least squares of terms [H, W, T] on the border, without the fifth that fits worst: trimmed three times.
+
+    Returns:
+        The fitted image [H, W, C], and the largest residual of the rest.
+    """
+    design, values = _border_pixels(terms), _border_pixels(thumbnail)
+    kept, residuals = np.ones(len(design), bool), np.zeros(len(design))
     for _ in range(3):
-        weights = np.linalg.lstsq(at[fits], values[fits])[0]
-        misfit = np.abs(values - at @ weights).sum(axis=1)
-        fits = misfit <= np.quantile(misfit, 0.8) + 1e-6
-    return np.asarray(terms @ weights, np.float32), float(misfit[fits].max())
+        weights = np.linalg.lstsq(design[kept], values[kept])[0]
+        residuals = np.abs(values - design @ weights).sum(axis=1)
+        kept = residuals <= np.quantile(residuals, 0.8) + 1e-6
+    return np.asarray(terms @ weights, np.float32), float(residuals[kept].max())
 
 
-def _estimate_illumination(paleness: FloatImage) -> FloatImage:
-    """How pale the paper is under the strokes of a thumbnail: what is darker and narrower than a third is filled up."""
-    side = (min(paleness.shape) // 3) | 1
-    filled = np.pad(paleness, side, mode="edge")
-    for pick in (np.max, np.min):
+def _estimate_illumination(lightness: FloatImage) -> FloatImage:
+    """The lightness of the paper below the strokes of a thumbnail: a closing with a window of a third of its side.
+
+    A closing, the maximum followed by the minimum, fills what is darker and narrower than its window.
+    """
+    side = (min(lightness.shape) // 3) | 1
+    filled = np.pad(lightness, side, mode="edge")
+    for extremum in (np.max, np.min):
         for axis in (0, 1):
-            filled = pick(np.lib.stride_tricks.sliding_window_view(filled, side, axis=axis), axis=-1)
-    steps = Image.fromarray((np.clip(filled, 0, 2.5) * 100).astype(np.uint8)).filter(ImageFilter.BoxBlur(side // 8))
-    margin = 1  # what padding by `side` leaves of it after two windows of that side
-    height, width = paleness.shape
-    return np.maximum(np.asarray(steps, np.float32)[margin : margin + height, margin : margin + width] / 100, 0.05)
+            filled = extremum(np.lib.stride_tricks.sliding_window_view(filled, side, axis=axis), axis=-1)
+    levels = Image.fromarray((np.clip(filled, 0, 2.5) * 100).astype(np.uint8)).filter(ImageFilter.BoxBlur(side // 8))
+    margin = 1  # what two windows of `side` leave of a padding of `side`
+    height, width = lightness.shape
+    return np.maximum(np.asarray(levels, np.float32)[margin : margin + height, margin : margin + width] / 100, 0.05)
 
 
-def _noise_sigma(depth: FloatImage) -> float:
-    """The standard deviation of a pixel's noise, from the median difference of neighbours."""
-    differences = np.abs(np.diff(depth, axis=1))
+def _noise_sigma(intensity: FloatImage) -> float:
+    """The standard deviation of the noise of a pixel, from the median absolute difference of neighbours.
+
+    1.4826 makes a median absolute deviation the standard deviation of a normal distribution.
+    """
+    differences = np.abs(np.diff(intensity, axis=1))
     return 1.4826 / math.sqrt(2) * float(np.median(differences)) if differences.size else 0.0
 
 
 def _otsu_threshold(values: FloatImage) -> float:
-    """The level that best splits values over 0 in two.
+    """The threshold that maximises the variance between the two classes of positive values.
 
     Otsu, "A threshold selection method from gray-level histograms" (1979).
     """

@@ -1,7 +1,9 @@
-"""A plain PNG of an image -> its pixels, by Pillow's decoder without what Pillow puts around it.
+"""A fast decoder for minimal PNG files of 28x28: Pillow's own decoder without what Pillow does around it.
 
-Plain is what writes MNIST as PNG: 28x28, 8 bits of grey, not interlaced, one chunk of data and nothing else
+Minimal is what writes MNIST as PNG: 28x28, 8 bits of grey, not interlaced, one chunk of data and nothing else
 (https://www.w3.org/TR/png-3/, 5.6). Opening a file with Pillow takes 30 us, this takes 5.
+
+It uses private names of Pillow (PIL._imaging.new, zip_decoder, raw_encoder); tested with Pillow 13.0.
 """
 
 import zlib
@@ -20,7 +22,7 @@ _BOX = (0, 0, IMAGE_SIDE, IMAGE_SIDE)
 
 
 def decode_minimal_png(file: bytes) -> bytes | None:
-    """The 784 pixels of a plain PNG, row by row; None for every other file, damaged ones too."""
+    """Decode a minimal PNG to 784 pixels, row by row; None for every other file, damaged ones too."""
     length = len(file) - _OVERHEAD
     if (
         length < 0
@@ -37,7 +39,7 @@ def decode_minimal_png(file: bytes) -> bytes | None:
     decoder = pillow.zip_decoder("L", "L", 0)
     decoder.setimage(image, _BOX)
     consumed, error = decoder.decode(file[_DATA_OFFSET + 4 : end])
-    if consumed != -1 or error:  # it wants more data, or cannot go on
+    if consumed != -1 or error:  # the data is incomplete or damaged
         return None
     encoder = pillow.raw_encoder("L", "L", 0, 1)
     encoder.setimage(image, _BOX)

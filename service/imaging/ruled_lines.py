@@ -1,7 +1,7 @@
-"""Ruled lines: finding the lines of the paper among the ink, so that they are taken for no stroke.
+"""Ruled lines: finds the lines of the paper among the ink by a Hough transform, and removes them.
 
-A ruled line is thin, nearly level or upright, and runs from border to border. Where a stroke crosses it the
-ink is thicker than the line, and stays.
+A ruled line is thin, nearly horizontal or vertical, and runs from border to border. Where a stroke crosses it, the ink
+is thicker than the line, and stays.
 """
 
 import numpy as np
@@ -9,66 +9,66 @@ import numpy as np
 from service.types import Mask
 
 MAX_LINE_THICKNESS = 0.03
-"""Of the longer side: a line may be that thick."""
+"""Fraction of the longer side."""
 MIN_PICTURE_SIDE = 56
-"""Pixels: on a smaller picture a line is as thin as a stroke."""
+"""Pixels: on a smaller picture, lines and strokes are equally thin."""
 SLOPES = np.linspace(-0.06, 0.06, 25)
 MIN_COVERAGE = 0.6
-"""Of the way from border to border: the rest may be hidden under strokes."""
+"""Fraction of the way from border to border: strokes may hide the rest."""
 BORDER_MARGIN = 0.04
-"""Of the side: a line that ends so far from the border still reaches it."""
-MAX_LINES = 32  # in one direction
+"""Fraction of the side: a line that ends so close to the border reaches it."""
+MAX_LINES = 32
+"""In each direction."""
+
+Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 def remove_ruled_lines(ink: Mask) -> Mask:
-    """The ink [H, W] without the level lines and the upright ones."""
+    """The ink bool [H, W] without horizontal and vertical lines."""
     if min(ink.shape) < MIN_PICTURE_SIDE:
         return ink
     return _remove_horizontal_lines(_remove_horizontal_lines(ink).T).T
 
 
 def _remove_horizontal_lines(ink: Mask) -> Mask:
-    thickest = max(2, round(MAX_LINE_THICKNESS * max(ink.shape)))
-    heights = _vertical_run_lengths(ink)
-    rows, columns = np.nonzero((heights > 0) & (heights <= thickest))
-    weights = 1 / heights[rows, columns]
-    width, left = ink.shape[1], ink.copy()
+    max_thickness = max(2, round(MAX_LINE_THICKNESS * max(ink.shape)))
+    lengths = _vertical_run_lengths(ink)
+    rows, columns = np.nonzero((lengths > 0) & (lengths <= max_thickness))
+    weights = 1 / lengths[rows, columns]  # each column of a line counts once, however thick the line is
+    width, remaining = ink.shape[1], ink.copy()
     for _ in range(MAX_LINES):
-        slope, row, covered = _strongest_line(rows, columns, weights, width)
-        near = np.abs(rows - slope * columns - row) <= thickest / 2 + 2
-        if covered < MIN_COVERAGE * width or not _reaches_both_borders(columns[near], width):
+        slope, intercept, coverage = _strongest_line(rows, columns, weights, width)
+        is_on_line = np.abs(rows - slope * columns - intercept) <= max_thickness / 2 + 2
+        if coverage < MIN_COVERAGE * width or not _reaches_both_borders(columns[is_on_line], width):
             break
-        left[rows[near], columns[near]] = False
-        rows, columns, weights = rows[~near], columns[~near], weights[~near]
-    return left
+        remaining[rows[is_on_line], columns[is_on_line]] = False
+        rows, columns, weights = rows[~is_on_line], columns[~is_on_line], weights[~is_on_line]
+    return remaining
 
 
 def _vertical_run_lengths(ink: Mask) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    """How many pixels of ink lie over each other at each pixel [H, W], itself among them; 0 on paper."""
+    """The length of the vertical run of ink that each pixel of [H, W] is part of; 0 on background."""
     height = len(ink)
-    places = np.arange(1, height + 1)[:, None]
-    before = np.maximum.accumulate(np.where(ink, 0, places), axis=0)
-    after = np.minimum.accumulate(np.where(ink, height + 1, places)[::-1], axis=0)[::-1]
+    rows = np.arange(1, height + 1)[:, None]
+    before = np.maximum.accumulate(np.where(ink, 0, rows), axis=0)
+    after = np.minimum.accumulate(np.where(ink, height + 1, rows)[::-1], axis=0)[::-1]
     return np.where(ink, after - before - 1, 0)
 
 
 def _strongest_line(
-    rows: np.ndarray[tuple[int], np.dtype[np.int64]],
-    columns: np.ndarray[tuple[int], np.dtype[np.int64]],
-    weights: np.ndarray[tuple[int], np.dtype[np.float64]],
-    width: int,
+    rows: Ints, columns: Ints, weights: np.ndarray[tuple[int], np.dtype[np.float64]], width: int
 ) -> tuple[float, float, float]:
-    """The line that covers most columns, as slope, row at column 0, and columns covered: a Hough transform."""
+    """The line that covers most columns: slope, row at column 0, and number of columns."""
     best = (0.0, 0.0, 0.0)
     for slope in SLOPES.tolist():
-        places = np.round(rows - slope * columns).astype(np.int64) + width
-        counts = np.convolve(np.bincount(places, weights, minlength=1), np.ones(3), "same")
-        place = int(counts.argmax())
-        if counts[place] > best[2]:
-            best = (slope, float(place - width), float(counts[place]))
+        intercepts = np.round(rows - slope * columns).astype(np.int64) + width  # not negative, as bins have to be
+        votes = np.convolve(np.bincount(intercepts, weights, minlength=1), np.ones(3), "same")
+        winner = int(votes.argmax())
+        if votes[winner] > best[2]:
+            best = (slope, float(winner - width), float(votes[winner]))
     return best
 
 
-def _reaches_both_borders(columns: np.ndarray[tuple[int], np.dtype[np.int64]], width: int) -> bool:
+def _reaches_both_borders(columns: Ints, width: int) -> bool:
     margin = max(1, round(BORDER_MARGIN * width))
     return bool(columns.min() < margin and columns.max() >= width - margin)

@@ -1,8 +1,8 @@
 """Dynamic batching: one call of the model for all requests of one iteration of the event loop.
 
-A call for one image takes 15 us, for sixteen 80 us. There is no batching delay: a lone request is run immediately. The
-second request within one iteration shows that load is concurrent; from then on requests are collected until the end
-of the iteration, until a batch had one request again.
+A call for one image takes 15 us, for sixteen 80 us. There is no batching delay: a lone request is run immediately. A
+second request within one iteration shows concurrent load and starts batching: requests are then collected until the
+end of their iteration. A batch of one request ends batching.
 """
 
 import asyncio

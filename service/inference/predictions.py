@@ -1,4 +1,4 @@
-"""What a model predicts for a batch, as columns: one entry of each for every image."""
+"""The predictions for a batch, as columns with one entry for every image."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Self
@@ -26,7 +26,7 @@ class Predictions(NamedTuple):
 
         A prediction whose confidence is below `threshold` is uncertain.
         """
-        if len(probabilities) == 1:  # the same in half the time
+        if len(probabilities) == 1:  # the general code below gives the same in twice the time
             digit = int(probabilities.argmax())
             confidence = probabilities[0, digit : digit + 1]
             return cls((digit,), confidence, (bool(confidence[0] < threshold),), probabilities)
@@ -35,6 +35,6 @@ class Predictions(NamedTuple):
         return cls(probabilities.argmax(axis=1).tolist(), confidence, uncertain, probabilities)
 
     def slice(self, start: int, stop: int) -> "Predictions":
-        """The predictions from index `start` to before `stop`."""
+        """The predictions for the images from index `start` up to, not including, `stop`."""
         digits, confidence, uncertain, probabilities = self
         return Predictions(digits[start:stop], confidence[start:stop], uncertain[start:stop], probabilities[start:stop])

@@ -1,6 +1,6 @@
 """TensorFlow and LiteRT behind one call: batch uint8 [N, 28, 28] -> probabilities float32 [N, 10].
 
-Both refuse a model whose signature is not `serving_default`: `images` in, `probabilities` out.
+Both reject a model whose signature SIGNATURE is not INPUT -> OUTPUT.
 """
 
 import os
@@ -17,41 +17,48 @@ from service.settings import cores
 from service.types import Batch, Probabilities
 
 SIGNATURE = "serving_default"
+INPUT = {"images": "uint8 [-1, 28, 28]"}
+OUTPUT = {"probabilities": "float32 [-1, 10]"}
 MAX_CHUNK = 256
-"""Images that LiteRT takes at once: its memory grows with the largest batch that it ever saw."""
+"""Maximum images in one call of an interpreter: its memory grows with the largest batch that it ever ran."""
 
 
 class ModelRejected(Exception):
-    """A model that this runtime cannot serve; `reason` is one word for the metrics."""
+    """A version cannot be served; `reason` is the label of `digits_model_load_failures_total`."""
 
-    def __init__(self, reason: str, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
         self.reason = reason
 
 
 class Runtime(Protocol):
-    """What predicts. Safe to call from several threads at once."""
+    """Runs a loaded network. Thread-safe."""
 
     name: str
 
     def __call__(self, batch: Batch) -> Probabilities:
-        """Probabilities float32 [N, 10] of a batch uint8 [N, 28, 28], N >= 1."""
+        """Compute the probabilities float32 [N, 10] of a batch uint8 [N, 28, 28], N >= 1."""
 
 
 class LiteRT:
-    """The plan. An interpreter is not thread-safe, so every thread gets its own, on first use.
+    """Runs a TFLite model. An interpreter is not thread-safe, so every thread creates its own on first use.
 
-    A batch of several pieces is shared out to threads. What is loaded before a fork is still good after it.
+    A batch over MAX_CHUNK images is split over threads. A LiteRT created before a fork also works after it.
     """
 
     name = "litert"
 
     def __init__(self, model: bytes) -> None:
+        """Load the content of a `.tflite` file.
+
+        Raises:
+            ModelRejected: LiteRT cannot load it, or its signature is another.
+        """
         self._interpreter = _ThreadLocalInterpreter(model)
         self._pool = _ChunkPool()
 
     def __call__(self, batch: Batch) -> Probabilities:
-        """As Runtime says."""
+        """Run the model, as `Runtime.__call__` describes."""
         return self._pool.run(self._run_chunk, batch)
 
     def _run_chunk(self, batch: Batch) -> Probabilities:
@@ -59,34 +66,37 @@ class LiteRT:
 
 
 class _ThreadLocalInterpreter(threading.local):
-    """`threading.local` calls __init__ anew in every thread that touches the object."""
+    """An interpreter for each thread: `threading.local` calls __init__ again in every thread that uses the object."""
 
-    def __init__(self, plan: bytes) -> None:
+    def __init__(self, model: bytes) -> None:
         try:
-            interpreter = Interpreter(model_content=plan, num_threads=1)
+            interpreter = Interpreter(model_content=model, num_threads=1)
             self.run = interpreter.get_signature_runner(SIGNATURE)
         except (ValueError, RuntimeError) as error:
-            raise ModelRejected(
-                "signature", f"the plan cannot be loaded: {' '.join(str(error).split())[:200]}"
-            ) from error
-        _check_details("input", self.run.get_input_details(), "images", np.uint8, (-1, 28, 28))
-        _check_details("output", self.run.get_output_details(), "probabilities", np.float32, (-1, 10))
+            raise ModelRejected("signature", f"the TFLite model cannot be loaded: {_one_line(error)}") from error
+        _check_details("input", self.run.get_input_details(), INPUT)
+        _check_details("output", self.run.get_output_details(), OUTPUT)
 
 
 class TensorFlow:
-    """The SavedModel. TensorFlow is imported here, in the worker: its threads do not survive a fork.
+    """Runs a SavedModel. TensorFlow is imported here, in the worker, because its threads do not survive a fork.
 
-    A prepared call of a session, on one thread, takes two thirds of the time of a call of the signature's function.
+    `Session.make_callable` on one thread takes two thirds of the time of a call of the signature's tf.function.
     """
 
     name = "tensorflow"
 
     def __init__(self, directory: Path) -> None:
+        """Load the SavedModel in `directory`.
+
+        Raises:
+            ModelRejected: TensorFlow is not installed or cannot load it, or its signature is another.
+        """
         try:
-            import tensorflow as tf  # noqa: PLC0415 - only where it is needed, and after the fork
+            import tensorflow as tf  # noqa: PLC0415 - an optional dependency, and only after the fork
         except ImportError:
-            raise ModelRejected("runtime", "it needs TensorFlow, which is not installed") from None
-        tf.get_logger().setLevel("ERROR")  # sessions are called deprecated
+            raise ModelRejected("runtime", "the SavedModel needs TensorFlow, which is not installed") from None
+        tf.get_logger().setLevel("ERROR")  # it warns that sessions are deprecated
         tf1 = tf.compat.v1
         threads = {
             "intra_op_parallelism_threads": 1,
@@ -98,46 +108,57 @@ class TensorFlow:
             with session.graph.as_default():
                 signature = tf1.saved_model.load(session, ["serve"], str(directory)).signature_def[SIGNATURE]
         except (OSError, KeyError, ValueError, RuntimeError, tf.errors.OpError) as error:
-            raise ModelRejected(
-                "signature", f"the SavedModel cannot be loaded: {' '.join(str(error).split())[:200]}"
-            ) from error
-        images = _single_tensor("input", signature.inputs, "images", (tf.uint8, [-1, 28, 28]))
-        probabilities = _single_tensor("output", signature.outputs, "probabilities", (tf.float32, [-1, 10]))
+            raise ModelRejected("signature", f"the SavedModel cannot be loaded: {_one_line(error)}") from error
+        dtypes = {dtype.as_datatype_enum: dtype.name for dtype in (tf.uint8, tf.int32, tf.int64, tf.float32)}
+        images = _single_tensor("input", signature.inputs, INPUT, dtypes)
+        probabilities = _single_tensor("output", signature.outputs, OUTPUT, dtypes)
         self._call = session.make_callable(probabilities, feed_list=[images])
         self._pool = _ChunkPool()
 
     def __call__(self, batch: Batch) -> Probabilities:
-        """As Runtime says."""
+        """Run the model, as `Runtime.__call__` describes."""
         return self._pool.run(self._call, batch)
 
 
 class _ChunkPool:
-    """As many threads as there are cores. They begin with their first work; a forked process begins its own."""
+    """A thread for each core, started by the first large batch of each process: threads do not survive a fork."""
 
     def __init__(self) -> None:
         self._process, self._pool = 0, ThreadPoolExecutor()
 
     def run(self, call: Callable[[Batch], Probabilities], batch: Batch) -> Probabilities:
-        """Call for a batch in pieces, all together; for a single piece on this thread."""
+        """Call with chunks of at most MAX_CHUNK images in parallel; with a single chunk in the calling thread."""
         if len(batch) <= MAX_CHUNK:
             return call(batch)
         if self._process != os.getpid():
-            self._process, self._pool = os.getpid(), ThreadPoolExecutor(cores(), thread_name_prefix="pieces")
-        pieces = (batch[start : start + MAX_CHUNK] for start in range(0, len(batch), MAX_CHUNK))
-        return np.concatenate(list(self._pool.map(call, pieces)))
+            self._process, self._pool = os.getpid(), ThreadPoolExecutor(cores(), thread_name_prefix="chunk")
+        chunks = (batch[start : start + MAX_CHUNK] for start in range(0, len(batch), MAX_CHUNK))
+        return np.concatenate(list(self._pool.map(call, chunks)))
 
 
-def _check_details(kind: str, details: dict[str, Any], name: str, dtype: type, shape: tuple[int, ...]) -> None:
-    found = {key: (value["dtype"], tuple(value["shape_signature"])) for key, value in details.items()}
-    if found != {name: (dtype, shape)}:
-        raise ModelRejected("signature", f"the plan's {kind} is {found}, not {name} {np.dtype(dtype)} {shape}")
+def _check_details(kind: str, details: Mapping[str, Any], expected: dict[str, str]) -> None:
+    """Check the inputs or outputs of a TFLite signature: {name: "dtype [shape]"}, -1 for any size."""
+    found = {
+        name: f"{np.dtype(detail['dtype'])} {[int(size) for size in detail['shape_signature']]}"
+        for name, detail in details.items()
+    }
+    if found != expected:
+        raise ModelRejected("signature", f"the TFLite model's {kind} is {found}, not {expected}")
 
 
-def _single_tensor(kind: str, tensors: Mapping[str, Any], name: str, expected: tuple[Any, list[int]]) -> str:
-    """The graph's name of the only tensor that a SavedModel's signature has of this kind."""
-    shapes = {key: [side.size for side in tensor.tensor_shape.dim] for key, tensor in tensors.items()}
-    found = {key: (tensor.dtype, shapes[key]) for key, tensor in tensors.items()}
-    dtype, shape = expected
-    if found != {name: (dtype.as_datatype_enum, shape)}:
-        raise ModelRejected("signature", f"the SavedModel's {kind} is {shapes}, not {name} {dtype.name} {shape}")
-    return str(tensors[name].name)
+def _single_tensor(kind: str, tensors: Mapping[str, Any], expected: dict[str, str], dtypes: dict[int, str]) -> str:
+    """Check the inputs or outputs of a SavedModel's signature, and return the graph's name of the only one.
+
+    `dtypes` are names of tf.DType by their enum in the protocol buffer.
+    """
+    found = {
+        name: f"{dtypes.get(tensor.dtype, 'another dtype')} {[dimension.size for dimension in tensor.tensor_shape.dim]}"
+        for name, tensor in tensors.items()
+    }
+    if found != expected:
+        raise ModelRejected("signature", f"the SavedModel's {kind} is {found}, not {expected}")
+    return next(str(tensor.name) for tensor in tensors.values())
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,4 +1,4 @@
-"""What a version's answers look like on its test set, for the metrics that production's answers are held against."""
+"""The reference distribution of a version: its predictions on the test set, which drift is measured against."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,18 +6,24 @@ from typing import Any, NamedTuple, Self
 
 
 class ReferenceDistribution(NamedTuple):
-    """Shares of answers, 0 to 1: of each digit [10], and, by confidence, of those that are at most so sure."""
+    """Predictions on the test set, as shares from 0 to 1; empty if the version has no reference statistics.
+
+    Attributes:
+        class_shares: the share of each digit, 10 values.
+        confidence_cdf: confidence to the share of predictions with at most that confidence.
+    """
 
     class_shares: Sequence[float] = ()
     confidence_cdf: Mapping[float, float] = {}
 
     @classmethod
     def from_manifest(cls, manifest: Mapping[str, Any] | None, bounds: Sequence[float]) -> Self:
-        """Read a manifest's `reference`; empty where it has none, or none that can be read.
+        """Read the entry `reference` of a manifest; an empty distribution if it is missing or malformed.
 
         Args:
-            manifest: a version's manifest, from wherever.
-            bounds: the confidences to know the share below of; those that are no edge of the histogram are left out.
+            manifest: the manifest of a version, unverified; None if the version has none.
+            bounds: confidences to compute the CDF at; those that are not an edge of the manifest's histogram are left
+                out.
         """
         try:
             reference = (manifest or {})["reference"]
@@ -28,10 +34,10 @@ class ReferenceDistribution(NamedTuple):
             return cls()
         if len(shares) != 10 or len(edges) != len(histogram) + 1 or not all(map(math.isfinite, shares + histogram)):
             return cls()
-        at_most = {
-            bound: math.fsum(histogram[:place])
+        cdf = {
+            bound: math.fsum(histogram[:index])
             for bound in bounds
-            for place, edge in enumerate(edges)
-            if math.isclose(bound, edge, abs_tol=1e-6)
+            for index, edge in enumerate(edges)
+            if math.isclose(bound, edge, abs_tol=1e-6)  # the edges went through float32
         }
-        return cls(shares, at_most)
+        return cls(shares, cdf)

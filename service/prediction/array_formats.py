@@ -1,6 +1,6 @@
-"""Bulk bodies -> a batch uint8 [N, 28, 28], without a copy: IDX3 files, .npy arrays, plain bytes.
+"""Bulk bodies -> a batch uint8 [N, 28, 28], without a copy: IDX3 files, .npy arrays, raw bytes.
 
-They are images by contract and pass as they are: nobody looks whether there is a digit in them.
+They are images by contract and are not normalised: their content is not checked.
 """
 
 import struct
@@ -16,16 +16,19 @@ from service.types import IMAGE_PIXELS, IMAGE_SIDE, Batch
 IDX3_MAGIC = b"\x00\x00\x08\x03"
 NPY_MAGIC = b"\x93NUMPY"
 
-_MAX_SIDE = 1 << 32
+_DIMENSION_LIMIT = 1 << 32
 _SIDES = struct.pack(">2I", IMAGE_SIDE, IMAGE_SIDE)
 
 
 def parse_bulk(body: bytes, max_images: int) -> Batch:
-    """An IDX3 file, a .npy array, or N x 784 bytes as they are: uint8 [N, 28, 28], N from 1 to `most`.
+    """Parse an IDX3 file, a .npy array, or N x 784 raw bytes: uint8 [N, 28, 28], N from 1 to `max_images`.
+
+    The format is detected by the first bytes. A body of N x 784 bytes that starts like an IDX3 file is one only if
+    its header states 28x28.
 
     Raises:
-        Malformed: the body is none of them, or its header and its length do not agree.
-        TooLarge: it has more than `most` images.
+        BadRequest: the body is none of them, or its header and its length do not agree.
+        PayloadTooLarge: it has more than `max_images` images.
     """
     if body.startswith(NPY_MAGIC):
         return parse_npy(body, max_images)
@@ -33,7 +36,7 @@ def parse_bulk(body: bytes, max_images: int) -> Batch:
         return _parse_idx3(body, max_images)
     if len(body) % IMAGE_PIXELS:
         raise BadRequest(
-            f"the body has {len(body)} bytes; a multiple of {IMAGE_PIXELS}, an IDX3 file or a .npy array is read"
+            f"the body has {len(body)} bytes; expected: a multiple of {IMAGE_PIXELS}, an IDX3 file or a .npy array"
         )
     return _as_batch(np.frombuffer(body, np.uint8), max_images)
 
@@ -41,40 +44,40 @@ def parse_bulk(body: bytes, max_images: int) -> Batch:
 def _parse_idx3(body: bytes, max_images: int) -> Batch:
     head = struct.calcsize(">4I")
     if len(body) < head:
-        raise BadRequest(f"the IDX3 file has {len(body)} bytes, fewer than its header's {head}")
+        raise BadRequest(f"the IDX3 file has {len(body)} bytes; its header alone takes {head}")
     _, count, rows, columns = struct.unpack_from(">4I", body)
     if (rows, columns) != (IMAGE_SIDE, IMAGE_SIDE):
-        raise BadRequest(f"the IDX3 file says that its images are {rows}x{columns}; 28x28 is read")
-    if len(body) != head + count * IMAGE_PIXELS:
-        size = head + count * IMAGE_PIXELS
-        raise BadRequest(f"the IDX3 file says that it has {count} images, which take {size} bytes; it has {len(body)}")
+        raise BadRequest(f"the IDX3 header states images of {rows}x{columns} pixels; 28x28 is supported")
+    size = head + count * IMAGE_PIXELS
+    if len(body) != size:
+        raise BadRequest(f"the IDX3 header states {count} images, which take {size} bytes; the file has {len(body)}")
     return _as_batch(np.frombuffer(body, np.uint8, offset=head), max_images)
 
 
 def parse_npy(body: bytes, max_images: int) -> Batch:
-    """A .npy array uint8 (N, 28, 28) or (N, 784) as uint8 [N, 28, 28], N from 1 to `most`.
+    """Parse a .npy array uint8 (N, 28, 28) or (N, 784) in C order: uint8 [N, 28, 28], N from 1 to `max_images`.
 
-    The format is that of https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html ; the header is read by
-    NumPy, and nothing is unpickled.
+    The format is specified at https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html ; NumPy parses
+    the header, and nothing is unpickled.
 
     Raises:
-        Malformed: another dtype, shape or order, or as many bytes as the header does not say.
-        TooLarge: it has more than `most` images.
+        BadRequest: another dtype, shape or order, or the header and the length do not agree.
+        PayloadTooLarge: it has more than `max_images` images.
     """
     file = BytesIO(body)
-    shape, fortran, dtype = _npy_header(file)
+    shape, fortran, dtype = _parse_npy_header(file)
     if dtype != np.uint8:
-        raise BadRequest(f"the .npy array is of {str(dtype)[:50]}; uint8 is read")
+        raise BadRequest(f"the .npy array has dtype {str(dtype)[:50]}; uint8 is supported")
     if shape[1:] not in ((IMAGE_SIDE, IMAGE_SIDE), (IMAGE_PIXELS,)) or fortran:
-        order = " in Fortran order" if fortran else ""
-        raise BadRequest(f"the .npy array is {str(shape)[:50]}{order}; (N, 28, 28) or (N, 784) in C order is read")
-    left = len(body) - file.tell()
-    if left != shape[0] * IMAGE_PIXELS:
-        raise BadRequest(f"the .npy array {shape} takes {shape[0] * IMAGE_PIXELS} bytes; {left} follow its header")
+        found = f"{str(shape)[:50]}{' in Fortran order' if fortran else ''}"
+        raise BadRequest(f"the .npy array has shape {found}; (N, 28, 28) or (N, 784) in C order is supported")
+    size, actual = shape[0] * IMAGE_PIXELS, len(body) - file.tell()
+    if actual != size:
+        raise BadRequest(f"the .npy array of shape {shape} takes {size} bytes; {actual} follow its header")
     return _as_batch(np.frombuffer(body, np.uint8, offset=file.tell()), max_images)
 
 
-def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _parse_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     try:
         version = np.lib.format.read_magic(file)
         read_header = {
@@ -83,11 +86,13 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         }[version]
         shape, fortran, dtype = read_header(file)
     except KeyError:
-        raise BadRequest(f"the .npy array is of format {version[0]}.{version[1]}; 1.0 and 2.0 are read") from None
+        raise BadRequest(
+            f"the .npy file has format version {version[0]}.{version[1]}; 1.0 and 2.0 are supported"
+        ) from None
     except (ValueError, TypeError, IndexError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
         raise BadRequest("the .npy header cannot be read") from None
-    if not all(0 <= side < _MAX_SIDE for side in shape):
-        raise BadRequest(f"the .npy array has a side that is negative, or {_MAX_SIDE} or more")
+    if not all(0 <= dimension < _DIMENSION_LIMIT for dimension in shape):
+        raise BadRequest(f"the .npy array has a dimension that is negative, or {_DIMENSION_LIMIT} or more")
     return shape, fortran, dtype
 
 

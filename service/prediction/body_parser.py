@@ -1,14 +1,16 @@
-"""A request body -> a batch uint8 [N, 28, 28], by its content type, and which picture each image is from.
+"""A request body -> a batch uint8 [N, 28, 28], by its content type, with the source of each image.
+
+This is the general parser: it reads every body and raises every error. fast_path.py reads the common cheap bodies.
 
     multipart/form-data          file parts: pictures
     image/*                      one picture
-    application/json             {"images": [28x28 or 784 numbers 0 to 255, or base64 of a picture, ...]},
-                                 or "instances", as TensorFlow Serving's clients call them
-    application/octet-stream     an IDX3 file, a .npy array, or N x 784 bytes as they are
+    application/json             {"images": [28x28 or 784 integers 0 to 255, or base64 of a picture, ...]},
+                                 or "instances", the key of TensorFlow Serving's REST API
+    application/octet-stream     an IDX3 file, a .npy array, or N x 784 raw bytes
     application/x-npy            a .npy array
 
-Pictures and JSON images are normalised. The bulk forms are images by contract: they pass as they are, unless
-they are to be normalised always, or split.
+Pictures and JSON images are normalised. The bulk formats are images by contract: they are normalised only with
+normalise=always or split=digits.
 """
 
 import binascii
@@ -20,6 +22,9 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import orjson
 from werkzeug.exceptions import RequestEntityTooLarge
+
+# MultiPartParser is not in werkzeug's documented API, nor is the signature of its stream factory. The public
+# parse_form_data spools large files to disk, and ignores a form that it cannot parse. Tested with werkzeug 3.1.9.
 from werkzeug.formparser import MultiPartParser
 from werkzeug.http import parse_options_header
 
@@ -38,10 +43,10 @@ SUPPORTED_TYPES = "multipart/form-data, image/*, application/json, application/o
 
 
 class ParsedBody(NamedTuple):
-    """What a body holds.
+    """The images of a body.
 
-    images uint8 [N, 28, 28]. places: for each image the number of its picture, from 1, and where on it the digit
-    was; None for a bulk body that passed as it is.
+    images: uint8 [N, 28, 28]. sources: for each image the number of its picture, from 1, and the box of its digit
+    (left, top, right, bottom in pixels); None for a bulk body that was not normalised.
     """
 
     images: Batch
@@ -49,72 +54,82 @@ class ParsedBody(NamedTuple):
 
 
 def check_body_size(length: int, settings: Settings, *, at_least: bool = False) -> None:
-    """Let a body of so many bytes pass; `so_far`: it may have more.
+    """Check a body's size in bytes; `at_least`: only so much of it was received, so the error states no size.
 
     Raises:
-        TooLarge: it is over the limit.
+        PayloadTooLarge: it is over the limit.
     """
     if length > settings.max_body_bytes:
-        found = f"more than {settings.max_body_bytes}" if at_least else str(length)
-        raise PayloadTooLarge(f"the body has {found} bytes; {settings.max_body_bytes} are allowed")
+        if at_least:
+            raise body_too_large(settings)
+        raise PayloadTooLarge(f"the body has {length} bytes; {settings.max_body_bytes} are allowed")
 
 
 def body_too_large(settings: Settings) -> PayloadTooLarge:
-    """What is wrong with a body that werkzeug stopped reading, so nobody knows how long it is."""
-    return PayloadTooLarge(f"the body has more bytes; {settings.max_body_bytes} are allowed")
+    """The error for a body over the limit whose size is unknown, because it was not received to its end."""
+    limit = settings.max_body_bytes
+    return PayloadTooLarge(f"the body has more than {limit} bytes; {limit} are allowed")
 
 
 def parse_body(
     body: bytes, content_type: str, settings: Settings, options: NormaliseOptions = DEFAULT_OPTIONS
 ) -> ParsedBody:
-    """The images in a request body, N from 1 to `settings.max_pictures`.
+    """Parse a complete request body: N images, N from 1 to `settings.max_pictures`.
+
+    Args:
+        body: the complete body.
+        content_type: the value of Content-Type, with its parameters; type and subtype are case-insensitive.
+        settings: the limits.
+        options: how pictures are normalised.
 
     Raises:
-        RequestError: which of its kinds, and why; of many pictures, it names the bad one.
+        RequestError: the body is malformed, too large or of an unsupported type, or a picture has no digit; of
+            several pictures, the message names the bad one.
     """
-    kind, parameters = parse_options_header(content_type)
-    kind = kind.lower()
+    media_type, parameters = parse_options_header(content_type)
+    media_type = media_type.lower()
     if not body:
         raise BadRequest("the body has 0 bytes")
-    if kind.startswith("image/"):
-        return _collect([(1, found) for found in reader.read_picture(body, settings, options)], settings)
-    if kind in _BULK_PARSERS:
-        batch = _BULK_PARSERS[kind](body, settings.max_pictures)
+    if media_type.startswith("image/"):
+        return _collect([(1, digit) for digit in reader.read_picture(body, settings, options)], settings)
+    if media_type in _BULK_PARSERS:
+        batch = _BULK_PARSERS[media_type](body, settings.max_pictures)
         if options.normalise != "always" and not options.split:
             return ParsedBody(batch)
         return _parse_all(list(batch), lambda image: reader.read_image(image, options), settings)
-    if kind == "multipart/form-data":
-        uploads = _parse_form(body, parameters, settings)
-        return _parse_all(uploads, lambda upload: reader.read_picture(upload, settings, options), settings)
-    if kind == "application/json":
+    if media_type == "multipart/form-data":
+        files = _parse_form(body, parameters, settings)
+        return _parse_all(files, lambda file: reader.read_picture(file, settings, options), settings)
+    if media_type == "application/json":
         images, booleans = parse_json_images(body, settings), b"true" in body or b"false" in body
         return _parse_all(images, lambda image: parse_json_image(image, settings, options, booleans=booleans), settings)
-    raise UnsupportedMediaType(f"the content type is {kind[:100] or 'missing'!r}; read are {SUPPORTED_TYPES}")
+    raise UnsupportedMediaType(f"the content type is {media_type[:100] or 'missing'!r}; supported: {SUPPORTED_TYPES}")
 
 
 def _parse_form(body: bytes, parameters: dict[str, str], settings: Settings) -> list[bytes]:
-    """The file parts of a form."""
+    """Return the contents of the file parts of a form (RFC 7578); other fields are ignored."""
     boundary = parameters.get("boundary", "")
     if not boundary or not boundary.isascii():
-        raise BadRequest("the content type multipart/form-data names no boundary")
+        raise BadRequest("the content type multipart/form-data has no boundary parameter in ASCII")
     parser = MultiPartParser(_memory_stream, settings.max_body_bytes, max_form_parts=settings.max_pictures)
     try:
         _, files = parser.parse(BytesIO(body), boundary.encode(), len(body))
     except RequestEntityTooLarge:
-        raise PayloadTooLarge(f"the form has more than {settings.max_pictures} parts") from None
+        raise PayloadTooLarge(f"the form has more than {settings.max_pictures} parts, which is the limit") from None
     except ValueError as error:
         raise BadRequest(f"the form cannot be read: {error}") from None
-    uploads = [upload.stream.read() for _, upload in files.items(multi=True)]
-    if not uploads:
-        raise BadRequest("the form has 0 file parts; each picture is one")
-    return uploads
+    contents = [file.stream.read() for _, file in files.items(multi=True)]
+    if not contents:
+        raise BadRequest("the form has 0 file parts; send each picture as one")
+    return contents
 
 
 def parse_json_images(body: bytes, settings: Settings) -> list[Any]:
-    """The entries of {"images": [...]}, 1 to `settings.max_pictures`.
+    """Parse {"images": [...]} or {"instances": [...]}, and return its 1 to `settings.max_pictures` entries.
 
     Raises:
-        Malformed, TooLarge: it is no such object, or has none or too many.
+        BadRequest: it is not such an object, or has no entry.
+        PayloadTooLarge: it has too many entries.
     """
     try:
         document = orjson.loads(body)
@@ -135,10 +150,10 @@ def parse_json_images(body: bytes, settings: Settings) -> list[Any]:
 def parse_json_image(
     image: object, settings: Settings, options: NormaliseOptions = DEFAULT_OPTIONS, *, booleans: bool
 ) -> list[ExtractedDigit]:
-    """Read one entry of {"images": [...]}: base64 of a picture, or its pixels as `parse_pixels` takes them.
+    """Parse one entry of {"images": [...]}: base64 of a picture, or pixels, as `parse_pixels` parses them.
 
     Raises:
-        RequestError: it is neither, or there is no digit on it.
+        RequestError: it is neither, or no digit is found.
     """
     if isinstance(image, str):
         try:
@@ -150,18 +165,21 @@ def parse_json_image(
 
 
 def parse_pixels(image: object, *, booleans: bool) -> DigitImage:
-    """28 rows of 28 numbers, or 784 numbers, as uint8 [28, 28]; `booleans`: some may be true or false.
+    """Parse 28 rows of 28 integers, or 784 integers, from 0 to 255: uint8 [28, 28].
+
+    Floats with an integral value are accepted. `booleans`: the document may contain true or false, which Python takes
+    for 1 and 0, so each pixel's type is checked, which is slower.
 
     Raises:
-        Malformed: they are others, or otherwise arranged.
+        BadRequest: the values or their arrangement are others.
     """
     if not isinstance(image, list):
-        raise BadRequest(f"it is {_json_type(image)}; 28x28 or 784 numbers, or base64, are read")
+        raise BadRequest(f"the image is {_describe_json(image)}; expected: 28x28 or 784 integers, or base64")
     rows = image if image and isinstance(image[0], list) else [image]
     sides = sorted({len(row) if isinstance(row, list) else 0 for row in rows})
     if (len(rows), sides) not in ((IMAGE_SIDE, [IMAGE_SIDE]), (1, [IMAGE_PIXELS])):
         widths = " or ".join(map(str, sides[:3])) + (" or more" if len(sides) > 3 else "")
-        raise BadRequest(f"it has {len(rows)} rows of {widths} numbers, not 28 of 28 or 784")
+        raise BadRequest(f"the image has {len(rows)} rows of {widths} numbers, not 28 of 28 or 784")
     flat = None if booleans else _pack_rows(rows)
     if flat is None:
         flat = bytes(_parse_pixel(value) for row in rows for value in row)
@@ -169,7 +187,7 @@ def parse_pixels(image: object, *, booleans: bool) -> DigitImage:
 
 
 def _pack_rows(rows: Sequence[Any]) -> bytes | None:
-    """Rows of whole numbers from 0 to 255 (and true and false, which bytes() takes for 1 and 0); None for others."""
+    """Rows of integers from 0 to 255 as bytes (true and false become 1 and 0); None for other values."""
     try:
         return b"".join(map(bytes, rows))
     except (TypeError, ValueError):
@@ -180,49 +198,50 @@ def _parse_pixel(value: object) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if type(value) is not int:
-        raise BadRequest(f"a pixel is {_json_type(value)}; whole numbers from 0 to 255 are read")
+        raise BadRequest(f"a pixel is {_describe_json(value)}; expected: integers from 0 to 255")
     if not 0 <= value <= 255:
-        raise BadRequest(f"a pixel is {str(value)[:50]}; whole numbers from 0 to 255 are read")
+        raise BadRequest(f"a pixel is {str(value)[:50]}; expected: integers from 0 to 255")
     return value
 
 
-def _parse_all(entries: Sequence[Any], read_one: ParseEntry, settings: Settings) -> ParsedBody:
-    """Read every entry; of more than one, an error says which (from 1)."""
-    found: list[tuple[int, ExtractedDigit]] = []
+def _parse_all(entries: Sequence[Any], parse_entry: ParseEntry, settings: Settings) -> ParsedBody:
+    """Parse every entry; if there are several, an error names the number of the bad one, from 1."""
+    digits: list[tuple[int, ExtractedDigit]] = []
     for number, entry in enumerate(entries, 1):
-        found += [(number, one) for one in _parse_one(entry, number, entries, read_one)]
-        if len(found) > settings.max_pictures:
+        digits += [(number, digit) for digit in _parse_one(entry, number, len(entries), parse_entry)]
+        if len(digits) > settings.max_pictures:
             break
-    return _collect(found, settings)
+    return _collect(digits, settings)
 
 
-def _collect(found: Sequence[tuple[int, ExtractedDigit]], settings: Settings) -> ParsedBody:
-    if len(found) > settings.max_pictures:
-        raise PayloadTooLarge(f"the pictures have more than {settings.max_pictures} digits")
-    images = np.stack([one.image for _, one in found]) if len(found) > 1 else found[0][1].image[None]
-    return ParsedBody(images, [(number, one.box) for number, one in found])
+def _collect(digits: Sequence[tuple[int, ExtractedDigit]], settings: Settings) -> ParsedBody:
+    if len(digits) > settings.max_pictures:
+        raise PayloadTooLarge(f"the pictures have more than {settings.max_pictures} digits, which is the limit")
+    images = np.stack([digit.image for _, digit in digits]) if len(digits) > 1 else digits[0][1].image[None]
+    return ParsedBody(images, [(number, digit.box) for number, digit in digits])
 
 
-def _parse_one(entry: object, number: int, entries: Sequence[Any], read_one: ParseEntry) -> list[ExtractedDigit]:
+def _parse_one(entry: object, number: int, count: int, parse_entry: ParseEntry) -> list[ExtractedDigit]:
     try:
-        return read_one(entry)
+        return parse_entry(entry)
     except RequestError as error:
-        if len(entries) == 1:
+        if count == 1:
             raise
-        raise type(error)(f"picture {number} of {len(entries)}: {error}") from None
+        raise type(error)(f"picture {number} of {count}: {error}") from None
 
 
 def _memory_stream(
-    total_content_length: int | None,  # noqa: ARG001 - werkzeug passes all four by name
+    total_content_length: int | None,  # noqa: ARG001 - MultiPartParser passes all four by name
     content_type: str | None,  # noqa: ARG001
     filename: str | None,  # noqa: ARG001
     content_length: int | None = None,  # noqa: ARG001
 ) -> IO[bytes]:
+    """The stream factory of MultiPartParser: keeps every file in memory, within `max_body_bytes`."""
     return BytesIO()
 
 
-def _json_type(value: object) -> str:
-    """What a JSON value is, in JSON's words."""
+def _describe_json(value: object) -> str:
+    """Name the type of a JSON value in the terms of RFC 8259; a number is returned as text."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), str(value))
 

@@ -1,7 +1,7 @@
-"""Bodies that are cheap to read: plain images, a few of them, that need not be normalised.
+"""A parser for bodies that are cheap enough for the event loop: a few images that need no normalisation.
 
-They are answered at once, in the event loop; everything else, errors too, goes the long way of
-service.prediction.body_parser in a thread. What is read here is what would be read there, bit for bit.
+Everything else, errors included, is left to the general parser, service.prediction.body_parser, in a thread. For
+every body that this module reads, the general parser gives the same images, bit for bit.
 """
 
 import binascii
@@ -18,23 +18,23 @@ from service.settings import Settings
 from service.types import IMAGE_SIDE
 
 MAX_IMAGES = 16
-"""Images that are read here: more would keep others waiting."""
+"""Maximum images of a body on the fast path: more would block the event loop for too long."""
 MAX_BODY_BYTES = 1 << 16
-"""Bytes of a body that is read here."""
+"""Maximum bytes of a body on the fast path."""
 
 _BLANK_BORDER = bytes(4 * IMAGE_SIDE)
-_FAINT = bytes(range(reader.MIN_CONTRAST))
+_BELOW_MIN_CONTRAST = bytes(range(reader.MIN_CONTRAST))
 _FORM_TYPE = re.compile(rb"multipart/form-data; ?boundary=([A-Za-z0-9'()+_,./:=?-]{1,70})")
-_NAME = rb'"[^"\\%\x00-\x1f\x7f-\xff]*"'  # of other bytes, some are no UTF-8, which the long way refuses
+_NAME = rb'"[^"\\%\x00-\x1f\x7f-\xff]*"'  # other bytes may be invalid UTF-8, which the general parser rejects
 _PART = re.compile(
     rb"Content-Disposition: form-data; name=%b; filename=%b(?:\r\nContent-Type: image/[a-z+.-]+)?" % (_NAME, _NAME)
 )
 
 
 def try_read(body: bytes, content_type: bytes, settings: Settings) -> bytes | None:
-    """N images as N x 784 bytes, N from 1 to MOST; None: the body is to go the long way.
+    """Parse a body to N x 784 bytes, N from 1 to MAX_IMAGES; None: use the general parser.
 
-    For a question that is plain, and a `content_type` as the client sent it.
+    Only for requests whose options have `allows_fast_path`. `content_type` is the raw value of the header.
     """
     if not 0 < len(body) <= MAX_BODY_BYTES:
         return None
@@ -42,11 +42,11 @@ def try_read(body: bytes, content_type: bytes, settings: Settings) -> bytes | No
         return _read_image(body)
     if form := _FORM_TYPE.fullmatch(content_type):
         return _read_form(body, b"--" + form[1], settings)
-    if reader := _READERS.get(content_type):
+    if read := _READERS.get(content_type):
         try:
-            return reader(body, settings)
+            return read(body, settings)
         except RequestError:
-            return None  # the long way finds it again, and words it
+            return None  # the general parser raises the error again, with the number of the picture
     return None
 
 
@@ -56,9 +56,9 @@ def _read_image(file: bytes) -> bytes | None:
 
 
 def _passes_unchanged(pixels: bytes) -> bool:
-    """As pictures.stays, which most images need not be asked: their border is blank, and there is ink."""
+    """As `reader.passes_unchanged`, which is not called for most images: their border is 0, and they have ink."""
     border = pixels[:IMAGE_SIDE] + pixels[-IMAGE_SIDE:] + pixels[::IMAGE_SIDE] + pixels[IMAGE_SIDE - 1 :: IMAGE_SIDE]
-    if border == _BLANK_BORDER and pixels.translate(None, _FAINT):
+    if border == _BLANK_BORDER and pixels.translate(None, _BELOW_MIN_CONTRAST):
         return True
     try:
         return reader.passes_unchanged(np.frombuffer(pixels, np.uint8).reshape(IMAGE_SIDE, IMAGE_SIDE))
@@ -67,11 +67,11 @@ def _passes_unchanged(pixels: bytes) -> bool:
 
 
 def _read_form(body: bytes, boundary: bytes, settings: Settings) -> bytes | None:
-    """A form of files with the headers that curl, browsers and libraries send."""
-    begin, between, ends = boundary + b"\r\n", b"\r\n" + boundary + b"\r\n", (b"\r\n" + boundary + b"--\r\n")
-    if not body.startswith(begin) or not body.endswith(ends):
+    """Parse a form of files whose parts have the headers that curl, browsers and HTTP libraries send."""
+    opening, delimiter, closing = boundary + b"\r\n", b"\r\n" + boundary + b"\r\n", b"\r\n" + boundary + b"--\r\n"
+    if not body.startswith(opening) or not body.endswith(closing):
         return None
-    parts = body[len(begin) : -len(ends)].split(between)
+    parts = body[len(opening) : -len(closing)].split(delimiter)
     if len(parts) > min(MAX_IMAGES, settings.max_pictures) or body.count(boundary) != len(parts) + 1:
         return None
     return _join(_read_part(*part.partition(b"\r\n\r\n")) for part in parts)
@@ -105,7 +105,7 @@ def _read_bulk(body: bytes, settings: Settings) -> bytes | None:
 
 
 def _join(images: Iterable[bytes | None]) -> bytes | None:
-    """All of them, or None if one is None, and none after it is looked at."""
+    """Concatenate the images; None as soon as one of them is None."""
     joined = []
     for image in images:
         if image is None:

@@ -53,9 +53,13 @@ def parse_query(query: bytes) -> PredictOptions:
     """Parse a raw query string; cached, since clients vary it little.
 
     Raises:
-        BadRequest: as `PredictOptions.from_arguments` says.
+        BadRequest: a value is not one of those allowed, or the bytes are not UTF-8.
     """
-    return PredictOptions.from_arguments(Request({"QUERY_STRING": query.decode("latin-1")}).args)
+    try:
+        arguments = Request({"QUERY_STRING": query.decode("latin-1")}).args
+    except UnicodeDecodeError:
+        raise BadRequest("the query string is not UTF-8; percent-encode its bytes") from None
+    return PredictOptions.from_arguments(arguments)
 
 
 def parse_fields(fields: str) -> Sequence[str]:
@@ -66,11 +70,11 @@ def parse_fields(fields: str) -> Sequence[str]:
     """
     wanted = fields.split(",")
     if unknown := [name for name in wanted if name not in FIELDS]:
-        raise BadRequest(f"fields has {unknown[0][:50]!r}; allowed are {', '.join(FIELDS)}")
+        raise BadRequest(f"fields has {unknown[0][:50]!r}; allowed: {', '.join(FIELDS)}")
     return [name for name in FIELDS if name in wanted]
 
 
 def _one_of(key: str, value: str, allowed: Sequence[str]) -> str:
     if value not in allowed:
-        raise BadRequest(f"{key} is {value[:50]!r}; allowed is {' or '.join(allowed)}")
+        raise BadRequest(f"{key} is {value[:50]!r}; allowed: {', '.join(allowed)}")
     return value

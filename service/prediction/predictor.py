@@ -29,9 +29,9 @@ _DIGIT_ROWS = [{"digit": digit} for digit in range(10)]
 
 
 class PredictResult(NamedTuple):
-    """What one request is answered: the predictions of one version, and the images that they are for.
+    """The result of one request: the predictions of one version, and the parsed body.
 
-    `body` is None on the fast path, where nothing that is answered needs it.
+    `body` is None on the fast path, whose responses need neither images nor boxes.
     """
 
     options: PredictOptions
@@ -69,15 +69,15 @@ class Predictor:
         return result
 
     def predict_json(self, body: bytes, content_type: str, query: bytes) -> bytes:
-        """As `predict`, encoded.
+        """Predict, and encode the result as JSON.
 
         Raises:
-            RequestError: as `predict`.
+            RequestError: as `predict` does.
         """
         return self.encode(self.predict(body, content_type, query))
 
     def read_fast(self, body: bytes, content_type: bytes, options: PredictOptions) -> bytes | None:
-        """The images of a body that is cheap to parse, as N x 784 bytes; None: it is to be given to `predict`."""
+        """Parse a body on the fast path to N x 784 bytes; None: `predict` has to parse it."""
         if not options.allows_fast_path:
             return None
         started = time.perf_counter()
@@ -92,7 +92,7 @@ class Predictor:
         self._metrics.predictions_made(predictions.digits, predictions.confidence, sum(predictions.uncertain))
 
     def encode(self, result: PredictResult) -> bytes:
-        """As `encode_json`, timed."""
+        """Call `encode_json`, and record the duration of the stage."""
         started = time.perf_counter()
         encoded = encode_json(result)
         self._metrics.stage_completed("encode", time.perf_counter() - started)
@@ -100,7 +100,7 @@ class Predictor:
 
 
 def encode_json(result: PredictResult) -> bytes:
-    """The JSON response: {"model", "version", "predictions"}, with "numbers" if rows were split."""
+    """Encode the JSON response: {"model", "version", "predictions"}, with "numbers" if rows were split."""
     document: dict[str, Any] = {"model": MODEL_NAME, "version": result.version}
     if result.body and result.body.sources is not None and result.options.normalise.split:
         document["numbers"] = join_digits(result)
@@ -109,7 +109,7 @@ def encode_json(result: PredictResult) -> bytes:
 
 
 def prediction_rows(result: PredictResult) -> list[dict[str, Any]]:
-    """One object for each image, with the fields that the options ask for."""
+    """Build one object for each image, with the fields of the options."""
     options, predictions, body = result.options, result.predictions, result.body
     if options.fields == ["digit"] and options.allows_fast_path:
         return [_DIGIT_ROWS[digit] for digit in predictions.digits]
@@ -122,14 +122,15 @@ def prediction_rows(result: PredictResult) -> list[dict[str, Any]]:
 
 
 def join_digits(result: PredictResult) -> list[str]:
-    """The digits of each picture, from left to right, as one text: ["2024"]. The body must have sources."""
-    sources = result.body.sources if result.body and result.body.sources else ()
-    pairs = zip((picture for picture, _ in sources), result.predictions.digits, strict=True)
+    """Join the digits of each picture, from left to right, to one string: ["2024"]; [] if the body has no sources."""
+    if result.body is None or result.body.sources is None:
+        return []
+    pairs = zip((picture for picture, _ in result.body.sources), result.predictions.digits, strict=True)
     return ["".join(str(digit) for _, digit in row) for _, row in groupby(pairs, key=lambda pair: pair[0])]
 
 
 def png_base64(image: DigitImage) -> str:
-    """An image uint8 [28, 28] as a PNG file in base64."""
+    """Encode an image uint8 [28, 28] as a PNG file in base64."""
     file = BytesIO()
     Image.fromarray(image).save(file, "PNG")
     return b64encode(file.getvalue()).decode()

@@ -1,14 +1,16 @@
-"""Connections, shared out evenly among the workers.
+"""Accepts connections so that the workers share them evenly.
 
-A new connection wakes all workers, and who comes first takes it, and more that wait behind it: of 16 connections one
-worker may get 12, and the others' cores have less to do. So workers show each other how many they have. One that has
-a sixteenth more than another leaves a new connection to it for a moment, and takes it after all if it is still there.
+A new connection wakes all workers; the first one accepts it, and those queued behind it. Of 16 connections one worker
+may get 12, while the cores of the others are idle: with balancing, 16 connections get 1.15 times the responses. So the
+workers show each other their counts in shared memory. A worker that has a sixteenth more than another one defers a new
+connection for a moment, and accepts it only if it is still there.
 """
 
 import asyncio
 import logging
 import mmap
 import socket
+import ssl
 from collections.abc import Callable
 
 import numpy as np
@@ -19,91 +21,108 @@ SLOTS = 1024
 NO_WORKER = 2**31 - 1
 DEFER_SECONDS = 0.002
 MAX_FRUITLESS_DEFERRALS = 20
-"""Times in a second that a worker may wait in vain: where each request has a new connection, that is not worth more."""
+"""A second: clients without keep-alive do not pay for the balancing."""
 ACCEPT_AFTER_DEFERRAL = 4
-"""Connections that a worker takes after its patience, and a sixteenth of those that it has: a crowd is let in soon."""
+"""Connections accepted after a fruitless deferral, plus 1/16 of the current count, so that bursts are not throttled."""
 ACCEPT_BACKOFF_SECONDS = 0.1
-"""How long no connection is taken after one could not be: there are no more file descriptors, or no memory."""
+"""How long no connection is accepted after an accept failed: for want of file descriptors, or of memory."""
 
 
 class ConnectionCounts:
-    """How many connections each worker has. In memory that is shared with processes forked later: one number a slot."""
+    """The number of connections of each worker, by slot, in memory that is shared with processes forked later."""
 
     def __init__(self) -> None:
         self._numbers = np.frombuffer(mmap.mmap(-1, 4 * SLOTS), np.int32)
         self._numbers[:] = NO_WORKER
 
     def minimum(self) -> int:
-        """What the worker has that has fewest."""
+        """The smallest count of any worker; NO_WORKER if there is no worker."""
         return int(self._numbers.min())
 
     def get(self, slot: int) -> int:
-        """What the worker of this slot has; ABSENT if there is none."""
+        """The count of a slot's worker; NO_WORKER if there is none."""
         return int(self._numbers[slot])
 
     def add(self, slot: int, count: int) -> None:
-        """This slot's worker has so many more."""
+        """Change the count of a slot's worker by `count`."""
         self._numbers[slot] += count
 
     def register(self, slot: int) -> None:
-        """There is a worker of this slot from now on."""
+        """Start counting for a slot's new worker."""
         self._numbers[slot] = 0
 
     def unregister(self, slot: int) -> None:
-        """There no longer is, or it takes no more."""
+        """The slot's worker has ended, or accepts no more connections."""
         self._numbers[slot] = NO_WORKER
 
 
 class Acceptor:
-    """A listening socket, as one worker's event loop takes connections from it."""
+    """Accepts connections from one listening socket, in the event loop of one worker."""
 
     def __init__(
-        self, listener: socket.socket, counts: ConnectionCounts, slot: int, make: Callable[[], asyncio.Protocol]
+        self,
+        listener: socket.socket,
+        counts: ConnectionCounts,
+        slot: int,
+        new_connection: Callable[[], asyncio.Protocol],
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        self._listener, self._counts, self._slot, self._make = listener, counts, slot, make
+        """Start accepting. Needs a running event loop.
+
+        Args:
+            listener: a listening socket.
+            counts: shared by all workers.
+            slot: the slot of this worker.
+            new_connection: makes the protocol of an accepted connection.
+            ssl_context: encrypts the connections, unless None.
+        """
+        self._listener, self._counts, self._slot = listener, counts, slot
+        self._new_connection, self._ssl_context = new_connection, ssl_context
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[object]] = set()
-        self._rest: asyncio.TimerHandle | None = None
-        self._waits, self._waited = float(MAX_FRUITLESS_DEFERRALS), self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._deferrals_left, self._refilled_at = float(MAX_FRUITLESS_DEFERRALS), self._loop.time()
         listener.settimeout(0)
         self._resume()
 
     def _resume(self) -> None:
-        self._rest = None
+        self._timer = None
         self._loop.add_reader(self._listener, self._accept_ready)
 
     def close(self) -> None:
-        """Take no more."""
-        if self._rest:
-            self._rest.cancel()
+        """Accept no more connections, and close the socket."""
+        if self._timer:
+            self._timer.cancel()
         else:
             self._loop.remove_reader(self._listener)
         self._listener.close()
 
     def _accept_ready(self) -> None:
-        """Take those that wait, or leave them if another worker has fewer."""
+        """Accept the queued connections, or defer them while another worker has fewer."""
         while not (self._is_overloaded() and self._may_defer()):
             if not self._accept_one():
                 return
         self._pause(DEFER_SECONDS, self._accept_after_deferral)
 
     def _is_overloaded(self) -> bool:
-        mine = self._counts.get(self._slot)
-        return mine - mine // 16 > self._counts.minimum()
+        own = self._counts.get(self._slot)
+        return own - own // 16 > self._counts.minimum()
 
     def _may_defer(self) -> bool:
+        """Take a token of the bucket of fruitless deferrals."""
         now = self._loop.time()
-        self._waits = min(self._waits + MAX_FRUITLESS_DEFERRALS * (now - self._waited), MAX_FRUITLESS_DEFERRALS)
-        self._waited = now
-        if self._waits < 1:
+        refill = MAX_FRUITLESS_DEFERRALS * (now - self._refilled_at)
+        self._deferrals_left = min(self._deferrals_left + refill, MAX_FRUITLESS_DEFERRALS)
+        self._refilled_at = now
+        if self._deferrals_left < 1:
             return False
-        self._waits -= 1
+        self._deferrals_left -= 1
         return True
 
     def _accept_after_deferral(self) -> None:
         self._resume()
         if not self._accept_one():
-            self._waits += 1  # it was worth it: another worker took them
+            self._deferrals_left += 1  # the deferral was not fruitless: another worker accepted the connection
             return
         for _ in range(ACCEPT_AFTER_DEFERRAL - 1 + self._counts.get(self._slot) // 16):
             if not self._accept_one():
@@ -111,21 +130,22 @@ class Acceptor:
 
     def _pause(self, seconds: float, then: Callable[[], None]) -> None:
         self._loop.remove_reader(self._listener)
-        self._rest = self._loop.call_later(seconds, then)
+        self._timer = self._loop.call_later(seconds, then)
 
     def _accept_one(self) -> bool:
-        """Take one; False: there is none, or none can be taken now."""
+        """Accept one connection; False: none is queued, or none can be accepted now."""
         try:
-            connection, _ = self._listener.accept()
+            accepted, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
         except OSError as error:
-            log.warning("no connection can be taken: %s", error)
+            log.warning("cannot accept a connection: %s", error)
             self._pause(ACCEPT_BACKOFF_SECONDS, self._resume)
             return False
-        connection.settimeout(0)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        opening = self._loop.create_task(self._loop.connect_accepted_socket(self._make, connection))
+        accepted.settimeout(0)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connect = self._loop.connect_accepted_socket(self._new_connection, accepted, ssl=self._ssl_context)
+        opening = self._loop.create_task(connect)
         self._opening.add(opening)
         opening.add_done_callback(self._opened)
         self._counts.add(self._slot, 1)
@@ -133,5 +153,5 @@ class Acceptor:
 
     def _opened(self, opening: asyncio.Task[object]) -> None:
         self._opening.discard(opening)
-        if opening.cancelled() or opening.exception():
+        if opening.cancelled() or opening.exception():  # a TLS handshake that failed, for one
             self._counts.add(self._slot, -1)

@@ -1,79 +1,90 @@
-"""One client's connection, as gunicorn's asgi worker has it, with what a server in the open needs besides.
+"""One client's HTTP/1.1 connection: gunicorn's, with a fast path for complete predict requests.
 
-- A prediction that is here whole when its head is read, as almost all are, is answered at once: gunicorn would build
-  a request and a scope and wake a task for it, which takes as long as everything else. Whatever is unusual about it
-  takes gunicorn's way; both end in Application.predict.
-- If all places are taken then, it is refused as service/server/load_shedding.py says.
-- A client has `receive_timeout_seconds` to send the head of its first request, and gunicorn's `keepalive` for each
-  after it: gunicorn itself waits forever for the first.
-- Other requests are answered in the task of their connection: one task fewer than gunicorn's.
-- Answers to what is no HTTP are JSON, as all errors are.
+- A predict request that has arrived completely when its head is parsed, as almost all have, is handled without
+  gunicorn's request, scope and task, which would take as long as everything else together. A request with anything
+  unusual about it goes through gunicorn. Both end in `Application.predict`.
+- When as many requests are in flight as the limit allows, such a request is rejected as load_shedding.py describes.
+- The head of the first request must arrive within `receive_timeout_seconds`, and each further one within gunicorn's
+  `keepalive`; gunicorn itself waits for the first one without a limit.
 
-It builds on what gunicorn does not promise to keep, so gunicorn's version is pinned, and tests/system/test_http.py
-holds all of this against real sockets.
+tests/system/http holds this against real sockets, tests/service/server/test_connection.py against a fake transport.
 """
 
 import asyncio
 import math
 import re
 import time
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
-from gunicorn.asgi.protocol import ASGIProtocol
-
-from service import responses
 from service.responses import JsonResponse
-from service.server import eager_task
+from service.server.acceptor import ConnectionCounts
+from service.server.asgi import Application
+from service.server.eager_task import run_eagerly
+from service.server.gunicorn_compat import HttpConnection
+from service.server.load_shedding import RejectionThrottle
 from service.server.request_body import BufferedBody
 
-if TYPE_CHECKING:
-    from service.server.worker import DigitsWorker
-
-HTTP_1_1 = SimpleNamespace(version=(1, 1))
 END_OF_HEAD = b"\r\n\r\n"
 PREDICT = re.compile(rb"/predict(?:\?([\w=,&.~%+-]*))?", re.ASCII)
 PASSTHROUGH_HEADERS = frozenset(
     b"host user-agent accept accept-encoding accept-language connection content-type content-length authorization "
     b"cache-control traceparent tracestate x-request-id x-real-ip x-forwarded-for x-forwarded-proto".split()
 )
-"""Headers that, if none comes twice, change nothing about how a request is read."""
+"""Headers that do not change how a request is handled, if none of them comes twice."""
 
 
-class Connection(ASGIProtocol):  # type: ignore[misc]
+class ConnectionHost(Protocol):
+    """What a connection needs of the worker that accepted it, besides what gunicorn's own class needs."""
+
+    asgi: Application
+    connections: "set[Connection]"
+    counts: ConnectionCounts
+    slot: int
+    rejections: RejectionThrottle
+    loop: asyncio.AbstractEventLoop
+    alive: bool
+    nr: int
+    """Requests that the worker has handled."""
+    max_requests: int
+
+
+class Connection(HttpConnection):
     """One client's connection."""
 
-    def __init__(self, worker: "DigitsWorker") -> None:
-        super().__init__(worker)
+    def __init__(self, host: ConnectionHost) -> None:
+        super().__init__(host)
+        self._host = host
         self._data = b""
+        """The bytes that are being parsed."""
         self._pipelined = b""
+        """What arrived while a request was handled on the fast path."""
         self._fast_request_started: float | None = None
-        """When the prediction came that is answered without a request; None: there is none."""
+        """When the request arrived that is handled on the fast path; None if there is none."""
         self._last_response_at = -math.inf
-        """When the last one was, in the loop's time."""
-        self._has_hooks = bool(self.log.access_log_enabled or self._pre_request or self._post_request)
+        """When the last response of the fast path was sent, in the event loop's time."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        """Begin, and wait for the first head only so long."""
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start, and wait for the first head within the limit."""
         super().connection_made(transport)
-        self.worker.connections.add(self)
-        seconds = self.worker.asgi.context.settings.receive_timeout_seconds
-        self._keepalive_handle = self.worker.loop.call_later(seconds, self._keepalive_timeout)
+        self._host.connections.add(self)
+        if self.parser is not None:  # None: HTTP/2 was negotiated, and gunicorn handles all of it
+            self.set_timeout(self._host.asgi.context.settings.receive_timeout_seconds)
 
     def data_received(self, data: bytes) -> None:
-        """Read on."""
-        if self._fast_request_started is not None:  # answers go out in the order of their requests
+        """Parse, or keep for later: responses are sent in the order of their requests."""
+        if self._fast_request_started is not None:
             self._pipelined += data
-            self._pause_reading()
+            self.pause_reading()
             return
         self._data = data
         super().data_received(data)
-        self._data = b""  # so that a connection does not hold it until the next
+        self._data = b""  # a connection must not hold it until the next request
         if self._fast_request_started is not None:
             self._predict(data)
 
-    def _on_headers_complete(self) -> bool:
-        parser = self._callback_parser
+    def headers_complete(self) -> bool:
+        """Decide which way the request takes."""
+        parser = self.parser
         if (
             parser.method == b"POST"
             and PREDICT.fullmatch(parser.path)
@@ -82,111 +93,85 @@ class Connection(ASGIProtocol):  # type: ignore[misc]
         ):
             self._fast_request_started = time.perf_counter()
             return False
-        return bool(super()._on_headers_complete())
+        return super().headers_complete()
 
     def _is_complete(self) -> bool:
-        """Whether all of the request is here, and nothing else."""
-        # The first empty line in what came ends the head, unless it began in what came before.
+        """Whether all bytes of the request have arrived, and no byte of another."""
+        # The first empty line of the data ends the head, unless it began in the data before.
         end = -1 if self._data[:1] in {b"\r", b"\n"} else self._data.find(END_OF_HEAD)
-        follows = len(self._data) - end - len(END_OF_HEAD)
-        parser = self._callback_parser
-        return end >= 0 and not parser.is_chunked and bool(follows == parser.content_length)
+        body_length = len(self._data) - end - len(END_OF_HEAD)
+        return end >= 0 and not self.parser.is_chunked and bool(body_length == self.parser.content_length)
 
     def _is_fast_path_eligible(self) -> bool:
-        """Whether gunicorn has nothing to do for this request but to hand it on and keep the connection."""
-        parser, worker = self._callback_parser, self.worker
-        if self._has_hooks or not (worker.alive and self._keepalive):
+        """Whether gunicorn would do nothing for this request but pass it on and keep the connection."""
+        parser, host = self.parser, self._host
+        if self.has_hooks or not (host.alive and self.keepalive_seconds):
             return False
-        if parser.http_version != (1, 1) or not parser.should_keep_alive or worker.nr + 1 >= worker.max_requests:
+        if parser.http_version != (1, 1) or not parser.should_keep_alive or host.nr + 1 >= host.max_requests:
             return False
-        names = [name for name, _ in _headers(parser)]
+        names = [name for name, _ in self.request_headers]
         return PASSTHROUGH_HEADERS.issuperset(names) and len(set(names)) == len(names)
 
     def _predict(self, data: bytes) -> None:
-        parser = self._callback_parser
-        headers, path, body = _headers(parser), parser.path, data[len(data) - parser.content_length :]
-        parser.reset()
-        self.worker.nr += 1
-        if self.worker.asgi.limiter.available:
-            eager_task.run_eagerly(self._answer(headers, path.partition(b"?")[2], body))
+        headers, path, body = self.request_headers, self.parser.path, data[len(data) - self.parser.content_length :]
+        self.parser.reset()
+        self._host.nr += 1
+        if self._host.asgi.limiter.available:
+            run_eagerly(self._respond(headers, path.partition(b"?")[2], body))
         else:
-            self.worker.rejections.submit(self)
+            self._host.rejections.submit(self)
 
-    async def _answer(self, headers: list[tuple[bytes, bytes]], query: bytes, body: bytes) -> None:
-        await self.worker.asgi.predict(headers, query, BufferedBody(body), self._send)
+    async def _respond(self, headers: list[tuple[bytes, bytes]], query: bytes, body: bytes) -> None:
+        await self._host.asgi.predict(headers, query, BufferedBody(body), self._send)
         self._next_request()
 
-    async def _send(self, reply: JsonResponse) -> None:
-        self._write(reply)
-        if self._flow_control.write_paused:
-            await self._flow_control.drain()
+    async def _send(self, response: JsonResponse) -> None:
+        self._write(response)
+        await self.drain_writes()
 
-    def _write(self, reply: JsonResponse) -> None:
-        if self._closed:
-            return
-        last = not self.worker.alive
-        self._send_response_start(reply.status, responses.asgi_headers(reply), HTTP_1_1, last)
-        self._send_body(reply.body)
-        if last:
-            self._close_transport()
+    def _write(self, response: JsonResponse) -> None:
+        if not self.is_closed:
+            self.write_response(response, close=not self._host.alive)
 
     def _next_request(self) -> None:
-        """Wait for the next request, or read it if it came meanwhile."""
-        if self._closed:
+        """Wait for the next request, or parse it if it has arrived meanwhile."""
+        if self.is_closed:
             return
         if self._last_response_at < 0:
-            self._arm_keepalive_timer()
-        self._fast_request_started, self._last_response_at = None, self.worker.loop.time()
-        self._resume_reading()
-        held, self._pipelined = self._pipelined, b""
-        if held:
-            self.data_received(held)
-
-    def pause(self) -> None:
-        """Read no more until `refuse`."""
-        self._pause_reading()
+            self.arm_keepalive()
+        self._fast_request_started, self._last_response_at = None, self._host.loop.time()
+        self.resume_reading()
+        pipelined, self._pipelined = self._pipelined, b""
+        if pipelined:
+            self.data_received(pipelined)
 
     def reject(self) -> None:
         """Send 429."""
-        if self._closed or self._fast_request_started is None:
+        if self.is_closed or self._fast_request_started is None:
             return
-        self._write(self.worker.asgi.reject(time.perf_counter() - self._fast_request_started))
+        self._write(self._host.asgi.reject(time.perf_counter() - self._fast_request_started))
         self._next_request()
 
-    def _keepalive_timeout(self) -> None:
-        idle = 0 if self._fast_request_started is not None else self.worker.loop.time() - self._last_response_at
-        if idle < self._keepalive:
-            self._keepalive_handle = self.worker.loop.call_later(self._keepalive - idle, self._keepalive_timeout)
+    def timed_out(self) -> None:
+        """Close the connection, unless the fast path has responded since the timeout was set: then wait for the rest.
+
+        The fast path does not set a timeout for each request: setting one takes longer than comparing times.
+        """
+        idle = 0.0 if self._fast_request_started is not None else self._host.loop.time() - self._last_response_at
+        if idle < self.keepalive_seconds:
+            self.set_timeout(self.keepalive_seconds - idle)
         else:
-            super()._keepalive_timeout()
+            self.close_when_idle()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
-        if not self._conn_lost_handled:
-            self.worker.connections.discard(self)
-            self.worker.counts.add(self.worker.slot, -1)
+        """Release what the connection holds."""
+        if not self.is_lost:
+            self._host.connections.discard(self)
+            self._host.counts.add(self._host.slot, -1)
         super().connection_lost(exc)
-        self.resume_writing()  # who waits to send more need not
+        self.resume_writing()  # ends a `drain_writes` that nobody will end any more
 
     def close_if_idle(self) -> None:
-        """Close it, unless a request is being received or answered."""
-        if self._awaiting_request and self._fast_request_started is None:
-            super()._keepalive_timeout()
-
-    async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> Any:
-        return await self._handle_http_request(request, sockname, peername)
-
-    def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:
-        body = responses.error_response(status, message).body
-        head = (
-            f"HTTP/1.1 {status} {self._get_reason_phrase(status)}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n"
-        )
-        head += "".join(f"{name}: {value}\r\n" for name, value in extra_headers)
-        self._safe_write(head.encode("latin-1") + b"\r\n" + body)
-
-
-def _headers(parser: Any) -> list[tuple[bytes, bytes]]:
-    """What the C parser or gunicorn's own has read, names in small letters."""
-    headers: list[tuple[bytes, bytes]] = getattr(parser, "asgi_headers", None) or parser.headers
-    return headers
+        """Close the connection, unless a request is being received or handled."""
+        if self.is_waiting_for_request and self._fast_request_started is None:
+            self.close_when_idle()

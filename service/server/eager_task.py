@@ -1,7 +1,8 @@
-"""A coroutine run at once, and in no task: where nothing is waited for, a task takes as long as an answer's JSON.
+"""Runs a coroutine eagerly, without a task: where nothing is awaited, a task takes as long as encoding the response.
 
-As asyncio's eager tasks, which come with Python 3.12 (https://docs.python.org/3/library/asyncio-task.html), but nobody
-can cancel it: no `asyncio.timeout` works in it.
+asyncio has eager tasks from Python 3.12 on (https://docs.python.org/3/library/asyncio-task.html#eager-task-factory);
+they replace this module once 3.12 is the oldest version supported. Unlike a task, the coroutine cannot be cancelled, so
+`asyncio.timeout` does not work in it.
 """
 
 import asyncio
@@ -10,14 +11,17 @@ from typing import Any
 
 
 def run_eagerly(coroutine: Coroutine[Any, None, None]) -> None:
-    """Run a coroutine until it waits for a future, and on from there as soon as that is done.
+    """Run a coroutine until it awaits, and continue it when what it awaits is done.
 
     Raises:
-        Exception: what the coroutine raises before it waits; what it raises later, the event loop is told.
+        Exception: what the coroutine raises before it awaits; a later exception goes to the event loop's handler.
     """
     try:
-        future: asyncio.Future[object] = coroutine.send(None)
+        future: asyncio.Future[object] | None = coroutine.send(None)
     except StopIteration:
         return
-    future._asyncio_future_blocking = False  # noqa: SLF001 - how a future is told that it was seen to be waited for
+    if future is None:  # a bare yield, as of asyncio.sleep(0): continue in the next iteration
+        asyncio.get_running_loop().call_soon(run_eagerly, coroutine)
+        return
+    future._asyncio_future_blocking = False  # noqa: SLF001 - tells the future that its being awaited was noticed
     future.add_done_callback(lambda _: run_eagerly(coroutine))

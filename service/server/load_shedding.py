@@ -1,9 +1,8 @@
-"""429, before a request is even built, for predictions that come while all places are taken.
+"""Rejects predict requests over the limit with 429, before a request object is built, and at a bounded rate.
 
-A refusal takes a third of the time of an answer. Clients that ask again at once, and again, would still take most of
-the time from those who are being answered. So a worker sends RATE refusals a second, and at once as many as it did not
-send in the last second. Who has to wait for one is not read from meanwhile, and waits no longer than it is asked to
-wait after it.
+A rejection costs a third of the time of a response. Clients that retry at once would use most of the CPU. A token
+bucket sends at most MAX_REJECTIONS_PER_SECOND; other rejected connections are paused, and answered within
+RETRY_AFTER_SECONDS.
 """
 
 import asyncio
@@ -14,55 +13,55 @@ from typing import Protocol
 from service.responses import RETRY_AFTER_SECONDS
 
 MAX_REJECTIONS_PER_SECOND = 500
-"""A second, of a worker: about a hundredth of its time."""
+"""Of one worker: they take about a hundredth of its time."""
 TICK_SECONDS = 0.01
 REJECTIONS_PER_TICK = int(MAX_REJECTIONS_PER_SECOND * TICK_SECONDS)
 
 
 class Rejectable(Protocol):
-    """Who is to be refused."""
+    """A connection whose request is to be rejected."""
 
-    def pause(self) -> None:
-        """It has to wait for it."""
+    def pause_reading(self) -> None:
+        """Receive nothing more until `reject`."""
 
     def reject(self) -> None:
-        """Now."""
+        """Send the rejection."""
 
 
 class RejectionThrottle:
-    """The refusals of one event loop."""
+    """The rejections of one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._left, self._pace = MAX_REJECTIONS_PER_SECOND, REJECTIONS_PER_TICK
+        self._tokens, self._refill = MAX_REJECTIONS_PER_SECOND, REJECTIONS_PER_TICK
         self._waiting: deque[Rejectable] = deque()
         self._ticking = False
 
-    def submit(self, refused: Rejectable) -> None:
-        """Refuse this one, at once if possible."""
-        if self._left:
-            self._left -= 1
-            refused.reject()
+    def submit(self, connection: Rejectable) -> None:
+        """Reject a connection's request, now if there is a token, later if not."""
+        if self._tokens:
+            self._tokens -= 1
+            connection.reject()
         else:
-            self._waiting.append(refused)
-            refused.pause()
+            self._waiting.append(connection)
+            connection.pause_reading()
         if not self._ticking:
             self._ticking = True
             self._loop.call_later(TICK_SECONDS, self._tick)
 
     def _tick(self) -> None:
-        in_time = ceil(len(self._waiting) * TICK_SECONDS / RETRY_AFTER_SECONDS)
-        self._pace = max(self._pace, in_time) if self._waiting else REJECTIONS_PER_TICK
-        self._left += self._pace
-        while self._waiting and self._left:
-            self._left -= 1
+        needed = ceil(len(self._waiting) * TICK_SECONDS / RETRY_AFTER_SECONDS)
+        self._refill = max(self._refill, needed) if self._waiting else REJECTIONS_PER_TICK
+        self._tokens += self._refill
+        while self._waiting and self._tokens:
+            self._tokens -= 1
             self._waiting.popleft().reject()
-        self._left = min(self._left, MAX_REJECTIONS_PER_SECOND)
-        self._ticking = self._left < MAX_REJECTIONS_PER_SECOND
+        self._tokens = min(self._tokens, MAX_REJECTIONS_PER_SECOND)
+        self._ticking = self._tokens < MAX_REJECTIONS_PER_SECOND
         if self._ticking:
             self._loop.call_later(TICK_SECONDS, self._tick)
 
     def flush(self) -> None:
-        """Refuse all who wait."""
+        """Reject all waiting requests now."""
         while self._waiting:
             self._waiting.popleft().reject()

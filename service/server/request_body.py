@@ -1,4 +1,4 @@
-"""Request bodies as they arrive: bounded each in bytes and in time, and all of them together in bytes."""
+"""Request bodies while they arrive: each bounded in bytes and in time, and all of them together in bytes."""
 
 import asyncio
 from contextlib import suppress
@@ -9,17 +9,18 @@ from service.server.asgi_types import Message, Receive
 from service.settings import Settings
 
 MAX_BUFFERED_BODIES = 8
-"""Bodies of the largest size that a worker holds while they arrive, in bytes together; more get 429."""
+"""Times the largest body: what a worker buffers of bodies that are still arriving; more are rejected with 429."""
 LINGER_SECONDS = 2.0
-"""How long a refused body is read on and thrown away: a connection closed at once could take the answer with it."""
+"""How long a rejected body is received and discarded: closing at once could discard the response with it (RFC 9112,
+section 9.6)."""
 
 
 class ClientDisconnected(Exception):
-    """The client went away before its request was whole."""
+    """The client disconnected before its request was complete."""
 
 
 class ReceiveBudget:
-    """All the bodies that arrive at one worker."""
+    """The bytes of all bodies that are arriving at one worker."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -28,7 +29,7 @@ class ReceiveBudget:
 
 
 class BufferedBody:
-    """A body that is here, with a length that its head told. `whole`: no more of it is to come."""
+    """A body that has arrived. `complete`: nothing more of it will arrive."""
 
     __slots__ = ("_body",)
     complete = True
@@ -37,30 +38,30 @@ class BufferedBody:
         self._body = body
 
     async def read(self) -> bytes:
-        """All of it."""
+        """The whole body."""
         return self._body
 
     async def drain(self) -> None:
-        """Read what is left of it: nothing."""
+        """Receive and discard the rest of it: nothing."""
 
 
 class StreamedBody:
-    """One body that arrives. `whole`: no more of it is to come."""
+    """A body that is arriving. `complete`: nothing more of it will arrive."""
 
     __slots__ = ("_budget", "_receive", "complete")
 
-    def __init__(self, receive: Receive, uploads: ReceiveBudget) -> None:
-        self._receive, self._budget = receive, uploads
+    def __init__(self, receive: Receive, budget: ReceiveBudget) -> None:
+        self._receive, self._budget = receive, budget
         self.complete = False
 
     async def read(self) -> bytes:
-        """All of it.
+        """Receive the whole body.
 
         Raises:
-            TooLarge: it has more bytes than are allowed.
-            TooBusy: so many bytes are arriving already that there is no room for more.
-            TooSlow: it does not arrive in time.
-            Gone: the client went away.
+            PayloadTooLarge: it has more bytes than are allowed.
+            TooManyRequests: too many bytes of bodies are arriving already.
+            RequestTimeout: it does not arrive in time.
+            ClientDisconnected: the client disconnected.
         """
         message = await self._receive()
         if not message.get("more_body") and "body" in message:
@@ -76,7 +77,7 @@ class StreamedBody:
             raise RequestTimeout(f"the body did not arrive within {seconds} seconds") from None
 
     async def drain(self) -> None:
-        """Read what is left of it, for a while."""
+        """Receive and discard the rest of it, for LINGER_SECONDS at most."""
         if not self.complete:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LINGER_SECONDS):
@@ -84,7 +85,7 @@ class StreamedBody:
                         pass
 
     async def _collect(self, message: Message) -> bytes:
-        uploads, chunks, length = self._budget, [], 0
+        budget, chunks, length = self._budget, [], 0
         try:
             while True:
                 if message["type"] == "http.disconnect":
@@ -93,12 +94,12 @@ class StreamedBody:
                 self.complete = not message.get("more_body")
                 chunks.append(chunk)
                 length += len(chunk)
-                uploads.used += len(chunk)
-                body_parser.check_body_size(length, uploads.settings, at_least=True)
-                if uploads.used > uploads.limit:
-                    raise TooManyRequests(f"more than {uploads.limit} bytes of bodies are arriving, which is the limit")
+                budget.used += len(chunk)
+                body_parser.check_body_size(length, budget.settings, at_least=True)
+                if budget.used > budget.limit:
+                    raise TooManyRequests(f"more than {budget.limit} bytes of bodies are arriving, which is the limit")
                 if self.complete:
                     return b"".join(chunks)
                 message = await self._receive()
         finally:
-            uploads.used -= length
+            budget.used -= length

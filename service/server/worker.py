@@ -1,13 +1,12 @@
-"""gunicorn's asgi worker, with what a server in the open needs besides; service/server/connection.py is the other half.
+"""gunicorn's asgi worker, with the service's connections, acceptors and shutdown.
 
-- A stop that is asked for while a worker starts is not lost. Until it has handlers of its own, the arbiter's take its
-  signals, and uvloop sees none that came before it ran.
-- At a stop, a kept-alive connection has a second for one more request, whose answer says `Connection: close`; if none
-  comes it is closed. gunicorn would wait for the clients of such connections as for requests in flight.
-- Workers share connections out evenly, as service/server/acceptor.py says.
+- A stop signal that arrives while a worker starts is not lost. Until the worker has handlers of its own, those of the
+  arbiter receive its signals, and uvloop does not see a signal that arrived before its loop ran.
+- At a stop, an idle keep-alive connection has DRAIN_SECONDS for one more request, whose response says
+  `Connection: close`; then it is closed. gunicorn would wait for idle connections as for requests in flight.
+- Workers share new connections evenly: see acceptor.py.
 
-It builds on what gunicorn does not promise to keep, so gunicorn's version is pinned, and tests/system/test_http.py
-holds all of this against real sockets.
+tests/system/http holds this against real sockets, tests/service/server/test_worker.py against a fake transport.
 """
 
 import asyncio
@@ -19,13 +18,11 @@ from types import FrameType
 from typing import Any
 
 from flask import Flask
-from gunicorn.asgi.lifespan import LifespanManager
-from gunicorn.asgi.protocol import ASGIProtocol
-from gunicorn.workers.gasgi import ASGIWorker
 
 from service.server.acceptor import Acceptor, ConnectionCounts
 from service.server.asgi import Application
 from service.server.connection import Connection
+from service.server.gunicorn_compat import EventLoopWorker, ssl_context
 from service.server.load_shedding import RejectionThrottle
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
@@ -34,25 +31,26 @@ DRAIN_SECONDS = 1.0
 """How long an idle connection is kept at a stop: a request may be on its way."""
 
 
-class DigitsWorker(ASGIWorker):  # type: ignore[misc]
+class DigitsWorker(EventLoopWorker):
     """Serves one Flask application in one event loop."""
+
+    app_factory: Callable[[], Flask]
+    inherited_signals: "SimpleQueue[int]"
+    slot: int
+    counts: ConnectionCounts
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
         self.connections: set[Connection] = set()
-        self.app_factory: Callable[[], Flask]
-        self.inherited_signals: SimpleQueue[int]
-        self.slot: int
-        self.counts: ConnectionCounts
+        self.acceptors: list[Acceptor] = []
         self._stop_event = asyncio.Event()
 
     def load_wsgi(self) -> None:
-        """Make the application, and put the fast door before it."""
+        """Create the application."""
         self.asgi = Application(self.app_factory())
-        ASGIProtocol._check_h1c_protocol_available()  # noqa: SLF001 - asked of a subclass, it forgets half of the answer
 
     def init_signals(self) -> None:
-        """Take signals, those to end by the loop only once it runs; one that the arbiter's handler took is not lost."""
+        """Handle stop signals before the event loop runs, those in the copied queue of the arbiter too."""
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         super().init_signals()
         for number in STOP_SIGNALS:
@@ -66,25 +64,24 @@ class DigitsWorker(ASGIWorker):  # type: ignore[misc]
         self.alive = False
 
     def handle_exit_signal(self) -> None:
-        """SIGTERM: not ready from now on; what is in flight is finished."""
+        """SIGTERM: report not ready from now on; finish the requests in flight."""
         super().handle_exit_signal()
         self.asgi.context.drain()
         self._stop_event.set()
 
     def handle_quit_signal(self) -> None:
-        """SIGQUIT, SIGINT: at once."""
+        """SIGQUIT, SIGINT: stop at once."""
         super().handle_quit_signal()
         self._stop_event.set()
 
-    async def _serve(self) -> None:
-        super().init_signals()
+    async def serve(self) -> None:
+        """Accept connections until the worker is to stop, then drain them."""
+        self.handle_signals_in_loop()
         self.rejections = RejectionThrottle(self.loop)
-        self.lifespan = LifespanManager(self.asgi, self.log, self.state)
-        await self.lifespan.startup()
         self.counts.register(self.slot)
-        self.acceptors = [
-            Acceptor(listener.sock, self.counts, self.slot, lambda: Connection(self)) for listener in self.sockets
-        ]
+        context = ssl_context(self.cfg)
+        for listener in self.sockets:
+            self.acceptors.append(Acceptor(listener.sock, self.counts, self.slot, lambda: Connection(self), context))
         while self.alive and self.ppid == os.getppid():
             self.notify()
             try:
@@ -92,14 +89,16 @@ class DigitsWorker(ASGIWorker):  # type: ignore[misc]
             except TimeoutError:
                 continue
         await self._drain()
-        await self._shutdown()
+        await self.wait_for_connections()
+        if not self.is_quick_shutdown:
+            self.asgi.context.close()
 
     async def _drain(self) -> None:
-        for door in self.acceptors:
-            door.close()
+        for acceptor in self.acceptors:
+            acceptor.close()
         self.counts.unregister(self.slot)
         self.rejections.flush()
-        if self.connections and not self._quick_shutdown:
+        if self.connections and not self.is_quick_shutdown:
             await asyncio.sleep(DRAIN_SECONDS)
         for connection in tuple(self.connections):
             connection.close_if_idle()

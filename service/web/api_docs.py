@@ -1,4 +1,4 @@
-"""GET /openapi.json, the contract for machines, and GET /docs, the same for people, without scripts."""
+"""GET /openapi.json, the description of the API as OpenAPI, and GET /docs, the same as a page without JavaScript."""
 
 import orjson
 from flask import Blueprint, Response, render_template
@@ -11,19 +11,17 @@ from service.web.openapi import build_document
 
 def blueprint(settings: Settings) -> Blueprint:
     """GET /openapi.json and GET /docs."""
-    routes = Blueprint("docs", __name__)
-    contract = build_document(settings)
+    routes = Blueprint("api_docs", __name__)
+    document = build_document(settings)
 
     @routes.get("/openapi.json")
     def openapi() -> Response:
-        return with_security_headers(
-            cacheable(Response(orjson.dumps(contract, option=orjson.OPT_INDENT_2), mimetype=JSON))
-        )
+        body = orjson.dumps(document, option=orjson.OPT_INDENT_2)
+        return with_security_headers(cacheable(Response(body, mimetype=JSON)))
 
     @routes.get("/docs")
     def docs() -> Response:
-        return with_security_headers(
-            cacheable(Response(render_template("docs.html", contract=contract), mimetype=HTML))
-        )
+        html = render_template("docs.html", openapi=document)
+        return with_security_headers(cacheable(Response(html, mimetype=HTML)))
 
     return routes

@@ -1,8 +1,8 @@
-"""POST /feedback: a picture and the digit that it shows, from somebody who knows better, kept for a later training.
+"""POST /feedback: the right digit for a picture, stored for later training.
 
-    {"image": base64 of a picture, or 28x28 or 784 numbers, "digit": 7, "answered": 1, "version": "2"}
+    {"image": base64 of a picture, or 28x28 or 784 numbers, "digit": 7, "predicted": 1, "version": "2"}
 
-Each becomes one file of JSON in DIGITS_FEEDBACK_DIR, by a rename, so no reader ever sees half of one.
+Each request becomes one JSON file in DIGITS_FEEDBACK_DIR, written atomically.
 """
 
 import secrets
@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
+from service.atomic_write import atomic_write
 from service.errors import BadRequest, InsufficientStorage, PayloadTooLarge
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
@@ -21,16 +22,22 @@ from service.responses import JSON
 from service.settings import SettingError, Settings
 
 MAX_BYTES = 1 << 16
-"""Of one request. The page sends the image that the network saw, which has a few hundred."""
+"""The limit of one body. The web UI sends the 28x28 image that the network was given: a few hundred bytes."""
 MAX_VERSION_LENGTH = 20
-ALLOWED_KEYS = {"image", "digit", "answered", "version"}
+REQUIRED_KEYS = {"image", "digit"}
+ALLOWED_KEYS = REQUIRED_KEYS | {"predicted", "version"}
 
 
 class FeedbackStore:
-    """A directory that takes in so many files and no more."""
+    """A directory of JSON files, up to a maximum number. Thread-safe; other processes may add files over the limit."""
 
-    def __init__(self, directory: Path, most: int) -> None:
-        self._directory, self._most = directory, most
+    def __init__(self, directory: Path, max_files: int) -> None:
+        """Create the directory unless it exists.
+
+        Raises:
+            SettingError: the directory cannot be created.
+        """
+        self._directory, self._max_files = directory, max_files
         self._lock = threading.Lock()
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -38,37 +45,35 @@ class FeedbackStore:
             raise SettingError("DIGITS_FEEDBACK_DIR", str(directory), f"a directory, but {error.strerror}") from None
 
     def add(self, document: dict[str, Any]) -> None:
-        """Keep a document.
+        """Write a document to a new file, with the time of receipt.
 
         Raises:
-            NoRoom: as many are kept as are to be.
+            InsufficientStorage: the directory has the maximum number of files.
         """
         now = datetime.now(UTC)
         name = f"{now:%Y%m%dT%H%M%S.%fZ}-{document['digit']}-{secrets.token_hex(4)}.json"
+        content = orjson.dumps({"received": f"{now:%Y-%m-%dT%H:%M:%SZ}"} | document)
         with self._lock:
-            if sum(1 for _ in self._directory.glob("*.json")) >= self._most:
-                raise InsufficientStorage(f"{self._most} pieces of feedback are kept, which is the limit")
-            being_written = self._directory / f".tmp-{name}"
-            being_written.write_bytes(orjson.dumps({"received": f"{now:%Y-%m-%dT%H:%M:%SZ}"} | document))
-            being_written.rename(self._directory / name)
+            if sum(1 for _ in self._directory.glob("*.json")) >= self._max_files:
+                raise InsufficientStorage(f"the service stores {self._max_files} feedback files, which is the limit")
+            atomic_write(self._directory / name, content)
 
 
 def blueprint(settings: Settings, metrics: Metrics) -> Blueprint:
-    """POST /feedback, where a directory for it is set.
+    """POST /feedback, if `settings.feedback_dir` is set.
 
     Raises:
-        SettingError: the directory cannot be made.
+        SettingError: the directory cannot be created.
     """
     routes = Blueprint("feedback", __name__)
     if settings.feedback_dir is None:
         return routes
-    box = FeedbackStore(settings.feedback_dir, settings.feedback_max_files)
+    store = FeedbackStore(settings.feedback_dir, settings.feedback_max_files)
 
     @routes.post("/feedback")
     def feedback() -> Response:
-        body = request.get_data(cache=False)
-        document = parse_feedback(body, settings)
-        box.add(document)
+        document = parse_feedback(request.get_data(cache=False), settings)
+        store.add(document)
         metrics.feedback_received(document["digit"])
         return Response(orjson.dumps({"status": "kept"}), 201, mimetype=JSON)
 
@@ -76,10 +81,12 @@ def blueprint(settings: Settings, metrics: Metrics) -> Blueprint:
 
 
 def parse_feedback(body: bytes, settings: Settings) -> dict[str, Any]:
-    """The document in a request body: image and digit, and what was answered, by which version, if that is known.
+    """Parse a request body: "image" and "digit", optionally "predicted" and "version".
 
     Raises:
-        RequestError: it is no such document, or its picture is none that /predict would read.
+        BadRequest: the body is not such a JSON object, or a value is not allowed.
+        PayloadTooLarge: the body is over MAX_BYTES.
+        RequestError: POST /predict would reject the image.
     """
     if len(body) > MAX_BYTES:
         raise PayloadTooLarge(f"the feedback has {len(body)} bytes; {MAX_BYTES} are allowed")
@@ -87,18 +94,20 @@ def parse_feedback(body: bytes, settings: Settings) -> dict[str, Any]:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the JSON cannot be read: {error}") from None
-    if not isinstance(document, dict) or not {"image", "digit"} <= document.keys() <= ALLOWED_KEYS:
-        raise BadRequest('the JSON is not an object {"image", "digit"}, with "answered" and "version" if known')
+    if not isinstance(document, dict) or not REQUIRED_KEYS <= document.keys() <= ALLOWED_KEYS:
+        raise BadRequest('the JSON is not an object with "image" and "digit", and optionally "predicted" and "version"')
     _check_digit("digit", document["digit"])
-    if document.get("answered") is not None:
-        _check_digit("answered", document["answered"])
+    if document.get("predicted") is not None:
+        _check_digit("predicted", document["predicted"])
     version = document.get("version")
     if version is not None and not (isinstance(version, str) and len(version) <= MAX_VERSION_LENGTH):
-        raise BadRequest(f"version is {str(version)[:50]!r}; a text of at most {MAX_VERSION_LENGTH} characters is read")
+        raise BadRequest(
+            f"version is {str(version)[:50]!r}; expected: a string of at most {MAX_VERSION_LENGTH} characters"
+        )
     body_parser.parse_json_image(document["image"], settings, booleans=b"true" in body or b"false" in body)
     return document
 
 
 def _check_digit(key: str, value: object) -> None:
     if type(value) is not int or not 0 <= value <= 9:
-        raise BadRequest(f"{key} is {str(value)[:50]!r}; a whole number from 0 to 9 is read")
+        raise BadRequest(f"{key} is {str(value)[:50]!r}; expected: an integer from 0 to 9")

@@ -1,13 +1,13 @@
-"""What every answer to a browser says besides: what the page may load, and what others may not do with it.
+"""Response headers for browsers: caching, and what a page may load and be embedded in.
 
-https://www.w3.org/TR/CSP3/ has the words of a Content-Security-Policy.
+Content-Security-Policy: https://www.w3.org/TR/CSP3/
 """
 
 from flask import Response, request
 
 HTML = "text/html"
 
-PAGE_POLICY = (
+WEB_UI_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -15,18 +15,18 @@ REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""A report has its styles within, so that it opens from disk, and its plots beside it. It has no scripts."""
+"""A report has inline styles, so that it can be opened from disk, and no scripts."""
 
 
-def cacheable(response: Response, cache: str = "no-cache", etag: str | None = None) -> Response:
-    """The response with leave to keep it, and 304 in its place for a client that has it.
+def cacheable(response: Response, cache_control: str = "no-cache", etag: str | None = None) -> Response:
+    """Add caching headers, and return 304 if the request has the current ETag.
 
     Args:
-        response: a whole one.
-        cache: the header Cache-Control; "no-cache" lets it be kept, but not used without asking.
-        etag: what changes with the body, if that is known already.
+        response: a complete response.
+        cache_control: the header Cache-Control; "no-cache" permits storing, but requires revalidation.
+        etag: an identifier that changes with the body; a hash of the body unless given.
     """
-    response.headers["Cache-Control"] = cache
+    response.headers["Cache-Control"] = cache_control
     if etag:
         response.set_etag(etag)
     else:
@@ -35,8 +35,8 @@ def cacheable(response: Response, cache: str = "no-cache", etag: str | None = No
     return response
 
 
-def with_security_headers(response: Response, policy: str = PAGE_POLICY) -> Response:
-    """The response with the headers that bound what a browser does with it."""
+def with_security_headers(response: Response, policy: str = WEB_UI_POLICY) -> Response:
+    """Add a Content-Security-Policy, and forbid MIME sniffing and the Referer header."""
     response.headers["Content-Security-Policy"] = policy
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"

@@ -1,4 +1,4 @@
-"""What those who run the service ask: alive, ready, which model, what numbers."""
+"""Routes for operators: liveness, readiness, the model in use, metrics."""
 
 import json
 from collections.abc import Callable
@@ -8,10 +8,17 @@ from flask import Blueprint, Response
 from service.errors import ModelNotReady
 from service.inference.model_store import ModelStore
 from service.monitoring.metrics import CONTENT_TYPE, Metrics
+from service.responses import JSON
 
 
 def blueprint(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool]) -> Blueprint:
-    """GET /healthz, /readyz, /model and /metrics."""
+    """GET /healthz, /readyz, /model and /metrics.
+
+    Args:
+        store: holds the model in use.
+        metrics: the metrics to expose.
+        stopping: returns whether the service shuts down and is no longer ready.
+    """
     routes = Blueprint("health", __name__)
 
     @routes.get("/healthz")
@@ -37,4 +44,5 @@ def blueprint(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool])
 
 
 def _json(document: object) -> Response:
-    return Response(json.dumps(document, separators=(",", ":")), mimetype="application/json")
+    # A manifest may hold what orjson rejects: integers over 64 bits, lone surrogates. json writes both.
+    return Response(json.dumps(document, separators=(",", ":")), mimetype=JSON)

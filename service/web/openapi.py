@@ -1,5 +1,6 @@
-"""The contract of the HTTP API as an OpenAPI 3.1 document; a test holds it against the routes and their answers."""
+"""The HTTP API as an OpenAPI 3.1 document; tests compare it with the routes and their responses."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from service import responses
@@ -11,46 +12,39 @@ from service.web import schemas
 Json = dict[str, Any]
 
 ERROR_DESCRIPTIONS = {
-    "400": "malformed",
-    "401": "no key, or a wrong one",
-    "404": "not there",
-    "408": "the body takes too long to arrive",
-    "413": "too large",
-    "415": "a type that is not read",
-    "422": "no digit to read",
-    "429": "too busy; Retry-After says for how long",
-    "503": "no model is loaded, or the service is stopping",
-    "507": "no room for more",
+    "400": "malformed request",
+    "401": "API key missing or wrong",
+    "404": "not found",
+    "408": "request body not received in time",
+    "413": "body, picture or batch too large",
+    "415": "unsupported media type",
+    "422": "no digit found on the picture",
+    "429": "too many requests in flight; retry after the seconds in Retry-After",
+    "503": "no model loaded, or the service is stopping",
+    "507": "feedback storage full",
 }
 
 
 def build_document(settings: Settings) -> Json:
-    """The whole of it, with the limits of these settings."""
+    """The OpenAPI document, with the limits and optional routes of these settings."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "Digits", "version": "1", "description": "Reads handwritten digits on pictures."},
         "paths": {
             "/predict": {"post": _secured(_predict(settings), settings)},
             **({"/feedback": {"post": _secured(_feedback(), settings)}} if settings.feedback_dir else {}),
-            "/model": {
-                "get": _secured(_get("The version in use: its manifest and its runtime", "Model", "503"), settings)
-            },
-            "/healthz": {"get": _get("Whether the process lives", "Status")},
-            "/readyz": {"get": _get("Whether a model is loaded and warm", "Ready", "503")},
-            "/metrics": {"get": _html("Metrics of all workers together, for Prometheus", "text/plain")},
-            "/": {
-                "get": _html("The page: draw or drop a picture, see the answer"),
-                "post": _form(),
-            },
-            "/report/": {
-                "get": _secured(_html("The report of the version in use", "text/html", "404", "503"), settings)
-            },
+            "/model": {"get": _secured(_get("Manifest and runtime of the version in use", "Model", "503"), settings)},
+            "/healthz": {"get": _get("Liveness: 200 while the process runs", "Status")},
+            "/readyz": {"get": _get("Readiness: 200 while a model is loaded and warm", "Readiness", "503")},
+            "/metrics": {"get": _text("Metrics of all workers in the Prometheus text format", "text/plain")},
+            "/": {"get": _text("The web UI: draw digits or choose pictures", "text/html"), "post": _form()},
+            "/report/": {"get": _secured(_text("Report of the version in use", "text/html", "404", "503"), settings)},
             "/report/{name}": {
-                "get": _secured(_html("A file of the report", "*/*", "404", "503"), settings)
-                | {"parameters": [_parameter("path", "name", "the file's name", {"type": "string"}, required=True)]}
+                "get": _secured(_text("A file of the report", "*/*", "404", "503"), settings)
+                | {"parameters": [_parameter("path", "name", "file name", {"type": "string"}, required=True)]}
             },
-            "/docs": {"get": _html("This contract, for people")},
-            "/openapi.json": {"get": _get("This contract", "Contract")},
+            "/docs": {"get": _text("This API description as a page", "text/html")},
+            "/openapi.json": {"get": _get("This API description as OpenAPI", "OpenApiDocument")},
         },
         "components": {
             "schemas": schemas.component_schemas(),
@@ -61,55 +55,60 @@ def build_document(settings: Settings) -> Json:
 
 def _predict(settings: Settings) -> Json:
     return {
-        "summary": "Pictures in, one prediction each out, in order",
+        "summary": "Predict the digit on each picture, in order",
         "description": (
-            f"At most {settings.max_body_bytes} bytes and {settings.max_pictures} pictures, each of at most "
-            f"{settings.max_pixels} pixels. A picture may be PNG, JPEG, GIF, BMP, WebP or TIFF. One bad picture of "
-            "many fails the request, and the sentence says which."
+            f"Limits: {settings.max_body_bytes} bytes and {settings.max_pictures} pictures a request, "
+            f"{settings.max_pixels} pixels a picture. Formats of a picture: PNG, JPEG, GIF, BMP, WebP, TIFF. If one of "
+            "several pictures is rejected, the request is, and the error names the picture."
         ),
         "x-codeSamples": [{"lang": "Shell", "source": "curl -F file=@seven.png http://127.0.0.1:8000/predict"}],
         "parameters": [
-            _parameter("query", "fields", f"only these of {', '.join(FIELDS)}, with commas", {"type": "string"}),
+            _parameter(
+                "query",
+                "fields",
+                f"fields of each prediction, separated by commas, of {', '.join(FIELDS)}; all by default",
+                {"type": "string"},
+            ),
             _parameter(
                 "query",
                 "normalise",
-                "whether images of 28x28 are normalised too",
+                "whether 28x28 images are normalised like other pictures",
                 {"enum": list(NORMALISE_MODES), "default": NORMALISE_MODES[0]},
             ),
-            _parameter("query", "split", "every digit of a row on its own", {"const": "digits"}),
-            _parameter("query", "show", "adds the image that the network saw", {"const": "image"}),
+            _parameter("query", "split", "predict each digit of a row separately", {"const": "digits"}),
+            _parameter("query", "show", "add the image that the network was given", {"const": "image"}),
         ],
         "requestBody": {
             "required": True,
             "content": {
                 "multipart/form-data": {"schema": {"type": "object", "additionalProperties": schemas.BYTES}},
                 "image/*": {"schema": schemas.BYTES},
-                "application/json": {"schema": {"$ref": "#/components/schemas/Images"}},
+                "application/json": {"schema": {"$ref": "#/components/schemas/PredictRequest"}},
                 "application/octet-stream": {"schema": schemas.BYTES},
                 "application/x-npy": {"schema": schemas.BYTES},
             },
         },
-        "responses": _responses("Answer", *_predict_errors(settings)),
+        "responses": _responses("PredictResponse", *_predict_errors(settings)),
     }
 
 
 def _form() -> Json:
     html = {"text/html": {"schema": {"type": "string"}}}
     return {
-        "summary": "The page's form, without scripts: an answer for people",
+        "summary": "The result as a page: the form of the web UI without JavaScript",
         "requestBody": {
             "content": {"multipart/form-data": {"schema": {"type": "object", "additionalProperties": schemas.BYTES}}}
         },
         "responses": {
-            "200": {"description": "the page with the answer", "content": html},
-            "default": {"description": "the page with the sentence that /predict would answer", "content": html},
+            "200": {"description": "the page with the predictions", "content": html},
+            "default": {"description": "the page with the error that /predict would return", "content": html},
         },
     }
 
 
 def _feedback() -> Json:
     return {
-        "summary": "Say which digit a picture shows",
+        "summary": "Report the digit that a picture shows",
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Feedback"}}},
@@ -123,31 +122,31 @@ def _predict_errors(settings: Settings) -> list[str]:
     return sorted([*statuses, "401"]) if settings.api_key else statuses
 
 
-def _parameter(place: str, name: str, meaning: str, schema: Json, *, required: bool = False) -> Json:
-    return {"name": name, "in": place, "description": meaning, "schema": schema, "required": required}
+def _parameter(location: str, name: str, description: str, schema: Json, *, required: bool = False) -> Json:
+    return {"name": name, "in": location, "description": description, "schema": schema, "required": required}
 
 
-def _get(summary: str, schema: str, *refusals: str) -> Json:
-    return {"summary": summary, "responses": _responses(schema, *refusals)}
+def _get(summary: str, schema: str, *errors: str) -> Json:
+    return {"summary": summary, "responses": _responses(schema, *errors)}
 
 
-def _html(summary: str, kind: str = "text/html", *refusals: str) -> Json:
-    answers = {"200": {"description": "found", "content": {kind: {"schema": {"type": "string"}}}}}
-    return {"summary": summary, "responses": answers | _error_responses(refusals)}
+def _text(summary: str, media_type: str, *errors: str) -> Json:
+    success = {"200": {"description": "success", "content": {media_type: {"schema": {"type": "string"}}}}}
+    return {"summary": summary, "responses": success | _error_responses(errors)}
 
 
 def _secured(operation: Json, settings: Settings) -> Json:
     if not settings.api_key:
         return operation
-    responses = dict(sorted((operation["responses"] | _error_responses(["401"])).items()))
-    return operation | {"security": [{"key": []}], "responses": responses}
+    with_401 = dict(sorted((operation["responses"] | _error_responses(["401"])).items()))
+    return operation | {"security": [{"key": []}], "responses": with_401}
 
 
-def _responses(schema: str, *refusals: str, success: str = "200") -> Json:
-    return {success: {"description": "answered", "content": _json(schema)}} | _error_responses(refusals)
+def _responses(schema: str, *errors: str, success: str = "200") -> Json:
+    return {success: {"description": "success", "content": _json(schema)}} | _error_responses(errors)
 
 
-def _error_responses(statuses: tuple[str, ...] | list[str]) -> Json:
+def _error_responses(statuses: Iterable[str]) -> Json:
     return {status: {"description": ERROR_DESCRIPTIONS[status], "content": _json("Error")} for status in statuses}
 
 

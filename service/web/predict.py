@@ -15,7 +15,8 @@ def blueprint(settings: Settings, admission: Admission, predictor: Predictor) ->
 
     @routes.post("/predict")
     def predict() -> Response:
-        admission.check(request.headers.get("Authorization", "").encode("latin-1"), request.content_length or 0)
+        authorization = request.headers.get("Authorization", "").encode("latin-1")  # as WSGI decoded it
+        admission.check(authorization, request.content_length or 0)
         with admission.limiter:
             body = request.get_data(cache=False)
             body_parser.check_body_size(len(body), settings, at_least=True)

@@ -1,7 +1,7 @@
-"""GET /report/: the report of the version in use, as it was published with it.
+"""GET /report/: the report that was published with the version in use.
 
-Only what the manifest vouches for is served. A browser that follows a link cannot send a Bearer key: here, and only
-here, the key may also be the password of HTTP's Basic scheme, under any name.
+Only files that the manifest lists are served. A browser that follows a link cannot send a Bearer token: on these routes
+alone, the API key is also accepted as the password of HTTP Basic authentication, with any user name.
 """
 
 import mimetypes
@@ -19,8 +19,8 @@ PLAIN_TEXT_SUFFIXES = {".md", ".toml", ".csv"}
 
 
 def blueprint(settings: Settings, store: ModelStore) -> Blueprint:
-    """GET /report/ and the files beside its page."""
-    routes = Blueprint("reports", __name__)
+    """GET /report/ and GET /report/NAME."""
+    routes = Blueprint("report", __name__)
 
     @routes.get(ROUTES[0])
     @routes.get(ROUTES[1])
@@ -33,9 +33,8 @@ def blueprint(settings: Settings, store: ModelStore) -> Blueprint:
             content = (settings.model_dir / model.version / "report" / name).read_bytes()
         except OSError:  # the version is being retired
             abort(404)
-        return with_security_headers(
-            cacheable(Response(content, content_type=_content_type(name)), etag=sha256), REPORT_POLICY
-        )
+        response = cacheable(Response(content, content_type=_content_type(name)), etag=sha256)
+        return with_security_headers(response, REPORT_POLICY)
 
     return routes
 
@@ -43,5 +42,5 @@ def blueprint(settings: Settings, store: ModelStore) -> Blueprint:
 def _content_type(name: str) -> str:
     if PurePosixPath(name).suffix in PLAIN_TEXT_SUFFIXES:
         return "text/plain; charset=utf-8"
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+    content_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return f"{content_type}; charset=utf-8" if content_type.startswith("text/") else content_type

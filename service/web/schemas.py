@@ -1,4 +1,4 @@
-"""The forms of JSON that the HTTP API takes and gives, as JSON Schemas (2020-12) for service/openapi.py."""
+"""JSON Schemas (2020-12) of the request and response bodies, for service/web/openapi.py."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,62 +7,62 @@ Json = dict[str, Any]
 
 BYTES = {"type": "string", "contentMediaType": "application/octet-stream"}
 DIGIT = {"type": "integer", "minimum": 0, "maximum": 9}
-SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
 BASE64_PNG = {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/png"}
-PIXELS = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}, "minItems": 784, "maxItems": 784}
-ROWS = {
-    "type": "array",
-    "items": {
-        "type": "array",
-        "items": {"type": "integer", "minimum": 0, "maximum": 255},
-        "minItems": 28,
-        "maxItems": 28,
-    },
-    "minItems": 28,
-    "maxItems": 28,
-}
+PIXEL = {"type": "integer", "minimum": 0, "maximum": 255}
+PIXELS = {"type": "array", "items": PIXEL, "minItems": 784, "maxItems": 784}
+ROW = {"type": "array", "items": PIXEL, "minItems": 28, "maxItems": 28}
+ROWS = {"type": "array", "items": ROW, "minItems": 28, "maxItems": 28}
 IMAGE = {"oneOf": [{"type": "string", "contentEncoding": "base64"}, PIXELS, ROWS]}
 IMAGES = {"type": "array", "items": IMAGE, "minItems": 1}
 
 
 def component_schemas() -> Json:
-    """Every schema, by its name."""
+    """All schemas, by name."""
     prediction = {
         "digit": DIGIT,
-        "confidence": SHARE,
-        "uncertain": {"type": "boolean"},
-        "probabilities": {"type": "array", "items": SHARE, "minItems": 10, "maxItems": 10},
-        "picture": {"type": "integer", "minimum": 1, "description": "with split: its picture's number"},
+        "confidence": PROBABILITY,
+        "uncertain": {
+            "type": "boolean",
+            "description": "whether the confidence is below the threshold of the version",
+        },
+        "probabilities": {"type": "array", "items": PROBABILITY, "minItems": 10, "maxItems": 10},
+        "picture": {"type": "integer", "minimum": 1, "description": "with split=digits: the number of the picture"},
         "box": {
             "type": "array",
             "items": {"type": "integer", "minimum": 0},
             "minItems": 4,
             "maxItems": 4,
-            "description": "with split: left, top, right, bottom in pixels of the upload",
+            "description": "with split=digits: left, top, right, bottom in pixels of the picture",
         },
-        "image": BASE64_PNG | {"description": "with show: the 28x28 that the network saw"},
+        "image": BASE64_PNG | {"description": "with show=image: the 28x28 image that the network was given"},
     }
-    answer = {
+    predict_response = {
         "model": {"const": "digits"},
         "version": {"type": "string"},
         "numbers": {
             "type": "array",
             "items": {"type": "string"},
-            "description": "with split: each picture's row as text",
+            "description": "with split=digits: the digits of each picture from left to right, as one string",
         },
         "predictions": {"type": "array", "items": _object(prediction, []), "minItems": 1},
     }
-    feedback = {"image": IMAGE, "digit": DIGIT, "answered": DIGIT, "version": {"type": "string", "maxLength": 20}}
+    feedback = {
+        "image": IMAGE | {"description": "a picture in base64, or 28x28 or 784 integers from 0 to 255"},
+        "digit": DIGIT | {"description": "the digit that the image shows"},
+        "predicted": DIGIT | {"description": "the digit that the service predicted"},
+        "version": {"type": "string", "maxLength": 20, "description": "the version that predicted it"},
+    }
     model = {"version": {"type": "string"}, "manifest": {"type": ["object", "null"]}, "runtime": {"type": "string"}}
     return {
-        "Images": {"oneOf": [_object({key: IMAGES}, [key]) for key in ("images", "instances")]},
-        "Answer": _object(answer, ["model", "version", "predictions"]),
+        "PredictRequest": {"oneOf": [_object({key: IMAGES}, [key]) for key in ("images", "instances")]},
+        "PredictResponse": _object(predict_response, ["model", "version", "predictions"]),
         "Feedback": _object(feedback, ["image", "digit"]),
         "Model": _object(model, list(model)),
         "Status": _object({"status": {"type": "string"}}, ["status"]),
-        "Ready": _object({"status": {"type": "string"}, "version": {"type": "string"}}, ["status", "version"]),
+        "Readiness": _object({"status": {"type": "string"}, "version": {"type": "string"}}, ["status", "version"]),
         "Error": _object({"error": {"type": "string", "description": "one sentence"}}, ["error"]),
-        "Contract": {"type": "object"},
+        "OpenApiDocument": {"type": "object"},
     }
 
 

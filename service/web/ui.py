@@ -1,7 +1,7 @@
-"""GET /, the page: draw or drop a picture, see the answer. POST / is the same page as a plain form, without scripts.
+"""The web UI: GET / draws and uploads with JavaScript, POST / is the same page as a form without it, GET /static/.
 
-Its files, in service/web/static, are found under the digest of all of them together: /static/DIGEST/page.css may be
-kept for ever, and the JavaScript modules find each other beside themselves.
+Static files are served under a digest of all of them, /static/DIGEST/main.css: browsers may store them without limit,
+and the JavaScript modules import each other by relative paths.
 """
 
 import hashlib
@@ -28,21 +28,27 @@ FORM_QUERY = b"split=digits&show=image"
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 CONFIDENCE_LABELS = ((0.999, "Certain"), (0.99, "Very sure"), (0.95, "Sure"), (0.0, "Fairly sure"))
-"""What a confidence of at least so much is called, if the model is not uncertain; static/answer.js says the same."""
+"""Labels from a minimum confidence on, in descending order. The page passes them to static/prediction-view.js."""
+UNCERTAIN_LABEL = "Not sure"
+"""The label of every confidence below the threshold of the model."""
 
 
 class StaticFiles:
-    """The files of a directory, read once, and the digest of all of them."""
+    """The files of a directory, read once, and one digest of all names and contents."""
 
     def __init__(self, directory: Path = STATIC) -> None:
         self.files = {
             path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.suffix in CONTENT_TYPES
         }
-        named = b"".join(name.encode() + content for name, content in self.files.items())
-        self.digest = hashlib.sha256(named).hexdigest()[:16]
+        names_and_contents = b"".join(name.encode() + content for name, content in self.files.items())
+        self.digest = hashlib.sha256(names_and_contents).hexdigest()[:16]
 
     def response(self, digest: str, name: str) -> Response:
-        """A file; one that was asked for by another digest, that of an older page, is not to be kept."""
+        """A file; immutable under the current digest only, since a page of an older release has another.
+
+        Raises:
+            NotFound: there is no such file.
+        """
         if name not in self.files:
             abort(404)
         response = Response(self.files[name], content_type=f"{CONTENT_TYPES[Path(name).suffix]}; charset=utf-8")
@@ -50,21 +56,21 @@ class StaticFiles:
 
 
 class PictureResult(NamedTuple):
-    """What was read on one picture: its digits as text, and a row of `prediction_rows` for each."""
+    """The predictions for one picture: its digits as text, and one row of `prediction_rows` for each digit."""
 
-    text: str
-    digits: list[Mapping[str, Any]]
+    digits: str
+    predictions: list[Mapping[str, Any]]
 
 
 def blueprint(settings: Settings, store: ModelStore, admission: Admission, predictor: Predictor) -> Blueprint:
-    """GET /, POST / and GET /static/..."""
-    routes = Blueprint("home", __name__)
-    assets = StaticFiles()
-    routes.app_template_global("static")(lambda name: f"/static/{assets.digest}/{name}")
-    routes.app_template_filter("words")(confidence_label)
-    routes.app_template_filter("percent")(format_percent)
+    """GET /, POST / and GET /static/DIGEST/NAME."""
+    routes = Blueprint("ui", __name__)
+    static_files = StaticFiles()
+    routes.app_template_global("static")(lambda name: f"/static/{static_files.digest}/{name}")
+    routes.app_template_filter("confidence_label")(confidence_label)
+    routes.app_template_filter("format_percent")(format_percent)
 
-    def page(**found: Any) -> Response:
+    def render(**variables: Any) -> Response:
         model = store.current
         manifest = (model.manifest or {}) if model else {}
         html = render_template(
@@ -72,22 +78,24 @@ def blueprint(settings: Settings, store: ModelStore, admission: Admission, predi
             settings=settings,
             version=model.version if model else None,
             accuracy=None if settings.api_key else manifest.get("metrics", {}).get("test_accuracy"),
-            report="report/index.html" in manifest.get("files", {}),
-            **found,
+            has_report="report/index.html" in manifest.get("files", {}),
+            confidence_labels=CONFIDENCE_LABELS,
+            uncertain_label=UNCERTAIN_LABEL,
+            **variables,
         )
         return with_security_headers(Response(html, mimetype=HTML))
 
     @routes.get("/")
-    def home() -> Response:
-        return cacheable(page())
+    def index() -> Response:
+        return cacheable(render())
 
     @routes.post("/")
-    def read() -> Response:
+    def submit_form() -> Response:
         try:
-            response = page(numbers=_group_by_picture(_predict_form(settings, admission, predictor)))
+            response = render(results=_group_by_picture(_predict_form(settings, admission, predictor)))
         except RequestError as error:
             rejection = admission.reject(error)
-            response = page(problem=f"{error}")
+            response = render(error=f"{error}")
             response.status_code = rejection.status
             response.headers.extend(rejection.headers)
         response.headers["Cache-Control"] = "no-store"
@@ -95,23 +103,25 @@ def blueprint(settings: Settings, store: ModelStore, admission: Admission, predi
 
     @routes.get("/static/<digest>/<name>")
     def static(digest: str, name: str) -> Response:
-        return with_security_headers(assets.response(digest, name))
+        return with_security_headers(static_files.response(digest, name))
 
     return routes
 
 
 def confidence_label(confidence: float, *, uncertain: bool) -> str:
-    """A confidence in words."""
-    return "Not sure" if uncertain else next(name for least, name in CONFIDENCE_LABELS if confidence >= least)
+    """The label of a confidence from 0 to 1: "Very sure"."""
+    if uncertain:
+        return UNCERTAIN_LABEL
+    return next(label for minimum, label in CONFIDENCE_LABELS if confidence >= minimum)
 
 
 def format_percent(confidence: float) -> str:
-    """A confidence in per cent, rounded down, and never all of it."""
+    """In per cent, rounded down, and never 100 %; as `formatPercent` of static/prediction-view.js."""
     return "over 99.9 %" if confidence >= 0.999 else f"{math.floor(confidence * 1000) / 10:.1f} %"
 
 
 def _predict_form(settings: Settings, admission: Admission, predictor: Predictor) -> PredictResult:
-    """Predict the pictures of a form, which has the API key as one of its fields.
+    """Predict the pictures of a form; its field "key" is the API key.
 
     Raises:
         RequestError: as for POST /predict.
@@ -128,5 +138,5 @@ def _predict_form(settings: Settings, admission: Admission, predictor: Predictor
 
 
 def _group_by_picture(result: PredictResult) -> list[PictureResult]:
-    rows = groupby(prediction_rows(result), key=lambda row: row["picture"])
-    return [PictureResult(text, list(row)) for text, (_, row) in zip(join_digits(result), rows, strict=True)]
+    pictures = groupby(prediction_rows(result), key=lambda row: row["picture"])
+    return [PictureResult(digits, list(rows)) for digits, (_, rows) in zip(join_digits(result), pictures, strict=True)]

@@ -1,4 +1,4 @@
-"""The load generator against a server whose answers are known."""
+"""bench/load_generator.py against a server that returns a known sequence of statuses."""
 
 import shutil
 import threading
@@ -10,55 +10,56 @@ from typing import ClassVar
 import pytest
 
 from bench import load_generator
-from bench.load_generator import Post
+from bench.load_generator import Request
 
 STATUSES = (200, 200, 429, 200, 500)
 
 
-class InTurn(BaseHTTPRequestHandler):
-    """Answers with each of STATUSES in turn, and remembers what it was asked."""
+class StatusSequence(BaseHTTPRequestHandler):
+    """Responds with the STATUSES one after the other, again and again, and records the requests."""
 
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # an answer is one write
-    asked: ClassVar[list[tuple[str, str, bytes]]] = []
-    turn: ClassVar[Iterator[int]]
+    wbufsize = -1  # a response is one write
+    requests: ClassVar[list[tuple[str, str, bytes]]] = []
+    numbers: ClassVar[Iterator[int]]
 
     def do_POST(self) -> None:
-        """Answer."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.asked.append((self.path, self.headers["Content-Type"], body))
-        self.send_response(STATUSES[next(self.turn) % len(STATUSES)])
+        self.requests.append((self.path, self.headers["Content-Type"], body))
+        self.send_response(STATUSES[next(self.numbers) % len(STATUSES)])
         self.send_header("Content-Length", "2")
         self.end_headers()
         self.wfile.write(b"{}")
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        pass
 
 
 @pytest.fixture
-def post() -> Iterator[Post]:
-    InTurn.asked.clear()
-    InTurn.turn = count()
-    with ThreadingHTTPServer(("127.0.0.1", 0), InTurn) as server:
+def request_to_server() -> Iterator[Request]:
+    StatusSequence.requests.clear()
+    StatusSequence.numbers = count()
+    with ThreadingHTTPServer(("127.0.0.1", 0), StatusSequence) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield Post(f"http://127.0.0.1:{server.server_port}/predict?fields=digit", "image/png", b"picture")
+        yield Request(f"http://127.0.0.1:{server.server_port}/predict?fields=digit", "image/png", b"picture")
         server.shutdown()
         thread.join()
 
 
-@pytest.mark.parametrize("wrk", [False, True])
-def test_every_answer_is_counted_as_what_it_is(post: Post, monkeypatch: pytest.MonkeyPatch, *, wrk: bool) -> None:
+@pytest.mark.parametrize("wrk", [False, True], ids=["Python client", "wrk"])
+def test_counts_each_response_by_its_status(
+    request_to_server: Request, monkeypatch: pytest.MonkeyPatch, *, wrk: bool
+) -> None:
     if wrk and not shutil.which("wrk"):
         pytest.skip("wrk is not installed")
     if not wrk:
         monkeypatch.setattr(shutil, "which", lambda _: None)
-    found = load_generator.closed(post, 1, 1)
-    assert set(InTurn.asked) == {("/predict?fields=digit", "image/png", b"picture")}
-    total = found.answered + found.failed
-    assert 10 < total <= len(InTurn.asked)
+    result = load_generator.closed_loop(request_to_server, 1, 1)
+    assert set(StatusSequence.requests) == {("/predict?fields=digit", "image/png", b"picture")}
+    total = result.succeeded + result.failed
+    assert 10 < total <= len(StatusSequence.requests)
     statuses = [STATUSES[number % len(STATUSES)] for number in range(total)]
-    assert found.failed == pytest.approx(len(statuses) - statuses.count(200), abs=1)
-    assert 0 < found.p50 <= found.p99
-    assert found.rate == found.answered / found.seconds
+    assert result.failed == pytest.approx(len(statuses) - statuses.count(200), abs=1)
+    assert 0 < result.p50_ms <= result.p99_ms
+    assert result.rate == result.succeeded / result.seconds

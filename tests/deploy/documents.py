@@ -1,4 +1,4 @@
-"""YAML files as documents, and promtool from wherever it is."""
+"""Helpers for the tests of deploy/: YAML documents, Prometheus rules, container images, compose, promtool."""
 
 import shutil
 import subprocess
@@ -12,44 +12,47 @@ from tests.conftest import REPOSITORY
 
 DEPLOY = REPOSITORY / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
-PROMETHEUS: str = COMPOSE["services"]["prometheus"]["image"]
+PROMETHEUS_IMAGE: str = COMPOSE["services"]["prometheus"]["image"]
 
 
-def documents(path: Path) -> list[dict[str, Any]]:
-    """Every document of a YAML file."""
+def load_documents(path: Path) -> list[dict[str, Any]]:
+    """All documents of a YAML file."""
     return list(yaml.safe_load_all(path.read_text()))
 
 
-def rules(name: str) -> list[dict[str, Any]]:
-    """Every rule of a file of deploy/prometheus."""
-    return [rule for group in documents(DEPLOY / "prometheus" / name)[0]["groups"] for rule in group["rules"]]
+def load_rules(name: str) -> list[dict[str, Any]]:
+    """All rules, recording or alerting, of a file in deploy/prometheus."""
+    return [rule for group in load_documents(DEPLOY / "prometheus" / name)[0]["groups"] for rule in group["rules"]]
 
 
-def image_is_here(image: str) -> bool:
-    """Whether a docker engine answers, and has the image."""
+def image_exists(image: str) -> bool:
+    """True if a container engine runs on this machine and has the image."""
     if not shutil.which("docker"):
         return False
     return subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode == 0
 
 
 def compose_command() -> list[str]:
-    """`docker compose` where it is there, else docker-compose; nothing if neither is."""
+    """The words of the compose command: `docker compose` if installed, else docker-compose, else none."""
     for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]):
-            asked = subprocess.run([*command, "version"], capture_output=True, text=True, check=False)
-            if asked.returncode == 0 and "ompose" in asked.stdout:
+            version = subprocess.run([*command, "version"], capture_output=True, text=True, check=False)
+            if version.returncode == 0 and "ompose" in version.stdout:
                 return command
     return []
 
 
-def promtool(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run promtool in a directory: the stack's own where its image is here, else that on the PATH; else skip."""
-    if image_is_here(PROMETHEUS):
-        volume = f"{directory}:/here:ro"
-        inside = ["docker", "run", "--rm", "--user=0", "--network=none", "-v", volume, "-w", "/here"]
-        command = [*inside, "--entrypoint=promtool", PROMETHEUS, *arguments]
+def run_promtool(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run promtool in `directory`: that of the stack's Prometheus image if it exists, else that on the PATH.
+
+    Skips the test, with the reason, if there is neither.
+    """
+    if image_exists(PROMETHEUS_IMAGE):
+        mount = f"{directory}:/rules:ro"
+        container = ["docker", "run", "--rm", "--user=0", "--network=none", "-v", mount, "-w", "/rules"]
+        command = [*container, "--entrypoint=promtool", PROMETHEUS_IMAGE, *arguments]
     elif shutil.which("promtool"):
         command = ["promtool", *arguments]
     else:
-        pytest.skip(f"there is no promtool: neither the image {PROMETHEUS} nor a command of that name")
+        pytest.skip(f"promtool is missing: neither the image {PROMETHEUS_IMAGE} nor a command on the PATH")
     return subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)

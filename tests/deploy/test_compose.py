@@ -1,4 +1,4 @@
-"""docker-compose.yml, the Dockerfiles and .env, as far as they can be held without an engine."""
+"""docker-compose.yml, the Dockerfiles and .env.example, as far as they can be checked without a container engine."""
 
 import os
 import re
@@ -13,29 +13,30 @@ from tests.conftest import REPOSITORY
 from tests.deploy.documents import COMPOSE, DEPLOY, compose_command
 
 DOCKERFILES = sorted(DEPLOY.glob("*.Dockerfile"))
+ENV_FILE = REPOSITORY / ".env.example"
 SERVICES = COMPOSE["services"]
 VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
 
-def test_hadolint_has_nothing_to_say() -> None:
+def test_hadolint_reports_nothing() -> None:
     hadolint = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([hadolint, *DOCKERFILES], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_env_tells_every_variable_with_what_holds_without_it() -> None:
+def test_env_file_lists_every_variable_with_its_default() -> None:
     used = dict(VARIABLE.findall((REPOSITORY / "docker-compose.yml").read_text()))
-    told = dict(re.findall(r"^#?(\w+)=(.*)$", (REPOSITORY / ".env").read_text(), re.MULTILINE))
-    assert told == used
+    listed = dict(re.findall(r"^#?(\w+)=(.*)$", ENV_FILE.read_text(), re.MULTILINE))
+    assert listed == used
 
 
-def test_what_holds_without_env_is_what_the_service_does() -> None:
-    given = {
+def test_defaults_are_those_of_the_service() -> None:
+    environment = {
         name: VARIABLE.sub(r"\2", value)
         for service in ("service", "proxy")
         for name, value in SERVICES[service]["environment"].items()
     }
-    found, usual = Settings.from_environment(given), Settings()
+    in_compose, default = Settings.from_environment(environment), Settings()
     names = (
         "threads",
         "max_in_flight",
@@ -45,16 +46,16 @@ def test_what_holds_without_env_is_what_the_service_does() -> None:
         "log_level",
         "api_key",
     )
-    assert [getattr(found, name) for name in names] == [getattr(usual, name) for name in names]
+    assert [getattr(in_compose, name) for name in names] == [getattr(default, name) for name in names]
 
 
-def test_a_container_outlives_the_requests_in_it() -> None:
-    for name in ("service", "proxy"):
-        assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > Settings().shutdown_timeout_seconds + 5
+@pytest.mark.parametrize("name", ["service", "proxy"])
+def test_stop_grace_period_exceeds_the_shutdown_timeout(name: str) -> None:
+    assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > Settings().shutdown_timeout_seconds + 5
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_container_is_locked(name: str) -> None:
+def test_container_is_read_only_unprivileged_and_bounded(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -64,19 +65,28 @@ def test_every_container_is_locked(name: str) -> None:
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
-def test_every_image_has_its_version() -> None:
-    for path in DOCKERFILES:
-        text = path.read_text()
-        assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"python:3.11.14-slim-bookworm"}
-        assert re.search(r"^USER \d+:\d+$", text, re.MULTILINE)
-    for name, service in SERVICES.items():
-        assert "build" in service or re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
+def test_service_has_no_route_out_of_its_network() -> None:
+    assert SERVICES["service"]["networks"] == ["inside"]
+    assert COMPOSE["networks"]["inside"] == {"internal": True}
+    assert "ports" not in SERVICES["service"]
 
 
-def test_compose_reads_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+def test_dockerfile_pins_its_base_and_runs_as_a_numbered_user(path: Path) -> None:
+    text = path.read_text()
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"python:3.11.14-slim-bookworm"}
+    assert re.search(r"^USER \d+:\d+$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_image_is_built_here_or_has_a_full_version(name: str) -> None:
+    assert "build" in SERVICES[name] or re.search(r":v?\d+\.\d+\.\d+$", SERVICES[name]["image"])
+
+
+def test_compose_accepts_the_file(tmp_path: Path) -> None:
     command = compose_command()
     if not command:
-        pytest.skip("there is neither `docker compose` nor docker-compose here")
+        pytest.skip("compose is missing: neither `docker compose` nor docker-compose is installed")
     done = subprocess.run(
         [*command, "--project-directory", REPOSITORY, "config"],
         cwd=REPOSITORY,

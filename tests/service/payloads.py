@@ -1,4 +1,4 @@
-"""What a client could send: pictures and bodies, whole and bad."""
+"""Builders of request bodies and picture files, valid and invalid, for the tests of the service."""
 
 import json
 import struct
@@ -17,7 +17,7 @@ FORM = "multipart/form-data; boundary=edge"
 
 
 def encode(pixels: Pixels, *, kind: str = "PNG", mode: str | None = None, **options: Any) -> bytes:
-    """The file of a picture; `mode` is Pillow's name of the pixels' form, if not that of the array."""
+    """Encode pixels as a picture file of format `kind`; `mode`: convert to this mode of Pillow first."""
     picture = Image.fromarray(pixels)
     file = BytesIO()
     (picture.convert(mode) if mode else picture).save(file, kind, **options)
@@ -25,16 +25,16 @@ def encode(pixels: Pixels, *, kind: str = "PNG", mode: str | None = None, **opti
 
 
 def stroke() -> Pixels:
-    """A one, as MNIST would have it: uint8 [28, 28]."""
+    """A digit one in MNIST's form: uint8 [28, 28]."""
     image = np.zeros((28, 28), np.uint8)
     image[5:23, 13:15] = np.linspace(90, 255, 36, dtype=np.uint8).reshape(18, 2)
     return image
 
 
-def png_saying(width: int, height: int, *, colour: int = 0) -> bytes:
-    """A PNG file of a hundred bytes whose header says this; colour 3 has a palette, but none follows."""
+def png_saying(width: int, height: int, *, colour: int = 0, data_size: int = 10_000) -> bytes:
+    """A PNG file whose header declares this size, with `data_size` zeros as pixels; colour type 3 lacks its palette."""
     header = struct.pack(">2I5B", width, height, 8, colour, 0, 0, 0)
-    chunks = {b"IHDR": header, b"IDAT": zlib.compress(bytes(10_000)), b"IEND": b""}
+    chunks = {b"IHDR": header, b"IDAT": zlib.compress(bytes(data_size)), b"IEND": b""}
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, content) for name, content in chunks.items())
 
 
@@ -43,24 +43,24 @@ def _chunk(name: bytes, content: bytes) -> bytes:
 
 
 def form(*files: bytes) -> bytes:
-    """The body of a FORM with these file parts."""
+    """A multipart body with these file parts; its content type is FORM."""
     head = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="digit.png"\r\n\r\n'
     return b"".join(head + file + b"\r\n" for file in files) + b"--edge--\r\n"
 
 
 def json_of(*images: object) -> bytes:
     """{"images": [...]}: arrays as lists, bytes in base64; NaN and Infinity as Python writes them."""
-    return json.dumps({"images": [_plain(image) for image in images]}).encode()
+    return json.dumps({"images": [_to_json(image) for image in images]}).encode()
 
 
-def _plain(image: object) -> object:
+def _to_json(image: object) -> object:
     if isinstance(image, bytes):
         return b64encode(image).decode()
     return image.tolist() if isinstance(image, np.ndarray) else image
 
 
 def idx3(images: Pixels, *, count: int | None = None, rows: int = 28, columns: int = 28) -> bytes:
-    """An IDX3 file; its header may lie."""
+    """An IDX3 file; its header may state another count and size."""
     head = struct.pack(">4I", 0x803, len(images) if count is None else count, rows, columns)
     return head + images.tobytes()
 
@@ -72,7 +72,7 @@ def npy(array: Pixels, *, pickled: bool = False) -> bytes:
     return file.getvalue()
 
 
-def npy_of(descr: str, shape: str, *, fortran: str = "False", data: bytes = bytes(784)) -> bytes:
-    """A .npy file whose header says these, in Python's words."""
+def npy_with_header(descr: str, shape: str, *, fortran: str = "False", data: bytes = bytes(784)) -> bytes:
+    """A .npy file whose header has these Python literals."""
     header = f"{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}}}\n".encode()
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data

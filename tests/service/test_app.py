@@ -1,3 +1,5 @@
+"""Tests the application factory: routes and errors, the API key, limits, metrics, and the isolation of applications."""
+
 import logging
 from dataclasses import replace
 from io import BytesIO
@@ -9,6 +11,7 @@ from flask.testing import FlaskClient
 from service.app import create_app
 from service.settings import SettingError
 from service.types import Batch, Probabilities
+from tests import exposition
 from tests.conftest import Serve, Versions, service_of
 from tests.service.payloads import encode, form, stroke
 
@@ -20,9 +23,8 @@ def predict(client: FlaskClient, **more: object) -> int:
 
 
 def samples(client: FlaskClient, *names: str) -> list[str]:
-    """The samples of these metrics as they are now, without the times of their creation."""
-    lines = client.get("/metrics").text.splitlines()
-    return [line for line in lines if line.startswith(names) and "_created" not in line]
+    """The current samples of these metrics, without timestamps of creation."""
+    return exposition.samples(client.get("/metrics").text, *names)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +49,7 @@ def test_an_unknown_route_is_404(client: FlaskClient, path: str) -> None:
         ("PUT", "/model", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
-def test_another_method_is_405_and_says_which_are_allowed(
+def test_another_method_is_405_with_the_allowed_methods(
     client: FlaskClient, method: str, path: str, allowed: set[str]
 ) -> None:
     response = client.open(path, method=method)
@@ -65,19 +67,17 @@ def test_a_body_over_the_limit_is_413(serve: Serve, one_version: Path, *, chunke
             "/predict",
             input_stream=BytesIO(body),
             content_type="image/png",
-            content_length=None if chunked else len(body),
-            environ_overrides={"wsgi.input_terminated": True} if chunked else {},
+            environ_overrides={"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True} if chunked else {},
         )
         return response.status_code, response.get_json().get("error", "")
 
-    status, sentence = send(PICTURE + b"x")
-    assert status == 413
-    assert str(len(PICTURE)) in sentence
+    found = f"more than {len(PICTURE)}" if chunked else str(len(PICTURE) + 1)
+    assert send(PICTURE + b"x") == (413, f"the body has {found} bytes; {len(PICTURE)} are allowed")
     assert send(PICTURE) == (200, "")
     assert samples(client, "digits_rejected_total") == ['digits_rejected_total{reason="payload_too_large"} 1.0']
 
 
-def test_a_content_length_that_is_no_number_is_the_clients_mistake(client: FlaskClient) -> None:
+def test_an_invalid_content_length_is_a_client_error(client: FlaskClient) -> None:
     for length in ("-1", "many", "9" * 30):
         response = client.post("/predict", content_type="image/png", environ_overrides={"CONTENT_LENGTH": length})
         assert response.status_code in {400, 413}
@@ -100,7 +100,9 @@ def test_a_content_length_that_is_no_number_is_the_clients_mistake(client: Flask
     ],
 )
 @pytest.mark.parametrize("route", ["/predict", "/model"])
-def test_without_the_right_key_401(serve: Serve, one_version: Path, route: str, header: str | None) -> None:
+def test_without_the_right_key_the_status_is_401(
+    serve: Serve, one_version: Path, route: str, header: str | None
+) -> None:
     client = serve(one_version, api_key="secret")
     headers = {} if header is None else {"Authorization": header}
     response = client.open(route, method="POST" if route == "/predict" else "GET", headers=headers)
@@ -110,7 +112,7 @@ def test_without_the_right_key_401(serve: Serve, one_version: Path, route: str, 
     assert "secret" not in response.text
 
 
-def test_with_the_key_or_where_none_is_asked_for(serve: Serve, one_version: Path) -> None:
+def test_accepts_the_key_and_requires_none_on_public_routes(serve: Serve, one_version: Path) -> None:
     client = serve(one_version, api_key="secret")
     key = {"Authorization": "Bearer secret"}
     assert predict(client, headers=key) == 200
@@ -119,34 +121,36 @@ def test_with_the_key_or_where_none_is_asked_for(serve: Serve, one_version: Path
     assert [client.get(route).status_code for route in routes] == [200, 200, 200, 200, 200, 200, 404]
 
 
-def test_a_key_beyond_ascii_is_taken_as_clients_send_it(serve: Serve, one_version: Path) -> None:
-    """A WSGI server hands header bytes on as Latin-1; curl and requests send the terminal's UTF-8."""
+def test_accepts_a_key_that_is_not_ascii(serve: Serve, one_version: Path) -> None:
+    """A WSGI server decodes header bytes as Latin-1; curl and requests send UTF-8."""
     client = serve(one_version, api_key="schlüssel")
     environ = {"HTTP_AUTHORIZATION": "Bearer schlüssel".encode().decode("latin-1")}
     assert client.get("/model", environ_overrides=environ).status_code == 200
 
 
-class Faulty:
-    name = "faulty"
+class FailingRuntime:
+    name = "failing"
 
     def __call__(self, batch: Batch) -> Probabilities:
-        raise RuntimeError(f"out of cheese for {len(batch)}")
+        raise RuntimeError(f"cannot predict {len(batch)} images")
 
 
-def test_a_fault_of_ours_is_500_and_logged_and_over(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unexpected_exception_is_500_and_logged_and_the_service_continues(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
     store = service_of(client).store
     assert store.current
-    model, store.current = store.current, replace(store.current, runtime=Faulty())
+    model, store.current = store.current, replace(store.current, runtime=FailingRuntime())
     response = client.post("/predict", data=PICTURE, content_type="image/png")
     assert response.status_code == 500
     assert response.get_json() == {"error": "something went wrong in the service; its log says what"}
-    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["out of cheese for 1"]
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["cannot predict 1 images"]
     assert samples(client, "digits_in_flight_requests") == ["digits_in_flight_requests 1.0"]
     store.current = model
     assert predict(client) == 200
 
 
-def test_requests_are_counted_by_pattern_method_and_status(client: FlaskClient) -> None:
+def test_requests_are_counted_by_route_method_and_status(client: FlaskClient) -> None:
     predict(client)
     predict(client)
     client.post("/predict", data=form(PICTURE, b"bad"), content_type="multipart/form-data; boundary=edge")
@@ -189,7 +193,7 @@ def test_predictions_are_counted(serve: Serve, versions: Versions, models: Path)
     ]
 
 
-def test_the_version_in_use_and_refusals_are_metrics(serve: Serve, versions: Versions, models: Path) -> None:
+def test_the_version_in_use_and_load_failures_are_metrics(serve: Serve, versions: Versions, models: Path) -> None:
     versions.put(models, 1, digit=1)
     client = serve(models)
     versions.put(models, 2, digit=2)
@@ -209,7 +213,7 @@ def test_applications_share_nothing(serve: Serve, versions: Versions, models: Pa
     assert (first.get("/readyz").get_json()["version"], second.get("/readyz").get_json()["version"]) == ("8", "1")
 
 
-def test_a_refused_version_is_logged_without_a_traceback(
+def test_a_rejected_version_is_logged_without_a_traceback(
     serve: Serve, versions: Versions, models: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     versions.put(models, 1, digit=1, version=5)
@@ -217,11 +221,11 @@ def test_a_refused_version_is_logged_without_a_traceback(
     assert predict(client) == 503
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert [(record.getMessage().split(":")[0], record.exc_info) for record in errors] == [
-        ("version 1 refused (manifest)", None)
+        ("version 1 is rejected (manifest)", None)
     ]
 
 
-def test_a_wrong_environment_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_setting_prevents_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIGITS_PORTS", "80")
-    with pytest.raises(SettingError, match="DIGITS_PORTS is no setting"):
+    with pytest.raises(SettingError, match="DIGITS_PORTS is not a setting"):
         create_app()

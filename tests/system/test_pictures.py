@@ -1,8 +1,9 @@
-"""Pictures as people have them, over HTTP, read by the committed version."""
+"""Tests the accuracy on pictures as people take them, over HTTP, with the committed version."""
 
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -11,8 +12,19 @@ from tests.conftest import REPOSITORY
 from tests.system.server import Server, serving
 from training.data.mnist import Dataset, Split
 
-EVERY = 100
-"""One test image of so many is put into each scene."""
+EVERY = 25
+"""Every 25th test image, 400 in all, is put into each scene."""
+
+MAX_LOSS = {
+    "half as large": 6,
+    "ruled paper": 6,
+    "ruled in black": 6,
+    "drawn by a hairline of 1/120": 6,
+    "drawn by a felt pen": 14,
+    "cropped to the ink": 5,
+}
+"""Digits of 400 that a scene which changes the strokes may cost; docs/results/model.md has the measured accuracy."""
+USUAL_MAX_LOSS = 2
 
 
 @pytest.fixture(scope="module")
@@ -23,26 +35,38 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def part(mnist: Dataset) -> Split:
+def images(mnist: Dataset) -> Split:
     return Split(mnist.test.images[::EVERY], mnist.test.labels[::EVERY])
 
 
-def right(server: Server, files: list[bytes], part: Split, query: str = "") -> int:
-    """How many of the files, sent as one form, are answered right."""
-    form = [("file", (f"{index}.png", file)) for index, file in enumerate(files)]
-    answer = server.client.post(f"/predict?fields=digit{query}", files=form).raise_for_status().json()
-    return int(np.sum([entry["digit"] for entry in answer["predictions"]] == part.labels))
+def count_correct(server: Server, files: list[bytes], labels: npt.NDArray[np.uint8], query: str = "") -> int:
+    """How many of the files, sent in forms of 100, are classified correctly."""
+    digits: list[int] = []
+    for begin in range(0, len(files), 100):
+        form = [("file", (f"{index}.png", file)) for index, file in enumerate(files[begin : begin + 100])]
+        response = server.client.post(f"/predict?fields=digit{query}", files=form).raise_for_status().json()
+        digits += [prediction["digit"] for prediction in response["predictions"]]
+    return int(np.sum(np.array(digits) == labels))
+
+
+@pytest.fixture(scope="module")
+def correct_unchanged(server: Server, images: Split) -> int:
+    """How many images are classified correctly as they are."""
+    return count_correct(
+        server, [synthetic_photos.encode(Image.fromarray(image)) for image in images.images], images.labels
+    )
 
 
 @pytest.mark.parametrize("name", synthetic_photos.scenes())
-def test_a_scene_costs_hardly_a_digit(server: Server, part: Split, name: str) -> None:
+def test_a_scene_costs_few_digits(server: Server, images: Split, correct_unchanged: int, name: str) -> None:
+    assert MAX_LOSS.keys() <= synthetic_photos.scenes().keys()
     random, scene = np.random.default_rng(7), synthetic_photos.scenes()[name]
     query = "&normalise=always" if "normalised" in name else ""
-    as_they_are = right(server, [synthetic_photos.saved(Image.fromarray(image)) for image in part.images], part)
-    assert right(server, [scene(image, random) for image in part.images], part, query) >= as_they_are - 3
+    correct = count_correct(server, [scene(image, random) for image in images.images], images.labels, query)
+    assert correct >= correct_unchanged - MAX_LOSS.get(name, USUAL_MAX_LOSS)
 
 
-def test_all_of_mnist_normalised_again_is_read_as_well(server: Server, mnist: Dataset) -> None:
+def test_normalising_all_of_mnist_again_costs_no_accuracy(server: Server, mnist: Dataset) -> None:
     answer = server.client.post(
         "/predict?fields=digit&normalise=always",
         content=mnist.test.images.tobytes(),
@@ -53,7 +77,7 @@ def test_all_of_mnist_normalised_again_is_read_as_well(server: Server, mnist: Da
     assert np.mean(digits == mnist.test.labels) >= stated - 0.001
 
 
-def test_a_number_on_ruled_paper_is_read_whole(server: Server) -> None:
+def test_reads_all_digits_of_a_number_on_ruled_paper(server: Server) -> None:
     page = (REPOSITORY / "tests" / "pictures" / "2024.jpg").read_bytes()
     answer = server.client.post("/predict?split=digits", content=page, headers={"Content-Type": "image/jpeg"})
     assert answer.json()["numbers"] == ["2024"]

@@ -79,10 +79,9 @@ def _download(package: DebianPackage, cache: Path) -> None:
             archive = _download_deb(package, Path(staging), cache.resolve() / ".apt")
             if (sha256 := _sha256(archive)) != package.deb_sha256:
                 raise OodSetUnavailable(f"{package}, was downloaded with SHA-256 {sha256}, not {package.deb_sha256}")
-            unpacked = Path(staging, "unpacked")
-            _run(["dpkg-deb", "-x", str(archive), str(unpacked)], Path(staging), package)
+            _run(["dpkg-deb", "-x", archive.name, "unpacked"], Path(staging), package)
             shutil.rmtree(cache / package.name, ignore_errors=True)
-            unpacked.rename(cache / package.name)
+            Path(staging, "unpacked").rename(cache / package.name)
     except OSError as error:
         raise OodSetUnavailable(f"{package}, cannot be unpacked: {error}") from error
 

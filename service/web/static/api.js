@@ -1,26 +1,40 @@
-/** Talk to the service: ask, wait where waiting helps, and say in one sentence what is wrong. */
+/** HTTP requests to the service: timeouts, retries while it is overloaded or unreachable, errors as sentences. */
 
-const PATIENCE = 30_000; // milliseconds for one try
-const LONGEST_PAUSE = 5; // seconds between two tries
-const AWAY = "The service does not answer";
+const REQUEST_TIMEOUT = 30_000; // milliseconds, for one attempt
+const MAX_RETRY_DELAY = 5; // seconds
+const RETRYABLE_STATUSES = [429, 502, 503, 504];
+const UNREACHABLE = "The service does not respond";
 
-let key = "";
+let apiKey = "";
 
-/** A refusal that asking again does not change. */
-export class Refused extends Error {
-  constructor(status, sentence) {
-    super(sentence);
+/** An error response that a retry would not change. */
+export class ApiError extends Error {
+  /**
+   * @param {number} status HTTP status
+   * @param {string} message one sentence for the user
+   */
+  constructor(status, message) {
+    super(message);
     this.status = status;
   }
 }
 
-/** Send this key from now on; it is kept in memory alone. */
-export function useKey(text) {
-  key = text;
+/**
+ * Send this API key with every request from now on. It is held in memory only.
+ *
+ * @param {string} key
+ */
+export function setApiKey(key) {
+  apiKey = key;
 }
 
-/** After so many milliseconds, or as soon as the signal aborts. */
-export function pause(milliseconds, signal) {
+/**
+ * Resolve after a delay, or as soon as the signal aborts.
+ *
+ * @param {number} milliseconds
+ * @param {AbortSignal} [signal]
+ */
+export function sleep(milliseconds, signal) {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, milliseconds);
     signal?.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
@@ -28,56 +42,67 @@ export function pause(milliseconds, signal) {
 }
 
 /**
- * The JSON answer to a request. While the service is away or too busy it is asked again, until the signal aborts.
+ * Send a request and return the JSON of the response. While the service is unreachable or overloaded, the request is
+ * repeated until the signal aborts: after Retry-After, else with exponential backoff.
  *
  * @param {string} path
  * @param {{method?: string, body?: BodyInit, type?: string}} request
  * @param {AbortSignal} signal
- * @param {(sentence: string) => void} onWait told why, each time before it waits
- * @throws {Refused} asking again is of no use
+ * @param {(sentence: string) => void} onRetry called with the reason before each retry
+ * @returns {Promise<object>}
+ * @throws {ApiError} an error response that a retry would not change
  * @throws {DOMException} AbortError
  */
-export async function ask(path, request, signal, onWait) {
-  for (let tries = 0; ; tries += 1) {
-    const response = await once(path, request, signal);
+export async function requestJson(path, request, signal, onRetry) {
+  for (let retries = 0; ; retries += 1) {
+    const response = await sendOnce(path, request, signal);
     signal.throwIfAborted();
     if (response?.ok) return response.document;
-    const sentence = response ? sentenceOf(response) : AWAY;
-    if (response && ![429, 502, 503, 504].includes(response.status)) throw new Refused(response.status, `${sentence}.`);
-    onWait(`${sentence}; trying again.`);
-    await pause(1000 * (response?.after || Math.min(2 ** tries, LONGEST_PAUSE)), signal);
+    const message = response ? errorMessage(response) : UNREACHABLE;
+    if (response && !RETRYABLE_STATUSES.includes(response.status)) throw new ApiError(response.status, `${message}.`);
+    onRetry(`${message}; trying again.`);
+    await sleep(1000 * (response?.retryAfter || Math.min(2 ** retries, MAX_RETRY_DELAY)), signal);
     signal.throwIfAborted();
   }
 }
 
-/** The predictions for a picture, each digit of a row on its own unless `whole`. */
-export function predict(picture, whole, signal, onWait) {
+/**
+ * Predict the digits on a picture.
+ *
+ * @param {Blob} picture
+ * @param {boolean} split whether the digits of a row are predicted one by one; else the picture is one digit
+ * @param {AbortSignal} signal
+ * @param {(sentence: string) => void} onRetry
+ * @returns {Promise<{version: string, predictions: object[]}>} the response of POST /predict
+ * @throws {ApiError}
+ */
+export function predict(picture, split, signal, onRetry) {
   const type = picture.type.startsWith("image/") ? picture.type : "image/unknown";
-  const query = whole ? "?show=image" : "?show=image&split=digits";
-  return ask(`/predict${query}`, { method: "POST", body: picture, type }, signal, onWait);
+  const query = split ? "?show=image&split=digits" : "?show=image";
+  return requestJson(`/predict${query}`, { method: "POST", body: picture, type }, signal, onRetry);
 }
 
-/** One try; null if nothing that is HTTP came back. */
-async function once(path, { method = "GET", body, type }, signal) {
-  const limit = new AbortController();
-  const stop = () => limit.abort();
-  const timer = setTimeout(stop, PATIENCE);
-  signal.addEventListener("abort", stop, { once: true });
-  const headers = { ...(type && { "Content-Type": type }), ...(key && { Authorization: `Bearer ${key}` }) };
+/** One attempt; null if no HTTP response was received in time. */
+async function sendOnce(path, { method = "GET", body, type }, signal) {
+  const attempt = new AbortController();
+  const abort = () => attempt.abort();
+  const timer = setTimeout(abort, REQUEST_TIMEOUT);
+  signal.addEventListener("abort", abort, { once: true });
+  const headers = { ...(type && { "Content-Type": type }), ...(apiKey && { Authorization: `Bearer ${apiKey}` }) };
   try {
-    const response = await fetch(path, { method, body, headers, signal: limit.signal });
+    const response = await fetch(path, { method, body, headers, signal: attempt.signal });
     const document = await response.json().catch(() => ({}));
-    const after = Number(response.headers.get("Retry-After"));
-    return { ok: response.ok, status: response.status, document, after };
+    const retryAfter = Number(response.headers.get("Retry-After"));
+    return { ok: response.ok, status: response.status, document, retryAfter };
   } catch {
     return null;
   } finally {
     clearTimeout(timer);
-    signal.removeEventListener("abort", stop);
+    signal.removeEventListener("abort", abort);
   }
 }
 
-function sentenceOf({ status, document }) {
-  const sentence = document.error ?? `the service answered ${status}`;
-  return sentence[0].toUpperCase() + sentence.slice(1);
+function errorMessage({ status, document }) {
+  const message = document.error ?? `the service responded with status ${status}`;
+  return message[0].toUpperCase() + message.slice(1);
 }

@@ -1,11 +1,14 @@
+"""Tests decoding against arrays that were saved in every format, depth and orientation, and of damaged files."""
+
 from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from service.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
-from service.imaging.decode import decode
+from service.imaging import decode as decode_module
+from service.imaging.decode import Decoded, decode
 from service.settings import Settings
 from tests.service.payloads import Pixels, encode, png_saying, stroke
 
@@ -32,8 +35,8 @@ def test_every_format_keeps_grey_levels(kind: str, options: dict[str, object], m
     np.testing.assert_array_equal(grey(encode(UPRIGHT, kind=kind, mode=mode, **options)), UPRIGHT)
 
 
-@pytest.mark.parametrize("white", [1, 255, 1023, 4095, 65535])
-def test_more_bits_than_eight_are_taken_by_their_full_scale(white: int) -> None:
+@pytest.mark.parametrize("white", [1, 255, 1023, 4095, 16383, 65535])
+def test_rescales_more_than_8_bits_by_the_white_level(white: int) -> None:
     levels = UPRIGHT / np.float32(255) * white
     levels[0, 0] = white
     expected = UPRIGHT.copy()
@@ -44,7 +47,7 @@ def test_more_bits_than_eight_are_taken_by_their_full_scale(white: int) -> None:
     np.testing.assert_array_equal(grey(encode(levels.astype(np.float32), kind="TIFF")), expected)
 
 
-def test_float_levels_of_no_scale_are_stretched_and_those_that_are_no_numbers_are_0() -> None:
+def test_rescales_other_floats_by_their_range_and_takes_nan_and_infinities_for_0() -> None:
     levels = UPRIGHT.astype(np.float32) * 1000 - 7
     levels[0, :3] = np.nan, np.inf, -np.inf
     found = grey(encode(levels, kind="TIFF"))
@@ -52,7 +55,7 @@ def test_float_levels_of_no_scale_are_stretched_and_those_that_are_no_numbers_ar
     assert (found[0] == 0).all()
 
 
-def test_one_bit_and_cmyk() -> None:
+def test_converts_one_bit_and_cmyk() -> None:
     np.testing.assert_array_equal(grey(encode(UPRIGHT > 100)), np.where(UPRIGHT > 100, 255, 0))
     found = grey(encode(UPRIGHT, kind="TIFF", mode="CMYK")).astype(int)
     assert np.abs(found - UPRIGHT).max() <= 2
@@ -60,9 +63,9 @@ def test_one_bit_and_cmyk() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
-def test_a_picture_is_turned_upright(kind: str, orientation: int) -> None:
+def test_applies_the_exif_orientation(kind: str, orientation: int) -> None:
     """EXIF 2.32, 4.6.4.A: which side of the sensor the first row and the first column are."""
-    turns = {
+    transpositions = {
         1: None,
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -72,12 +75,12 @@ def test_a_picture_is_turned_upright(kind: str, orientation: int) -> None:
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_270,
     }
-    turn, picture = turns[orientation], Image.fromarray(UPRIGHT)
+    transposition, picture = transpositions[orientation], Image.fromarray(UPRIGHT)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    lying = np.asarray(picture.transpose(turn) if turn is not None else picture)
+    stored = np.asarray(picture.transpose(transposition) if transposition is not None else picture)
     options = {"quality": 100} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
-    found = grey(encode(lying, kind=kind, exif=exif, **options)).astype(int)
+    found = grey(encode(stored, kind=kind, exif=exif, **options)).astype(int)
     assert found.shape == UPRIGHT.shape
     assert np.abs(found - UPRIGHT).mean() < 2
 
@@ -86,7 +89,7 @@ def test_a_picture_is_turned_upright(kind: str, orientation: int) -> None:
     ("ink", "ground"), [((0, 0, 0), 255), ((30, 0, 90), 255), ((255, 255, 255), 0), ((255, 240, 200), 0)]
 )
 @pytest.mark.parametrize("hidden", [0, 128, 255])
-def test_ink_without_a_ground_lies_on_what_is_farthest_from_it(
+def test_transparent_ink_gets_the_background_that_differs_more(
     ink: tuple[int, int, int], ground: int, hidden: int
 ) -> None:
     alpha = np.where(UPRIGHT > 0, 255, 0).astype(np.uint8)
@@ -97,12 +100,12 @@ def test_ink_without_a_ground_lies_on_what_is_farthest_from_it(
     assert np.abs(found[UPRIGHT > 0].astype(int) - ground).min() > 150
 
 
-def test_half_transparent_ink_is_between_ink_and_ground() -> None:
+def test_half_transparent_ink_is_between_ink_and_background() -> None:
     found = grey(with_alpha((0, 0, 0), UPRIGHT)).astype(int)
     assert np.abs(found - (255 - UPRIGHT)).max() <= 1
 
 
-def test_a_card_lies_on_more_of_itself() -> None:
+def test_an_opaque_card_gets_its_own_colour_as_background() -> None:
     card = np.full((60, 60, 4), 0, np.uint8)
     card[10:50, 10:50] = (250, 250, 240, 255)
     card[20:40, 28:32, :3] = 20
@@ -112,7 +115,7 @@ def test_a_card_lies_on_more_of_itself() -> None:
 
 
 @pytest.mark.parametrize("mode", ["LA", "P"])
-def test_every_kind_of_transparency_is_laid_on_a_ground(mode: str) -> None:
+def test_composites_every_kind_of_transparency(mode: str) -> None:
     pixels = np.where(UPRIGHT > 0, 255, 0).astype(np.uint8)
     picture = Image.fromarray(pixels).convert(mode)
     if mode == "LA":
@@ -128,19 +131,19 @@ def test_only_the_first_frame_is_read() -> None:
     assert (grey(file.getvalue()) == 40).all()
 
 
-def test_a_large_jpeg_is_decoded_at_a_part_of_its_size_and_says_so() -> None:
+def test_a_large_jpeg_is_decoded_at_a_reduced_scale() -> None:
     large = np.kron(UPRIGHT, np.ones((100, 100), np.uint8))
     decoded = decode(encode(large, kind="JPEG"), LIMITS)
     assert decoded.picture.size == (2000, 3000)
     assert decoded.scale == 2
 
 
-def test_a_header_alone_decides_what_is_too_large() -> None:
+def test_rejects_a_large_picture_by_its_header() -> None:
     bomb = png_saying(50_000, 50_000)
     assert len(bomb) < 200
-    with pytest.raises(PayloadTooLarge, match="50000x50000 pixels; 25000000 are allowed"):
+    with pytest.raises(PayloadTooLarge, match=r"^the picture has 50000x50000 pixels; 25000000 are allowed$"):
         decode(bomb, LIMITS)
-    with pytest.raises(PayloadTooLarge, match="20000x5 pixels; a side may have 16384"):
+    with pytest.raises(PayloadTooLarge, match=r"^the picture has 20000x5 pixels; a side may have 16384$"):
         decode(png_saying(20_000, 5), LIMITS)
 
 
@@ -156,6 +159,162 @@ def test_a_header_alone_decides_what_is_too_large() -> None:
         (png_saying(0, 5), RequestError, "the picture"),
     ],
 )
-def test_a_file_that_is_no_picture(data: bytes, error: type[RequestError], words: str) -> None:
+def test_rejects_a_file_that_is_not_a_picture(data: bytes, error: type[RequestError], words: str) -> None:
     with pytest.raises(error, match=words):
         decode(data, LIMITS)
+
+
+def message_of(data: bytes, settings: Settings = LIMITS) -> str:
+    """The sentence of the error that a file raises."""
+    with pytest.raises(RequestError) as caught:
+        decode(data, settings)
+    return str(caught.value)
+
+
+def test_messages_name_the_cause() -> None:
+    assert message_of(b"") == "the picture has 0 bytes"
+    assert message_of(b"<svg/>") == "the picture is none of PNG, JPEG, GIF, BMP, WEBP, TIFF"
+    assert message_of(encode(stroke())[:-40]).startswith("the picture cannot be decoded: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ValueError("two  words\nand a line"), "two words and a line"),
+        (ValueError("x" * 200), "x" * 100),
+        (KeyError(), "KeyError"),
+        (MemoryError(), "MemoryError"),
+    ],
+    ids=["white space", "a long message", "no message", "memory"],
+)
+def test_an_error_of_pillow_becomes_one_short_sentence(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def fail(_: Image.Image) -> Decoded:
+        raise error
+
+    monkeypatch.setattr(decode_module, "_decode", fail)
+    assert message_of(encode(stroke())) == f"the picture cannot be decoded: {reason}"
+
+
+def test_limits_are_inclusive() -> None:
+    data = encode(UPRIGHT)  # 40 x 60 pixels
+    assert decode(data, Settings(max_pixels=2400, max_side=60)).picture.size == (40, 60)
+    assert message_of(data, Settings(max_pixels=2399)) == "the picture has 40x60 pixels; 2399 are allowed"
+    assert message_of(data, Settings(max_side=59)) == "the picture has 40x60 pixels; a side may have 59"
+
+
+@pytest.mark.parametrize(("above", "serialised"), [(2400, False), (2399, True)])
+def test_large_pictures_are_decoded_one_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, above: int, *, serialised: bool
+) -> None:
+    """The lock bounds the memory; it is held while a large picture is decoded, and free afterwards."""
+    held: list[bool] = []
+
+    def observe(picture: Image.Image) -> Decoded:
+        held.append(decode_module._large_decode_lock.locked())
+        raise ValueError(picture.format)
+
+    monkeypatch.setattr(decode_module, "SERIALISE_ABOVE_PIXELS", above)
+    monkeypatch.setattr(decode_module, "_decode", observe)
+    assert message_of(encode(UPRIGHT)).endswith(": PNG")
+    assert held == [serialised]
+    assert not decode_module._large_decode_lock.locked()
+
+
+def test_pictures_above_4_million_pixels_are_large() -> None:
+    assert decode_module.SERIALISE_ABOVE_PIXELS == 4_000_000
+
+
+@pytest.mark.parametrize(("side", "scale"), [(1023, 1), (2047, 1), (2048, 2), (4096, 4), (8192, 8)])
+def test_a_jpeg_keeps_1024_pixels_along_both_sides(side: int, scale: int) -> None:
+    data = encode(
+        np.zeros((max(1024, side // 4 * 4), side), np.uint8) if side > 1024 else np.zeros((side, side), np.uint8),
+        kind="JPEG",
+    )
+    decoded = decode(data, Settings(max_pixels=10**8))
+    assert decoded.scale == pytest.approx(scale, rel=0.01)
+    assert decoded.picture.size[0] == -(-side // scale)
+
+
+def test_the_scale_is_that_of_the_stored_width_however_the_picture_lies() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    decoded = decode(encode(np.zeros((2048, 4096), np.uint8), kind="JPEG", exif=exif), LIMITS)
+    assert (decoded.picture.size, decoded.scale) == ((1024, 2048), 2)
+
+
+@pytest.mark.parametrize(
+    ("contrast", "height", "is_card"), [(64, 40, True), (63, 40, False), (64, 20, True), (200, 19, False)]
+)
+def test_a_card_has_contrast_and_fills_half_of_its_box(contrast: int, height: int, *, is_card: bool) -> None:
+    """An opaque L on transparent pixels: a column of 2 x 40 pixels and a block of 38 x `height`."""
+    card = np.zeros((60, 60, 4), np.uint8)
+    card[10:50, 10:12] = card[10 : 10 + height, 10:50] = (200, 200, 200, 255)
+    card[12:20, 20:40, :3] = 200 - contrast
+    if height in (19, 20):
+        card[10:50, 10:12] = 0
+        card[10:50, 10] = (200, 200, 200, 255)
+        card[10 : 10 + height, 49] = 0
+    found = grey(encode(card))
+    assert found[0, 0] == (200 if is_card else 0)
+
+
+@pytest.mark.parametrize(("level", "background"), [(127, 255), (128, 0)])
+def test_ink_of_middle_grey_gets_white_or_black(level: int, background: int) -> None:
+    alpha = np.where(UPRIGHT > 0, 255, 0).astype(np.uint8)
+    assert grey(with_alpha((level, level, level), alpha))[0, 0] == background
+
+
+@pytest.mark.parametrize("alpha", [40, 249, 250])
+def test_pixels_of_the_highest_alpha_decide_where_none_is_opaque(alpha: int) -> None:
+    """The faint pixels, dark, are not ink; the others, light, are, so that the background is black."""
+    layers = np.zeros((60, 40, 4), np.uint8)
+    layers[UPRIGHT == 90] = (255, 255, 255, alpha)
+    layers[UPRIGHT == 200] = (0, 0, 0, alpha - 1)
+    found = grey(encode(layers))
+    assert found[0, 0] == 0
+    assert np.abs(found[UPRIGHT == 90].astype(int) - alpha).max() <= 1
+
+
+def test_a_large_transparent_picture_is_analysed_on_a_small_one() -> None:
+    alpha = np.kron(np.where(UPRIGHT > 0, 255, 0).astype(np.uint8), np.ones((20, 20), np.uint8))
+    found = grey(with_alpha((10, 20, 30), alpha))
+    assert found.shape == (1200, 800)
+    assert (found[alpha == 0] == 255).all()
+    assert (found[alpha == 255] < 30).all()
+
+
+def test_the_background_of_a_card_is_the_median_of_its_channels() -> None:
+    card = np.zeros((60, 60, 4), np.uint8)
+    card[5:55, 5:55] = (240, 220, 130, 255)
+    card[20:40, 25:35, :3] = 20
+    picture = decode(encode(card), LIMITS).picture
+    assert picture.mode == "RGB"
+    assert picture.getpixel((0, 0)) == (240, 220, 130)
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("1", "L"), ("L", "L"), ("P", "RGB"), ("RGB", "RGB"), ("CMYK", "RGB")])
+def test_the_mode_is_grey_or_rgb(mode: str, expected: str) -> None:
+    data = encode(UPRIGHT, kind="TIFF", mode=mode)
+    assert decode(data, LIMITS).picture.mode == expected
+
+
+def test_negative_levels_are_rescaled_by_their_range() -> None:
+    levels = np.linspace(-2, 3, 2400, dtype=np.float32).reshape(60, 40)
+    found = grey(encode(levels, kind="TIFF"))
+    np.testing.assert_allclose(found, np.round((levels + 2) * 51), atol=1)
+    assert (grey(encode(np.full((9, 9), -5, np.float32), kind="TIFF")) == 0).all()
+
+
+def test_an_unreadable_orientation_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise UnidentifiedImageError
+
+    monkeypatch.setattr("PIL.ImageOps.exif_transpose", fail)
+    np.testing.assert_array_equal(grey(encode(UPRIGHT, kind="BMP")), UPRIGHT)
+
+
+def test_a_grey_png_with_a_transparent_level_is_composited() -> None:
+    found = grey(encode(np.where(UPRIGHT > 0, 0, 90).astype(np.uint8), transparency=90))
+    np.testing.assert_array_equal(found, np.where(UPRIGHT > 0, 0, 255))

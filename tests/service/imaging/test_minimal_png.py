@@ -1,4 +1,4 @@
-"""Whatever is taken for a plain PNG has the pixels that Pillow, the oracle, reads; everything else is left alone."""
+"""Tests the fast PNG decoder against Pillow: it returns the same pixels, or None for files that are not minimal."""
 
 import struct
 import zlib
@@ -14,10 +14,10 @@ from service.imaging.minimal_png import decode_minimal_png
 from tests.service.payloads import encode, stroke
 from training.data.mnist import Dataset
 
-ONE = encode(stroke())
+FILE = encode(stroke())
 
 
-def by_pillow(file: bytes) -> bytes:
+def decode_with_pillow(file: bytes) -> bytes:
     with Image.open(BytesIO(file)) as image:
         assert (image.mode, image.size) == ("L", (28, 28))
         return image.tobytes()
@@ -27,64 +27,66 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def png_of(rows: bytes, *more: bytes, interlaced: int = 0, depth: int = 8, colour: int = 0) -> bytes:
+def build_png(rows: bytes, *more: bytes, interlaced: int = 0, depth: int = 8, colour: int = 0) -> bytes:
     header = struct.pack(">IIBBBBB", 28, 28, depth, colour, 0, 0, interlaced)
     chunks = (chunk(b"IHDR", header), *more, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def test_the_test_images_as_pillow_writes_them(mnist: Dataset) -> None:
+def test_decodes_test_images_that_pillow_saved(mnist: Dataset) -> None:
     for image in mnist.test.images[:500]:
         assert decode_minimal_png(encode(image)) == image.tobytes()
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.binary(min_size=28, max_size=28)), min_size=28, max_size=28))
-def test_every_filter(rows: list[tuple[int, bytes]]) -> None:
-    file = png_of(b"".join(bytes([filtered]) + row for filtered, row in rows))
-    assert decode_minimal_png(file) == by_pillow(file)
+def test_decodes_every_filter(rows: list[tuple[int, bytes]]) -> None:
+    file = build_png(b"".join(bytes([filtered]) + row for filtered, row in rows))
+    assert decode_minimal_png(file) == decode_with_pillow(file)
 
 
 @given(st.data())
 @example(None)
-def test_a_changed_file_is_read_as_pillow_reads_it_or_not_at_all(data: st.DataObject | None) -> None:
-    changed = bytearray(ONE)
+def test_a_changed_file_gives_the_pixels_of_pillow_or_none(data: st.DataObject | None) -> None:
+    changed = bytearray(FILE)
     if data:
         for _ in range(data.draw(st.integers(1, 3))):
-            changed[data.draw(st.integers(0, len(ONE) - 1))] = data.draw(st.integers(0, 255))
+            changed[data.draw(st.integers(0, len(FILE) - 1))] = data.draw(st.integers(0, 255))
     pixels = decode_minimal_png(bytes(changed))
-    assert pixels is None or pixels == by_pillow(bytes(changed))
+    assert pixels is None or pixels == decode_with_pillow(bytes(changed))
 
 
 @given(st.binary(max_size=1000))
-def test_any_data_with_a_right_checksum(data: bytes) -> None:
-    """zlib's own data, cut off, followed by more, or none of it: no crash, and the same pixels or none."""
-    begin = ONE.index(b"IDAT") - 4
-    file = ONE[:begin] + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+def test_invalid_compressed_data_with_a_valid_checksum_gives_none(data: bytes) -> None:
+    """Arbitrary data is not a zlib stream of 28 rows."""
+    begin = FILE.index(b"IDAT") - 4
+    file = FILE[:begin] + chunk(b"IDAT", data) + chunk(b"IEND", b"")
     assert decode_minimal_png(file) is None
 
 
-ROWS = bytes(28 * 29)
-NOT_PLAIN = {
+BLANK_ROWS = bytes(28 * 29)
+NOT_MINIMAL = {
     "empty": b"",
-    "cut off": ONE[:-1],
-    "more after its end": ONE + b"\0",
-    "a filter that is none": png_of(b"\5" + ROWS[1:]),
-    "16 bits": png_of(bytes(28 * 57), depth=16),
-    "interlaced": png_of(ROWS, interlaced=1),
-    "a palette": png_of(ROWS, chunk(b"PLTE", bytes(768)), colour=3),
-    "transparent": png_of(ROWS, chunk(b"tRNS", b"\0\0")),
-    "turned": png_of(ROWS, chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0")),
-    "in two chunks": ONE.replace(b"\0\0\0\0IEND", chunk(b"IDAT", b"") + b"\0\0\0\0IEND"),
+    "truncated": FILE[:-1],
+    "with trailing data": FILE + b"\0",
+    "an invalid filter": build_png(b"\5" + BLANK_ROWS[1:]),
+    "16 bits": build_png(bytes(28 * 57), depth=16),
+    "interlaced": build_png(BLANK_ROWS, interlaced=1),
+    "a palette": build_png(BLANK_ROWS, chunk(b"PLTE", bytes(768)), colour=3),
+    "transparent": build_png(BLANK_ROWS, chunk(b"tRNS", b"\0\0")),
+    "with an orientation": build_png(
+        BLANK_ROWS, chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0")
+    ),
+    "in two chunks": FILE.replace(b"\0\0\0\0IEND", chunk(b"IDAT", b"") + b"\0\0\0\0IEND"),
     "larger": encode(np.zeros((29, 28), np.uint8)),
     "JPEG": encode(stroke(), kind="JPEG"),
 }
 
 
-@pytest.mark.parametrize("kind", NOT_PLAIN)
-def test_what_is_not_plain_is_left_to_others(kind: str) -> None:
-    assert decode_minimal_png(NOT_PLAIN[kind]) is None
+@pytest.mark.parametrize("kind", NOT_MINIMAL)
+def test_a_file_that_is_not_minimal_gives_none(kind: str) -> None:
+    assert decode_minimal_png(NOT_MINIMAL[kind]) is None
 
 
-@pytest.mark.parametrize("rows", [ROWS[:-29], ROWS + bytes(29)], ids=["fewer", "more"])
-def test_other_rows_than_it_says_are_read_as_pillow_reads_them(rows: bytes) -> None:
-    assert decode_minimal_png(png_of(rows)) == by_pillow(png_of(rows))
+@pytest.mark.parametrize("rows", [BLANK_ROWS[:-29], BLANK_ROWS + bytes(29)], ids=["fewer", "more"])
+def test_a_wrong_number_of_rows_gives_the_pixels_of_pillow(rows: bytes) -> None:
+    assert decode_minimal_png(build_png(rows)) == decode_with_pillow(build_png(rows))

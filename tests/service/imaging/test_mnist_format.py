@@ -1,86 +1,207 @@
+"""Tests the conversion to MNIST's form against MNIST itself, drawn circles, and the morphology of scipy.ndimage."""
+
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy import ndimage
 
-from service.imaging.mnist_format import DIGIT_BOX, MAX_STROKE_WIDTH, MIN_STROKE_WIDTH, stroke_width, to_mnist
+from service.imaging.mnist_format import (
+    DIGIT_BOX,
+    MAX_STROKE_WIDTH,
+    MIN_STROKE_WIDTH,
+    SUPERSAMPLING,
+    _dilate,
+    _erode,
+    _normalise_stroke_width,
+    _resize,
+    stroke_width,
+    to_mnist,
+)
 from service.types import FloatImage
 from training.data.mnist import Dataset
 
 Scalar = TypeVar("Scalar", np.uint8, np.float32)
 
-
-def centre(pixels: FloatImage) -> tuple[float, float]:
-    """Row and column of the centre of mass, pixel centres at +0.5."""
-    places = np.arange(len(pixels)) + 0.5
-    return float(pixels.sum(axis=1) @ places / pixels.sum()), float(pixels.sum(axis=0) @ places / pixels.sum())
+CROSS, SQUARE = ndimage.generate_binary_structure(2, 1), np.ones((3, 3), bool)
 
 
-def tight(pixels: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+def centre_of_mass(pixels: FloatImage) -> tuple[float, float]:
+    """Row and column, pixel centres at +0.5."""
+    row, column = ndimage.center_of_mass(pixels)
+    return row + 0.5, column + 0.5
+
+
+def crop(pixels: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+    """The bounding box of the ink."""
     rows, columns = np.nonzero(pixels)
     return pixels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
 
 
-def ring(pen: float, *, radius: int = 150) -> FloatImage:
-    """A circle drawn by a pen of this width."""
-    away = np.hypot(*np.ogrid[-radius - 1 : radius + 2, -radius - 1 : radius + 2])
-    return (np.abs(away - radius + pen / 2) <= pen / 2).astype(np.float32)
+def draw_circle(pen: float, *, radius: int = 150) -> FloatImage:
+    """A circle drawn by a pen of this width; `radius` is the outer one."""
+    distance = np.hypot(*np.ogrid[-radius - 1 : radius + 2, -radius - 1 : radius + 2])
+    return (np.abs(distance - radius + pen / 2) <= pen / 2).astype(np.float32)
 
 
-def test_mnist_comes_back_itself_where_its_strokes_are_usual(mnist: Dataset) -> None:
-    """The rule of place is MNIST's own: all of its test images keep it, and lie again where they lay."""
-    same = 0
+def test_mnist_digits_with_usual_strokes_come_back_unchanged(mnist: Dataset) -> None:
+    """Centring is MNIST's own: all of its test images obey it, and get back to where they were."""
+    unchanged = 0
     for original in mnist.test.images[:1000]:
-        ink = tight(original.astype(np.float32) / 255)
+        ink = crop(original.astype(np.float32) / 255)
         again = to_mnist(ink)
         if max(ink.shape) == DIGIT_BOX and MIN_STROKE_WIDTH <= stroke_width(ink) <= MAX_STROKE_WIDTH:
             np.testing.assert_array_equal(again, np.round(original * (255 / original.max())))
-            same += 1
-        down, right = centre(again.astype(np.float32))
-        assert 14 < down <= 15
-        assert 14 < right <= 15
-    assert same > 900
+            unchanged += 1
+        row, column = centre_of_mass(again.astype(np.float32))
+        assert 14 < row <= 15
+        assert 14 < column <= 15
+    assert unchanged > 900
 
 
 @pytest.mark.parametrize(("height", "width"), [(40, 40), (300, 40), (40, 300), (7, 5), (1, 1), (2000, 1500)])
-def test_the_longer_side_becomes_20_and_the_shape_stays(height: int, width: int) -> None:
+def test_the_longer_side_becomes_20_and_the_aspect_stays(height: int, width: int) -> None:
     rows, columns = np.ogrid[:height, :width]
-    away = ((rows + 0.5) / height - 0.5) ** 2 + ((columns + 0.5) / width - 0.5) ** 2
-    oval = (away <= 0.25) & (away >= 0.12)
+    distance = ((rows + 0.5) / height - 0.5) ** 2 + ((columns + 0.5) / width - 0.5) ** 2
+    oval = (distance <= 0.25) & (distance >= 0.12)
     ink = np.where(oval | (min(height, width) < 9), np.float32(1), np.float32(0))
-    found = tight(to_mnist(ink))
+    found = crop(to_mnist(ink))
     assert max(found.shape) == DIGIT_BOX
     assert found.max() == 255
     expected = DIGIT_BOX * min(height, width) / max(height, width)
     assert min(found.shape) == pytest.approx(expected, abs=4)
 
 
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (0, 19), (19, 0), (19, 19)])
+def test_a_digit_with_all_its_mass_in_a_corner_stays_on_the_image(row: int, column: int) -> None:
+    ink = np.zeros((20, 20), np.float32)
+    ink[:, column] = ink[row] = 1e-3
+    ink[row, column] = 1
+    image = to_mnist(ink)
+    assert image.dtype == np.uint8
+    assert image.shape == (28, 28)
+    assert image.max() == 255
+
+
 @pytest.mark.parametrize("pen", [6, 10, 25, 60])
-def test_the_width_of_a_circles_stroke_is_the_pens(pen: int) -> None:
-    assert stroke_width(ring(pen)) == pytest.approx(pen, rel=0.03)
+def test_the_stroke_width_of_a_circle_is_that_of_the_pen(pen: int) -> None:
+    assert stroke_width(draw_circle(pen)) == pytest.approx(pen, rel=0.03)
 
 
-@pytest.mark.parametrize("times", [2, 3, 7])
-def test_the_width_grows_with_the_scale_exactly(mnist: Dataset, times: int) -> None:
+def test_a_picture_without_ink_has_no_stroke_width() -> None:
+    assert stroke_width(np.zeros((5, 5), np.float32)) == 0
+
+
+@pytest.mark.parametrize("factor", [2, 3, 7])
+def test_the_stroke_width_is_proportional_to_an_integer_scale(mnist: Dataset, factor: int) -> None:
     for original in mnist.test.images[:100]:
         ink = np.asarray(original / 255, np.float32)
-        larger = stroke_width(np.asarray(np.kron(ink, np.ones((times, times))), np.float32))
-        assert larger == pytest.approx(times * stroke_width(ink), rel=1e-5)
+        larger = stroke_width(np.asarray(np.kron(ink, np.ones((factor, factor))), np.float32))
+        assert larger == pytest.approx(factor * stroke_width(ink), rel=1e-5)
 
 
 @pytest.mark.parametrize("pen", [1, 2, 4, 10, 40, 80])
-def test_any_pen_comes_out_like_one_of_mnist(pen: int) -> None:
-    found = to_mnist(tight(ring(pen)))
+def test_any_pen_gives_a_stroke_width_of_mnist(pen: int) -> None:
+    found = to_mnist(crop(draw_circle(pen)))
     assert MIN_STROKE_WIDTH <= stroke_width(np.asarray(found / 255, np.float32)) <= MAX_STROKE_WIDTH
-    assert max(tight(found.astype(np.float32)).shape) == DIGIT_BOX
+    assert max(crop(found.astype(np.float32)).shape) == DIGIT_BOX
     assert found[14, 14] == 0
 
 
-def test_grey_levels_are_those_of_the_area() -> None:
-    """Twice as large, each pixel four times: the mean of the four is the pixel."""
+@pytest.mark.parametrize(("pen", "target"), [(2, 2.0), (6, 2.0), (12, 2.0), (80, 3.5), (110, 3.5)])
+def test_strokes_are_dilated_to_2_pixels_and_eroded_to_3_and_a_half(pen: int, target: float) -> None:
+    """At four times the resolution of the image, so that the width is met to a quarter of a pixel."""
+    ink = crop(draw_circle(pen))
+    fine = _normalise_stroke_width(ink)
+    assert SUPERSAMPLING == 4
+    inner = 80 if target > 3 else 80 + 2 * 4
+    assert max(fine.shape) == pytest.approx(inner, abs=8)
+    assert max(fine.shape) >= 80
+    assert stroke_width(fine) / 4 == pytest.approx(target, abs=0.3 if target < 3 else 0.5)
+
+
+@pytest.mark.parametrize(("scale", "changed"), [(0.98, True), (1.02, False)])
+def test_only_strokes_outside_of_the_range_of_mnist_are_changed(scale: float, *, changed: bool) -> None:
+    """The stroke of a square ring is measured exactly, up to the factor of 4 / pi for straight outlines."""
+    pen = MIN_STROKE_WIDTH * scale
+    ink = np.ones((400, 400), np.float32)
+    width = round(pen * 400 / 20 * np.pi / 4)
+    ink[width:-width, width:-width] = 0
+    measured = stroke_width(ink) / 20
+    assert (measured < MIN_STROKE_WIDTH) is changed
+    assert (_normalise_stroke_width(ink) is ink) is not changed
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_dilation_alternates_a_cross_and_a_square(steps: int) -> None:
+    ink = np.random.default_rng(steps).uniform(size=(12, 15)).astype(np.float32)
+    expected = np.pad(ink, steps)
+    for step in range(steps):
+        expected = ndimage.grey_dilation(expected, footprint=SQUARE if step % 2 else CROSS, mode="constant")
+    np.testing.assert_array_equal(_dilate(ink, steps), expected)
+
+
+def test_a_dilated_point_is_an_octagon() -> None:
+    """A circle is dilated equally in all directions, within the difference between an octagon and a disc."""
+    found = _dilate(np.ones((1, 1), np.float32), 12)
+    distance = np.hypot(*np.ogrid[-12:13, -12:13])
+    assert (found[distance <= 11.9] == 1).mean() > 0.95
+    assert found[distance > 13.5].max() == 0
+    assert found[12].all()
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_erosion_alternates_a_cross_and_a_square(steps: int) -> None:
+    ink = np.zeros((30, 30), np.float32)
+    ink[3:-3, 5:-5] = np.random.default_rng(steps).uniform(0.9, 1, (24, 20))
+    expected = np.pad(ink, 1)
+    for step in range(steps):
+        expected = ndimage.grey_erosion(expected, footprint=SQUARE if step % 2 else CROSS, mode="nearest")
+    np.testing.assert_allclose(_erode(ink, steps), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("level", "rows"), [(1.0, 1), (0.5, 1), (0.49, 5)])
+def test_erosion_stops_before_the_last_stroke_is_lost(level: float, rows: int) -> None:
+    ink = np.ones((5, 40), np.float32)
+    ink[2] = level
+    assert np.count_nonzero(_erode(ink, 10).max(axis=1) > 0.4) == rows
+
+
+def test_grey_levels_are_means_of_areas() -> None:
+    """On a picture of twice the size, the mean of four pixels is the pixel."""
     small = np.random.default_rng(0).uniform(0.6, 1, (20, 6)).astype(np.float32)
     small[10, 3] = 1
     ink = np.kron(small, np.ones((2, 2), np.float32))
     assert MIN_STROKE_WIDTH <= stroke_width(ink) / 2 <= MAX_STROKE_WIDTH
-    np.testing.assert_array_equal(tight(to_mnist(ink)), np.round(small * 255))
+    np.testing.assert_array_equal(crop(to_mnist(ink)), np.round(small * 255))
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((60, 30), (20, 10)), ((30, 90), (7, 20)), ((400, 3), (20, 1))])
+def test_resizing_by_an_integer_takes_the_mean_of_blocks(shape: tuple[int, int], expected: tuple[int, int]) -> None:
+    ink = np.random.default_rng(0).uniform(size=shape).astype(np.float32)
+    found = _resize(ink, 20)
+    assert found.shape == expected
+    if shape == (60, 30):
+        np.testing.assert_allclose(found, ink.reshape(20, 3, 10, 3).mean(axis=(1, 3)), atol=1e-5)
+
+
+def test_resizing_keeps_hairlines_by_the_maximum_of_blocks() -> None:
+    ink = np.zeros((100, 47), np.float32)
+    ink[:, 46] = ink[99] = 0.7
+    ink[33, 7] = 1
+    found = _resize(ink, 20, keep_hairlines=True)
+    padded = np.pad(ink, ((0, 0), (0, 3)))
+    np.testing.assert_array_equal(found, _resize(padded.reshape(20, 5, 10, 5).max(axis=(1, 3)), 20))
+    assert _resize(ink, 20).max() < 0.5
+
+
+def test_enlarging_interpolates_and_never_gives_negative_ink() -> None:
+    ink = np.zeros((5, 5), np.float32)
+    ink[:, 2] = 1
+    found = _resize(ink, 20)
+    assert found.shape == (20, 20)
+    assert found.min() == 0
+    assert found[:, 9:11].min() > 0.95
+    assert np.ptp(found, axis=0).max() < 1e-5
+    assert len(np.unique(found[10].round(3))) > 4

@@ -1,4 +1,6 @@
-from collections.abc import Callable
+"""Tests the reading pipeline against MNIST: unchanged images, invariances, rows of digits, and boxes on the upload."""
+
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +12,10 @@ from PIL import Image
 
 from service.errors import NoDigitFound
 from service.imaging import mnist_format, reader
+from service.imaging.geometry import Box
 from service.imaging.mnist_format import stroke_width
 from service.imaging.reader import DEFAULT_OPTIONS, NormaliseOptions, read_image, read_picture
+from service.imaging.segmentation import DigitInk
 from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.service.payloads import Pixels, encode, stroke
@@ -21,18 +25,18 @@ LIMITS = Settings()
 ALWAYS, NEVER, ROW = NormaliseOptions("always"), NormaliseOptions("never"), NormaliseOptions(split=True)
 
 
-def only(data: bytes, reading: NormaliseOptions = DEFAULT_OPTIONS) -> Pixels:
+def single_image(data: bytes, options: NormaliseOptions = DEFAULT_OPTIONS) -> Pixels:
     """The one image of a picture."""
-    (found,) = read_picture(data, LIMITS, reading)
+    (found,) = read_picture(data, LIMITS, options)
     return found.image
 
 
-def normal(pixels: Pixels) -> Pixels:
+def normalise(pixels: Pixels) -> Pixels:
     (found,) = read_image(pixels, ALWAYS) if pixels.shape == (28, 28) else read_picture(encode(pixels), LIMITS, ALWAYS)
     return found.image
 
 
-def apart(one: Pixels, other: Pixels) -> float:
+def mean_difference(one: Pixels, other: Pixels) -> float:
     """Mean absolute difference in grey levels."""
     return float(np.abs(one.astype(int) - other).mean())
 
@@ -42,41 +46,41 @@ def apart(one: Pixels, other: Pixels) -> float:
     [("PNG", {}), ("BMP", {}), ("GIF", {}), ("TIFF", {"compression": "tiff_lzw"}), ("WEBP", {"lossless": True})],
 )
 @pytest.mark.parametrize("mode", ["L", "RGB", "P"])
-def test_mnist_passes_through_bit_for_bit(mnist: Dataset, kind: str, options: dict[str, object], mode: str) -> None:
+def test_mnist_passes_unchanged(mnist: Dataset, kind: str, options: dict[str, object], mode: str) -> None:
     for image in mnist.test.images[:20]:
         data = encode(image, kind=kind, mode=mode, **options)
-        assert np.array_equal(only(data), image)
-        assert np.array_equal(only(data, NEVER), image)
+        assert np.array_equal(single_image(data), image)
+        assert np.array_equal(single_image(data, NEVER), image)
 
 
-def test_mnist_in_sixteen_bits_passes_through_bit_for_bit(mnist: Dataset) -> None:
+def test_mnist_in_sixteen_bits_passes_unchanged(mnist: Dataset) -> None:
     for image in mnist.test.images[:20]:
-        assert np.array_equal(only(encode(image.astype(np.uint16) * 257)), image)
+        assert np.array_equal(single_image(encode(image.astype(np.uint16) * 257)), image)
 
 
 def test_the_picture_of_the_curl_line_is_a_seven_of_mnist(mnist: Dataset) -> None:
-    image = only((REPOSITORY / "tests" / "pictures" / "seven.png").read_bytes())
+    image = single_image((REPOSITORY / "tests" / "pictures" / "seven.png").read_bytes())
     same = (mnist.test.images == image).all(axis=(1, 2))
     assert mnist.test.labels[same].tolist() == [7]
 
 
-def test_every_image_of_mnist_is_taken_for_a_digit(mnist: Dataset) -> None:
+def test_every_image_of_mnist_passes_unchanged(mnist: Dataset) -> None:
     for part in (mnist.training, mnist.validation, mnist.test):
         for image in part.images:
             assert read_image(image, NEVER)[0].image is image
 
 
-def test_mnist_normalised_comes_back_nearly_itself(mnist: Dataset) -> None:
+def test_normalised_mnist_is_nearly_unchanged(mnist: Dataset) -> None:
     """The oracle of the whole way is MNIST: its own normal form, normalised, is the same again."""
-    differences = np.array([apart(normal(image), image) for image in mnist.test.images[:1000]])
+    differences = np.array([mean_difference(normalise(image), image) for image in mnist.test.images[:1000]])
     assert np.median(differences) < 0.2
     assert differences.mean() < 0.6
 
 
 @pytest.mark.parametrize(("kind", "options"), [("JPEG", {"quality": 95}), ("WEBP", {"quality": 95})])
-def test_a_lossy_picture_stays_close(mnist: Dataset, kind: str, options: dict[str, object]) -> None:
+def test_lossy_compression_changes_little(mnist: Dataset, kind: str, options: dict[str, object]) -> None:
     image = mnist.test.images[0]
-    assert apart(only(encode(image, kind=kind, mode="RGB", **options)), image) < 4
+    assert mean_difference(single_image(encode(image, kind=kind, mode="RGB", **options)), image) < 4
 
 
 def _framed(light: int, value: int = 128) -> Pixels:
@@ -86,37 +90,39 @@ def _framed(light: int, value: int = 128) -> Pixels:
     return image
 
 
-@pytest.mark.parametrize("image", [np.pad(np.full((4, 4), 32, np.uint8), 12), _framed(54), _framed(108, 127)], ids=str)
-@pytest.mark.parametrize("reading", [DEFAULT_OPTIONS, NEVER], ids=str)
-def test_what_is_light_on_dark_stays_as_it_is(image: Pixels, reading: NormaliseOptions) -> None:
-    assert np.array_equal(only(encode(image), reading), image)
-    assert np.array_equal(read_image(image, reading)[0].image, image)
+@pytest.mark.parametrize(
+    "image", [np.pad(np.full((4, 4), 32, np.uint8), 12), _framed(54), _framed(108, 127)], ids=range(3)
+)
+@pytest.mark.parametrize("options", [DEFAULT_OPTIONS, NEVER], ids=str)
+def test_light_on_dark_passes_unchanged(image: Pixels, options: NormaliseOptions) -> None:
+    assert np.array_equal(single_image(encode(image), options), image)
+    assert np.array_equal(read_image(image, options)[0].image, image)
 
 
-def test_what_is_dark_on_light_is_normalised_unless_it_must_not(mnist: Dataset) -> None:
-    assert np.array_equal(only(encode(255 - mnist.test.images[0])), normal(mnist.test.images[0]))
+def test_dark_on_light_is_normalised_or_rejected(mnist: Dataset) -> None:
+    assert np.array_equal(single_image(encode(255 - mnist.test.images[0])), normalise(mnist.test.images[0]))
     for image in (255 - mnist.test.images[0], _framed(55)):
-        with pytest.raises(NoDigitFound, match="dark on light"):
-            only(encode(image), NEVER)
+        with pytest.raises(NoDigitFound, match=r"^the picture is dark on light, and is not to be normalised$"):
+            single_image(encode(image), NEVER)
 
 
 @pytest.mark.parametrize("level", [0, 31, 128, 255])
 @pytest.mark.parametrize("side", [28, 27, 400])
-@pytest.mark.parametrize("reading", [DEFAULT_OPTIONS, ALWAYS, ROW], ids=str)
-def test_a_blank_picture_has_no_digit(level: int, side: int, reading: NormaliseOptions) -> None:
+@pytest.mark.parametrize("options", [DEFAULT_OPTIONS, ALWAYS, ROW], ids=str)
+def test_a_blank_picture_has_no_digit(level: int, side: int, options: NormaliseOptions) -> None:
     with pytest.raises(NoDigitFound, match="no digit to read"):
-        read_picture(encode(np.full((side, side), level, np.uint8)), LIMITS, reading)
+        read_picture(encode(np.full((side, side), level, np.uint8)), LIMITS, options)
 
 
-@pytest.mark.parametrize("reading", [DEFAULT_OPTIONS, NEVER])
-def test_a_faint_image_has_no_digit(reading: NormaliseOptions) -> None:
-    with pytest.raises(NoDigitFound, match="differ by 31 at most; a stroke needs 32"):
-        only(encode(np.pad(np.full((4, 4), 31, np.uint8), 12)), reading)
+@pytest.mark.parametrize("options", [DEFAULT_OPTIONS, NEVER])
+def test_a_faint_image_has_no_digit(options: NormaliseOptions) -> None:
+    with pytest.raises(NoDigitFound, match=r"^no digit to read: the pixels differ by 31 at most; a stroke needs 32$"):
+        single_image(encode(np.pad(np.full((4, 4), 31, np.uint8), 12)), options)
 
 
-def test_never_refuses_what_is_no_image_and_names_its_size() -> None:
-    with pytest.raises(NoDigitFound, match="28x27 pixels; 28x28 is read"):
-        only(encode(stroke()[:27]), NEVER)
+def test_never_rejects_other_sizes_and_names_them() -> None:
+    with pytest.raises(NoDigitFound, match=r"^the picture has 28x27 pixels; 28x28 is read without normalising$"):
+        single_image(encode(stroke()[:27]), NEVER)
 
 
 USUAL = (1.1 * mnist_format.MIN_STROKE_WIDTH, 0.9 * mnist_format.MAX_STROKE_WIDTH)
@@ -144,7 +150,7 @@ def _enlarged(image: Pixels, data: st.DataObject) -> Pixels:
 
 
 def _again(image: Pixels, _: st.DataObject) -> Pixels:
-    return normal(image)
+    return normalise(image)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +159,7 @@ def _again(image: Pixels, _: st.DataObject) -> Pixels:
 )
 @hypothesis_settings(max_examples=60, deadline=None)
 @given(data=st.data(), index=st.integers(0, 9999))
-def test_what_must_not_matter_does_not(
+def test_normalisation_is_invariant(
     mnist: Dataset, change: Change, most: float, data: st.DataObject, index: int
 ) -> None:
     """Inversion, a margin, the place on the page and a whole scale change nothing, and once is as good as twice.
@@ -162,19 +168,19 @@ def test_what_must_not_matter_does_not(
     """
     image = mnist.test.images[index]
     assume(USUAL[0] < stroke_width(np.asarray(image / image.max(), np.float32)) < USUAL[1])
-    once = normal(image)
-    assert apart(normal(change(image, data)), once) <= most
+    once = normalise(image)
+    assert mean_difference(normalise(change(image, data)), once) <= most
 
 
-def number(mnist: Dataset, text: str, *, scale: int = 4, gap: int = 6) -> Pixels:
+def draw_number(mnist: Dataset, text: str, *, scale: int = 4, gap: int = 6) -> Pixels:
     """Dark digits of MNIST on a light page, side by side."""
     digits = [mnist.test.images[np.flatnonzero(mnist.test.labels == int(digit))[3]] for digit in text]
     row = np.concatenate([np.pad(digit[:, 3:25], ((0, 0), (0, gap // 2))) for digit in digits], axis=1)
     return 255 - np.pad(np.asarray(Image.fromarray(row).resize((row.shape[1] * scale, row.shape[0] * scale))), 30)
 
 
-def test_a_row_gives_each_digit_and_where_it_is(mnist: Dataset) -> None:
-    page = number(mnist, "2024", gap=12)
+def test_a_row_gives_the_image_and_the_box_of_each_digit(mnist: Dataset) -> None:
+    page = draw_number(mnist, "2024", gap=12)
     found = read_picture(encode(page), LIMITS, ROW)
     assert len(found) == 4
     edges = [edge for one in found for edge in one.box[::2]]
@@ -183,11 +189,11 @@ def test_a_row_gives_each_digit_and_where_it_is(mnist: Dataset) -> None:
         part = page[top:bottom, left:right]
         assert part.shape == (bottom - top, right - left)
         assert all(side.min() < 240 for side in (part[0], part[-1], part[:, 0], part[:, -1]))
-        np.testing.assert_array_equal(normal(np.pad(part, 20, constant_values=255)), image)
+        np.testing.assert_array_equal(normalise(np.pad(part, 20, constant_values=255)), image)
 
 
-def test_small_digits_on_a_large_page_are_looked_at_closer(mnist: Dataset) -> None:
-    row = number(mnist, "71", scale=1, gap=30)
+def test_small_digits_on_a_large_page_are_read_at_full_resolution(mnist: Dataset) -> None:
+    row = draw_number(mnist, "71", scale=1, gap=30)
     page = np.full((2000, 3000), 255, np.uint8)
     page[900 : 900 + row.shape[0], 1700 : 1700 + row.shape[1]] = row
     near, far = read_picture(encode(row), LIMITS, ROW), read_picture(encode(page), LIMITS, ROW)
@@ -202,10 +208,10 @@ def test_digits_at_both_ends_of_a_large_picture_are_read(height: int, width: int
     seven = 255 - np.kron(mnist.test.images[0], np.ones((2, 2), np.uint8))
     page[2:58, 20:76] = page[2:58, width - 90 : width - 34] = seven
     assert len(read_picture(encode(page), LIMITS, ROW)) == 2
-    assert only(encode(page)).any()
+    assert single_image(encode(page)).any()
 
 
-def test_a_box_ends_with_the_picture() -> None:
+def test_a_box_ends_at_the_border_of_the_picture() -> None:
     """1,501 pixels are reduced to 751, of which the last one stands for a single pixel."""
     pixels = np.full((1501, 1501), 255, np.uint8)
     pixels[700:1501, 600:1501:8] = 0
@@ -215,7 +221,7 @@ def test_a_box_ends_with_the_picture() -> None:
 
 
 @pytest.mark.parametrize(("top", "bottom", "left", "right"), [(100, 200, 20, 280), (20, 280, 110, 190)])
-def test_a_stroke_as_broad_as_a_page_is_a_stroke(top: int, bottom: int, left: int, right: int) -> None:
+def test_a_stroke_as_broad_as_a_page_is_not_a_page(top: int, bottom: int, left: int, right: int) -> None:
     pixels = np.full((300, 300), 255, np.uint8)
     pixels[top:bottom, left:right] = 0
     (found,) = read_picture(encode(pixels), LIMITS, DEFAULT_OPTIONS)
@@ -225,11 +231,11 @@ def test_a_stroke_as_broad_as_a_page_is_a_stroke(top: int, bottom: int, left: in
 def test_dark_ink_on_grey_paper_is_normalised_at_28_pixels_too(mnist: Dataset) -> None:
     for paper, depth in ((115, 100), (170, 140)):
         image = np.round(paper - depth / 255 * mnist.test.images[0]).astype(np.uint8)
-        assert apart(only(encode(image)), normal(mnist.test.images[0])) < 2
+        assert mean_difference(single_image(encode(image)), normalise(mnist.test.images[0])) < 2
 
 
-def test_boxes_are_in_pixels_of_the_upload_even_if_a_part_of_them_was_decoded(mnist: Dataset) -> None:
-    page = number(mnist, "47", scale=40, gap=12)
+def test_boxes_are_in_pixels_of_the_upload_after_decoding_at_a_reduced_scale(mnist: Dataset) -> None:
+    page = draw_number(mnist, "47", scale=40, gap=12)
     for kind in ("PNG", "JPEG"):
         found = read_picture(encode(page, kind=kind), replace(LIMITS, max_pixels=10**8), ROW)
         assert len(found) == 2
@@ -237,3 +243,80 @@ def test_boxes_are_in_pixels_of_the_upload_even_if_a_part_of_them_was_decoded(mn
             dark = page[top:bottom, left:right] < 128
             assert dark.any(axis=1).mean() > 0.9
             assert dark.any(axis=0).mean() > 0.9
+
+
+def draw_block(height: int, width: int, top: int, left: int, side: int = 60) -> Pixels:
+    """A white page with a dark square ring."""
+    page = np.full((height, width), 255, np.uint8)
+    page[top : top + side, left : left + side] = 0
+    page[top + side // 4 : top + 3 * side // 4, left + side // 4 : left + 3 * side // 4] = 255
+    return page
+
+
+@pytest.mark.parametrize(("side", "exact"), [(160, True), (240, False)])
+def test_only_digits_below_100_analysed_pixels_are_read_at_full_resolution(side: int, *, exact: bool) -> None:
+    """The page is analysed at half of its size, where an odd edge is blurred: the box is then one pixel larger."""
+    page = draw_block(1501, 2001, 301, 701, side - 2)
+    (found,) = read_picture(encode(page), LIMITS, DEFAULT_OPTIONS)
+    edges = (701, 301, 699 + side, 299 + side)
+    assert (found.box == edges) is exact
+    assert np.abs(np.subtract(found.box, edges)).max() <= 1
+
+
+def test_digits_that_cover_half_of_the_page_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    areas: list[Box] = []
+    extract_in_area = reader._extract_in_area
+
+    def observe(picture: Image.Image, area: Box, *, split: bool) -> Sequence[DigitInk]:
+        areas.append(area)
+        return extract_in_area(picture, area, split=split)
+
+    monkeypatch.setattr(reader, "_extract_in_area", observe)
+    near = draw_block(1400, 1400, 200, 200)
+    near[1000:1060, 1100:1160] = near[200:260, 200:260]
+    read_picture(encode(near), LIMITS, ROW)
+    assert areas == []  # 980 x 1080 pixels are more than half of the page
+    near[1000:1060, 1100:1160] = 255
+    near[500:560, 600:660] = near[200:260, 200:260]
+    read_picture(encode(near), LIMITS, ROW)
+    assert areas == [Box(140, 620, 140, 720)]
+
+
+def test_a_page_without_a_digit_is_read_with_its_surroundings() -> None:
+    picture = np.full((300, 400), 230, np.uint8)
+    picture[:60] = picture[-60:] = 20
+    (found,) = read_picture(encode(picture), LIMITS, DEFAULT_OPTIONS)
+    assert found.box[0] == 0
+    assert found.image.any()
+
+
+def test_a_digit_on_a_page_has_a_box_on_the_picture() -> None:
+    picture = np.full((300, 400), 230, np.uint8)
+    picture[:, :100] = picture[:, -100:] = 20
+    picture[100:200, 180:200] = 0
+    (found,) = read_picture(encode(picture), LIMITS, DEFAULT_OPTIONS)
+    assert found.box == (180, 100, 200, 200)
+
+
+@pytest.mark.parametrize(("scale", "box"), [(1.0, (3, 1, 9, 2)), (2.0, (6, 2, 18, 4)), (1.5, (4, 2, 14, 3))])
+def test_boxes_are_scaled_to_the_upload_and_rounded(scale: float, box: tuple[int, int, int, int]) -> None:
+    assert reader._upload_coordinates(Box(1, 2, 3, 9), scale) == box
+
+
+def test_the_size_in_a_message_is_that_of_the_upload() -> None:
+    with pytest.raises(NoDigitFound, match=r"^the picture has 4096x2048 pixels; 28x28 is read without normalising$"):
+        single_image(encode(np.zeros((2048, 4096), np.uint8), kind="JPEG"), NEVER)
+
+
+def test_a_colour_image_of_28_pixels_passes_as_grey(mnist: Dataset) -> None:
+    grey = mnist.test.images[0]
+    coloured = np.dstack([grey, grey, np.where(grey == 255, 0, grey)])
+    found = single_image(encode(coloured), NEVER)
+    np.testing.assert_array_equal(found, np.asarray(Image.fromarray(coloured).convert("L")))
+
+
+def test_an_unchanged_image_has_the_box_of_28_pixels_and_a_split_one_that_of_its_ink() -> None:
+    (found,) = read_image(stroke(), DEFAULT_OPTIONS)
+    assert found.box == (0, 0, 28, 28)
+    (found,) = read_image(stroke(), ROW)
+    assert found.box == (13, 5, 15, 23)

@@ -1,4 +1,4 @@
-"""The reference of a manifest, and its way into the exposition."""
+"""The reference distribution: read from a manifest, exposed as metrics of the version in use."""
 
 import json
 from pathlib import Path
@@ -11,25 +11,27 @@ from service.monitoring.drift_reference import ReferenceDistribution
 from service.monitoring.metrics import CONFIDENCE_BUCKETS, Metrics
 from tests.conftest import REPOSITORY, Serve, Versions, service_of
 
-WHOLE: dict[str, Any] = {
+REFERENCE: dict[str, Any] = {
     "class_shares": [0.1] * 10,
     "confidence_edges": [float(edge) for edge in np.linspace(0, 1, 21, dtype=np.float32)],
     "confidence_histogram": [0.0] * 17 + [0.05, 0.05, 0.9],
 }
 
 
-def test_shares_add_up_from_the_lowest_confidence() -> None:
-    found = ReferenceDistribution.from_manifest({"reference": WHOLE}, CONFIDENCE_BUCKETS)
-    assert found.class_shares == [0.1] * 10
-    below = {round(bound, 3): pytest.approx(share) for bound, share in found.confidence_cdf.items()}
-    assert below == {0.2: 0, 0.3: 0, 0.4: 0, 0.5: 0, 0.6: 0, 0.7: 0, 0.8: 0, 0.9: 0.05, 0.95: 0.1, 1.0: 1}
+def test_confidence_cdf_is_the_cumulative_histogram_at_the_bounds() -> None:
+    distribution = ReferenceDistribution.from_manifest({"reference": REFERENCE}, CONFIDENCE_BUCKETS)
+    assert distribution.class_shares == [0.1] * 10
+    cdf = {bound: pytest.approx(share) for bound, share in distribution.confidence_cdf.items()}
+    assert cdf == {0.2: 0, 0.3: 0, 0.4: 0, 0.5: 0, 0.6: 0, 0.7: 0, 0.8: 0, 0.9: 0.05, 0.95: 0.1, 1.0: 1}
 
 
-def test_the_committed_version_has_one() -> None:
+def test_committed_version_has_a_reference_distribution() -> None:
     newest = max((REPOSITORY / "models" / "digits").glob("[0-9]*"), key=lambda path: int(path.name))
-    found = ReferenceDistribution.from_manifest(json.loads((newest / "manifest.json").read_text()), CONFIDENCE_BUCKETS)
-    assert sum(found.class_shares) == pytest.approx(1)
-    assert found.confidence_cdf[1.0] == pytest.approx(1)
+    distribution = ReferenceDistribution.from_manifest(
+        json.loads((newest / "manifest.json").read_text()), CONFIDENCE_BUCKETS
+    )
+    assert sum(distribution.class_shares) == pytest.approx(1)
+    assert distribution.confidence_cdf[1.0] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -39,19 +41,19 @@ def test_the_committed_version_has_one() -> None:
         {},
         {"reference": None},
         {"reference": []},
-        {"reference": WHOLE | {"class_shares": [1.0]}},
-        {"reference": WHOLE | {"class_shares": ["many"] * 10}},
-        {"reference": WHOLE | {"class_shares": [float("nan")] * 10}},
-        {"reference": WHOLE | {"confidence_edges": [0.0, 1.0]}},
-        {"reference": WHOLE | {"confidence_histogram": 3}},
+        {"reference": REFERENCE | {"class_shares": [1.0]}},
+        {"reference": REFERENCE | {"class_shares": ["many"] * 10}},
+        {"reference": REFERENCE | {"class_shares": [float("nan")] * 10}},
+        {"reference": REFERENCE | {"confidence_edges": [0.0, 1.0]}},
+        {"reference": REFERENCE | {"confidence_histogram": 3}},
     ],
 )
-def test_what_cannot_be_read_is_no_reference(manifest: Any) -> None:
+def test_malformed_reference_is_empty(manifest: Any) -> None:
     assert ReferenceDistribution.from_manifest(manifest, CONFIDENCE_BUCKETS) == ReferenceDistribution()
 
 
-def test_the_exposition_has_that_of_the_version_in_use(serve: Serve, models: Path, versions: Versions) -> None:
-    versions.put(models, 1, reference=WHOLE)
+def test_exposition_has_the_reference_of_the_version_in_use(serve: Serve, models: Path, versions: Versions) -> None:
+    versions.put(models, 1, reference=REFERENCE)
     client = serve(models, max_in_flight=7)
     text = client.get("/metrics").get_data(as_text=True)
     assert text.count('digits_reference_class_share{digit="') == 10
@@ -63,7 +65,7 @@ def test_the_exposition_has_that_of_the_version_in_use(serve: Serve, models: Pat
     assert "digits_reference_class_share{" not in client.get("/metrics").get_data(as_text=True)
 
 
-def test_a_reference_is_forgotten_with_its_version() -> None:
+def test_reference_is_removed_with_its_version() -> None:
     metrics = Metrics()
     metrics.model_changed("1", "litert", None, ReferenceDistribution([0.1] * 10, {1.0: 1.0}))
     metrics.model_changed("2", "litert", ("1", "litert"))

@@ -1,7 +1,8 @@
-"""Two doors, Flask's and asgi.py's, answer alike: status, headers and body byte for byte, and the same metrics."""
+"""WSGI and ASGI give the same responses, byte for byte, and the same metrics."""
 
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.conftest import Serve, service_of
 from tests.service.payloads import FORM, encode, form, idx3, json_of, stroke
 
 Headers = dict[str, str]
-Answer = tuple[int, list[tuple[str, str]], bytes]
+Response = tuple[int, list[tuple[str, str]], bytes]
 Step = Callable[[], Awaitable[dict[str, Any]]]
 
 ONE = stroke()
@@ -41,15 +42,15 @@ def scope(method: str, path: str, headers: Headers, query: str = "") -> dict[str
     }
 
 
-async def ask(
+async def call(
     application: Application,
     sent: Iterable[bytes | dict[str, Any] | Step],
     request: dict[str, Any],
-    heard: asyncio.Queue[dict[str, Any]] | None = None,
+    sent_messages: asyncio.Queue[dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Send a request in pieces; returns what came back. After the last piece the client goes away."""
+    """Send a request in messages; returns the messages of the response. After the last one the client disconnects."""
     pieces = list(sent)
-    answers: list[dict[str, Any]] = []
+    responses: list[dict[str, Any]] = []
     steps = iter(pieces)
     left = len(pieces)
 
@@ -64,22 +65,27 @@ async def ask(
         return {"type": "http.request", "body": step, "more_body": left > 0}
 
     async def send(message: dict[str, Any]) -> None:
-        answers.append(message)
-        if heard:
-            heard.put_nowait(message)
+        responses.append(message)
+        if sent_messages:
+            sent_messages.put_nowait(message)
 
     await application(request, receive, send)  # type: ignore[arg-type]
-    return answers
+    return responses
 
 
-def read(messages: list[dict[str, Any]]) -> Answer:
+def undated(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The headers, with the time of the response left out: it may differ by a second."""
+    return [(name, "" if name == "Date" else value) for name, value in headers]
+
+
+def read(messages: list[dict[str, Any]]) -> Response:
     start, body = messages
     assert (start["type"], body["type"]) == ("http.response.start", "http.response.body")
-    return start["status"], [(name.decode(), value.decode()) for name, value in start["headers"]], body["body"]
+    return start["status"], undated((name.decode(), value.decode()) for name, value in start["headers"]), body["body"]
 
 
 class Request(NamedTuple):
-    """What both doors are asked."""
+    """A request, as both interfaces get it."""
 
     method: str
     path: str
@@ -88,20 +94,20 @@ class Request(NamedTuple):
     query: str = ""
 
 
-def by_asgi(client: FlaskClient, request: Request) -> Answer:
+def by_asgi(client: FlaskClient, request: Request) -> Response:
     length = {"Content-Length": str(len(request.body))} if request.body else {}
-    asked = scope(request.method, request.path, request.headers | length, request.query)
-    return read(asyncio.run(ask(Application(client.application), [request.body], asked)))
+    requests_sent = scope(request.method, request.path, request.headers | length, request.query)
+    return read(asyncio.run(call(Application(client.application), [request.body], requests_sent)))
 
 
-def by_flask(client: FlaskClient, request: Request) -> Answer:
+def by_flask(client: FlaskClient, request: Request) -> Response:
     method, path, headers, body, query = request
     response = client.open(path, method=method, data=body or None, headers=headers, query_string=query)
-    return response.status_code, list(response.headers), response.data
+    return response.status_code, undated(response.headers), response.data
 
 
-def numbers(client: FlaskClient) -> list[str]:
-    """Every counted number that does not depend on the clock."""
+def clockless_samples(client: FlaskClient) -> list[str]:
+    """Every sample that does not depend on the clock."""
     text = client.get("/metrics").text
     lines = [line for line in text.splitlines() if not line.startswith("#") and "_created" not in line]
     return [
@@ -150,19 +156,19 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("kind", REQUESTS)
-def test_both_doors_answer_and_count_alike(serve: Serve, one_version: Path, kind: str) -> None:
+def test_wsgi_and_asgi_respond_and_count_alike(serve: Serve, one_version: Path, kind: str) -> None:
     limit = 20_000 if kind.startswith("too long") else 1 << 20
-    answers, counts = [], []
-    for door in (by_flask, by_asgi):
+    responses, counts = [], []
+    for interface in (by_flask, by_asgi):
         client = serve(one_version, max_body_bytes=limit)
-        answers.append(door(client, REQUESTS[kind]))
-        counts.append(numbers(client))
-    assert answers[0] == answers[1]
+        responses.append(interface(client, REQUESTS[kind]))
+        counts.append(clockless_samples(client))
+    assert responses[0] == responses[1]
     assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer é", "Bearer secret"])
-def test_both_doors_ask_for_the_key(serve: Serve, one_version: Path, header: str | None) -> None:
+def test_wsgi_and_asgi_require_the_api_key(serve: Serve, one_version: Path, header: str | None) -> None:
     headers = PNG | ({} if header is None else {"Authorization": header})
     for path, method in (("/predict", "POST"), ("/model", "GET"), ("/healthz", "GET")):
         client = serve(one_version, api_key="secret")
@@ -172,13 +178,13 @@ def test_both_doors_ask_for_the_key(serve: Serve, one_version: Path, header: str
         assert answer[0] == (200 if header == "Bearer secret" or path == "/healthz" else 401)
 
 
-def test_without_a_model_both_say_so(serve: Serve, models: Path) -> None:
+def test_without_a_model_both_respond_503(serve: Serve, models: Path) -> None:
     client = serve(models)
     assert by_asgi(client, REQUESTS["PNG"]) == by_flask(client, REQUESTS["PNG"])
 
 
 class Counted:
-    """A runtime that notes how many images each call had, and may fail."""
+    """A runtime that records how many images each call had, and may fail."""
 
     name = "counted"
 
@@ -189,7 +195,7 @@ class Counted:
     def __call__(self, batch: Batch) -> Probabilities:
         self.calls.append(len(batch))
         if self.fails:
-            raise RuntimeError("out of cheese")
+            raise RuntimeError("out of memory")
         return self.runtime(batch)
 
 
@@ -202,7 +208,7 @@ def counted(client: FlaskClient, *, fails: bool = False) -> Counted:
     return runtime
 
 
-def test_what_comes_in_one_turn_is_one_call_and_everyone_gets_their_own(client: FlaskClient) -> None:
+def test_concurrent_requests_share_a_batch_and_get_their_own_predictions(client: FlaskClient) -> None:
     bodies = [encode(np.roll(ONE, shift, axis=1)) for shift in range(-6, 6)]
     headers = [PNG] * 12
     bodies[5], headers[5] = form(*bodies[:3]), {"Content-Type": FORM}
@@ -212,12 +218,12 @@ def test_what_comes_in_one_turn_is_one_call_and_everyone_gets_their_own(client: 
 
     async def together() -> list[list[dict[str, Any]]]:
         requests = [scope("POST", "/predict", head) for head in headers]
-        asked = [ask(application, [body], request) for body, request in zip(bodies, requests, strict=True)]
-        return await asyncio.gather(*asked)
+        requests_sent = [call(application, [body], request) for body, request in zip(bodies, requests, strict=True)]
+        return await asyncio.gather(*requests_sent)
 
-    answers = [read(messages) for messages in asyncio.run(together())]
+    responses = [read(messages) for messages in asyncio.run(together())]
     assert runtime.calls == [1, 13]
-    for (status, _, body), (expected_status, _, expected) in zip(answers, alone, strict=True):
+    for (status, _, body), (expected_status, _, expected) in zip(responses, alone, strict=True):
         assert status == expected_status == 200
         assert close(body, expected)
 
@@ -231,13 +237,15 @@ def close(body: bytes, expected: bytes) -> bool:
     )
 
 
-def test_a_fault_in_a_turn_is_500_for_each_and_over(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_of_the_model_is_500_for_each_request_of_the_batch(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
     counted(client, fails=True)
     application = Application(client.application)
 
     async def together() -> list[list[dict[str, Any]]]:
         return await asyncio.gather(
-            *(ask(application, [encode(ONE)], scope("POST", "/predict", PNG)) for _ in range(3))
+            *(call(application, [encode(ONE)], scope("POST", "/predict", PNG)) for _ in range(3))
         )
 
     for messages in asyncio.run(together()):
@@ -247,27 +255,27 @@ def test_a_fault_in_a_turn_is_500_for_each_and_over(client: FlaskClient, caplog:
     assert "digits_in_flight_requests 1.0" in client.get("/metrics").text
 
 
-def test_over_the_limit_429_at_once_and_then_again_200(serve: Serve, one_version: Path) -> None:
+def test_requests_over_the_limit_are_rejected_and_later_ones_accepted(serve: Serve, one_version: Path) -> None:
     client = serve(one_version, max_in_flight=2)
     application = Application(client.application)
 
     async def together() -> list[int]:
-        asked = (ask(application, [encode(ONE)], scope("POST", "/predict", PNG)) for _ in range(5))
-        return [read(messages)[0] for messages in await asyncio.gather(*asked)]
+        requests_sent = (call(application, [encode(ONE)], scope("POST", "/predict", PNG)) for _ in range(5))
+        return [read(messages)[0] for messages in await asyncio.gather(*requests_sent)]
 
     assert asyncio.run(together()) == [200, 200, 200, 429, 429]  # the first was run unbatched, and is done
     assert asyncio.run(together()) == [200, 200, 429, 429, 429]
     assert 'digits_rejected_total{reason="too_many_requests"} 5.0' in client.get("/metrics").text
 
 
-def test_a_body_in_pieces_is_one_body(client: FlaskClient) -> None:
+def test_a_body_in_several_messages_is_one_body(client: FlaskClient) -> None:
     body = encode(ONE)
     pieces = [body[:7], b"", body[7:100], body[100:]]
-    answer = read(asyncio.run(ask(Application(client.application), pieces, scope("POST", "/predict", PNG))))
+    answer = read(asyncio.run(call(Application(client.application), pieces, scope("POST", "/predict", PNG))))
     assert answer == by_flask(client, predict(PNG, body))
 
 
-def test_a_body_without_a_length_is_cut_at_the_limit(serve: Serve, one_version: Path) -> None:
+def test_a_body_without_a_length_is_rejected_at_the_limit(serve: Serve, one_version: Path) -> None:
     client = serve(one_version, max_body_bytes=1000)
     taken = []
 
@@ -279,30 +287,30 @@ def test_a_body_without_a_length_is_cut_at_the_limit(serve: Serve, one_version: 
     application = Application(client.application)
     endless = ({"type": "http.request", "body": piece, "more_body": True} for piece in pieces())
 
-    async def until_refused() -> list[dict[str, Any]]:
-        answers: list[dict[str, Any]] = []
+    async def until_rejected() -> list[dict[str, Any]]:
+        responses: list[dict[str, Any]] = []
 
         async def receive() -> dict[str, Any]:
             await asyncio.sleep(0)
-            return next(endless) if not answers else {"type": "http.disconnect"}
+            return next(endless) if not responses else {"type": "http.disconnect"}
 
         async def send(message: dict[str, Any]) -> None:
-            answers.append(message)
+            responses.append(message)
 
         await application(scope("POST", "/predict", PNG), receive, send)  # type: ignore[arg-type]
-        return answers
+        return responses
 
-    status, _, body = read(asyncio.run(until_refused()))
+    status, _, body = read(asyncio.run(until_rejected()))
     assert (status, body) == (413, b'{"error":"the body has more than 1000 bytes; 1000 are allowed"}')
     assert len(taken) == 4
 
 
-def test_bodies_that_arrive_are_bounded_together(serve: Serve, one_version: Path) -> None:
+def test_arriving_bodies_are_limited_together(serve: Serve, one_version: Path) -> None:
     client = serve(one_version, max_body_bytes=1000)
     application = Application(client.application)
 
     async def crowd() -> list[int]:
-        go_on, heard = asyncio.Event(), asyncio.Queue[dict[str, Any]]()
+        go_on, sent_messages = asyncio.Event(), asyncio.Queue[dict[str, Any]]()
 
         async def wait() -> dict[str, Any]:
             await go_on.wait()
@@ -310,8 +318,10 @@ def test_bodies_that_arrive_are_bounded_together(serve: Serve, one_version: Path
 
         sent: list[Any] = [{"type": "http.request", "body": bytes(900), "more_body": True}, wait]
         request = scope("POST", "/predict", OCTETS)
-        crowd = asyncio.gather(*(ask(application, sent, request, heard) for _ in range(MAX_BUFFERED_BODIES + 2)))
-        while (await heard.get())["type"] != "http.response.body":
+        crowd = asyncio.gather(
+            *(call(application, sent, request, sent_messages) for _ in range(MAX_BUFFERED_BODIES + 2))
+        )
+        while (await sent_messages.get())["type"] != "http.response.body":
             pass
         go_on.set()
         return sorted(read(messages)[0] for messages in await crowd)
@@ -319,18 +329,18 @@ def test_bodies_that_arrive_are_bounded_together(serve: Serve, one_version: Path
     assert asyncio.run(crowd()) == [400] * MAX_BUFFERED_BODIES + [429] * 2
 
 
-def test_a_client_that_goes_away_is_not_answered_and_not_counted(client: FlaskClient) -> None:
+def test_a_client_that_disconnects_gets_no_response_and_is_not_counted(client: FlaskClient) -> None:
     gone = {"type": "http.disconnect"}
     first = {"type": "http.request", "body": b"x", "more_body": True}
     crowd: list[list[Any]] = [[gone], [first, gone]]
     for sent in crowd:
-        assert asyncio.run(ask(Application(client.application), sent, scope("POST", "/predict", PNG))) == []
+        assert asyncio.run(call(Application(client.application), sent, scope("POST", "/predict", PNG))) == []
     text = client.get("/metrics").text
     assert "digits_in_flight_requests 1.0" in text
     assert 'route="/predict"' not in text
 
 
-def test_a_body_that_does_not_arrive_is_408(serve: Serve, one_version: Path) -> None:
+def test_a_body_that_does_not_arrive_in_time_is_408(serve: Serve, one_version: Path) -> None:
     client = serve(one_version, receive_timeout_seconds=1)
 
     async def never() -> dict[str, Any]:
@@ -338,18 +348,44 @@ def test_a_body_that_does_not_arrive_is_408(serve: Serve, one_version: Path) -> 
         raise AssertionError
 
     sent: list[Any] = [{"type": "http.request", "body": b"x", "more_body": True}, never, {"type": "http.disconnect"}]
-    status, _, body = read(asyncio.run(ask(Application(client.application), sent, scope("POST", "/predict", PNG))))
+    status, _, body = read(asyncio.run(call(Application(client.application), sent, scope("POST", "/predict", PNG))))
     assert (status, body) == (408, b'{"error":"the body did not arrive within 1 seconds"}')
 
 
-def test_its_life_ends_with_every_count_in_place(client: FlaskClient) -> None:
+def test_the_lifespan_starts_and_stops(client: FlaskClient) -> None:
     application = Application(client.application)
 
     async def live() -> list[dict[str, Any]]:
         steps = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
-        return await ask(application, steps, {"type": "lifespan"})
+        return await call(application, steps, {"type": "lifespan"})
 
     assert [message["type"] for message in asyncio.run(live())] == [
         "lifespan.startup.complete",
         "lifespan.shutdown.complete",
     ]
+
+
+def test_metrics_are_served_while_all_slow_requests_are_busy(
+    serve: Serve, one_version: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(one_version, threads=1)
+    application = Application(client.application)
+    release, entered = threading.Event(), threading.Event()
+
+    def block(*_: object) -> bytes:
+        entered.set()
+        assert release.wait(20)
+        return b"{}"
+
+    monkeypatch.setattr(service_of(client).predictor, "predict_json", block)
+
+    async def scenario() -> tuple[int, int]:
+        slow = asyncio.ensure_future(call(application, [b"x"], scope("POST", "/predict", PNG)))
+        await asyncio.get_running_loop().run_in_executor(None, entered.wait, 20)
+        try:
+            metrics = await asyncio.wait_for(call(application, [], scope("GET", "/metrics", {})), 20)
+        finally:
+            release.set()
+        return read(metrics)[0], read(await slow)[0]
+
+    assert asyncio.run(scenario()) == (200, 200)

@@ -1,3 +1,5 @@
+"""The rate of rejections, with an event loop whose time passes when a test says so."""
+
 import asyncio
 from collections.abc import Callable
 from typing import cast
@@ -5,110 +7,119 @@ from typing import cast
 import pytest
 
 from service.responses import RETRY_AFTER_SECONDS
-from service.server.load_shedding import MAX_REJECTIONS_PER_SECOND, REJECTIONS_PER_TICK, TICK_SECONDS, RejectionThrottle
+from service.server.load_shedding import RejectionThrottle
+
+RATE, PER_TICK = 500, 5
+"""Rejections at once and a second, and in each tick of 10 ms."""
 
 
-class Loop:
-    """An event loop whose time passes when a test says so."""
+class FakeLoop:
+    """An event loop with one timer."""
 
     def __init__(self) -> None:
-        self.later: list[tuple[float, Callable[[], None]]] = []
+        self.timers: list[tuple[float, Callable[[], None]]] = []
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
-        """Remember it."""
-        self.later.append((seconds, callback))
+        self.timers.append((seconds, callback))
 
     def tick(self) -> None:
-        """Do the only thing that is to be done later."""
-        ((seconds, callback),) = self.later
-        assert seconds == TICK_SECONDS
-        self.later.clear()
+        """Call the timer, of which there is one."""
+        ((seconds, callback),) = self.timers
+        assert seconds == 0.01
+        self.timers.clear()
         callback()
 
 
-class Client:
-    """Somebody who is refused."""
+class Connection:
+    """Records when it is paused and rejected."""
 
-    sent: list["Client"]
+    rejected: list["Connection"]
 
     def __init__(self) -> None:
-        self.held = False
+        self.paused = False
 
-    def pause(self) -> None:
-        """Remember it."""
-        assert not self.held
-        self.held = True
+    def pause_reading(self) -> None:
+        assert not self.paused
+        self.paused = True
 
     def reject(self) -> None:
-        """Remember the order."""
-        self.sent.append(self)
+        self.rejected.append(self)
 
 
 @pytest.fixture
-def loop() -> Loop:
-    Client.sent = []
-    return Loop()
+def loop() -> FakeLoop:
+    Connection.rejected = []
+    return FakeLoop()
 
 
 @pytest.fixture
-def refusals(loop: Loop) -> RejectionThrottle:
+def throttle(loop: FakeLoop) -> RejectionThrottle:
     return RejectionThrottle(cast("asyncio.AbstractEventLoop", loop))
 
 
-def refuse(refusals: RejectionThrottle, count: int) -> list[Client]:
-    clients = [Client() for _ in range(count)]
-    for client in clients:
-        refusals.submit(client)
-    return clients
+def submit(throttle: RejectionThrottle, count: int) -> list[Connection]:
+    connections = [Connection() for _ in range(count)]
+    for connection in connections:
+        throttle.submit(connection)
+    return connections
 
 
-def test_a_seconds_worth_is_refused_at_once_and_the_rest_in_turn(refusals: RejectionThrottle, loop: Loop) -> None:
-    clients = refuse(refusals, MAX_REJECTIONS_PER_SECOND + REJECTIONS_PER_TICK + 2)
-    assert Client.sent == clients[:MAX_REJECTIONS_PER_SECOND]
-    assert [client.held for client in clients] == [False] * MAX_REJECTIONS_PER_SECOND + [True] * (
-        REJECTIONS_PER_TICK + 2
-    )
+def test_rejects_as_many_as_a_second_allows_at_once_and_the_rest_in_order(
+    throttle: RejectionThrottle, loop: FakeLoop
+) -> None:
+    connections = submit(throttle, RATE + PER_TICK + 2)
+    assert Connection.rejected == connections[:RATE]
+    assert [connection.paused for connection in connections] == [False] * RATE + [True] * (PER_TICK + 2)
     loop.tick()
-    assert Client.sent == clients[: MAX_REJECTIONS_PER_SECOND + REJECTIONS_PER_TICK]
-    late = refuse(refusals, 1)
-    assert Client.sent == clients[: MAX_REJECTIONS_PER_SECOND + REJECTIONS_PER_TICK]
+    assert Connection.rejected == connections[: RATE + PER_TICK]
+    late = submit(throttle, 1)
+    assert Connection.rejected == connections[: RATE + PER_TICK]
     loop.tick()
-    assert Client.sent == clients + late
+    assert Connection.rejected == connections + late
 
 
-def test_clients_that_ask_again_at_once_get_no_more_than_the_rate(refusals: RejectionThrottle, loop: Loop) -> None:
-    waiting = MAX_REJECTIONS_PER_SECOND // 2
-    refuse(refusals, MAX_REJECTIONS_PER_SECOND + waiting)
+def test_clients_that_retry_at_once_get_no_more_than_the_rate(throttle: RejectionThrottle, loop: FakeLoop) -> None:
+    submit(throttle, RATE + RATE // 2)
     for tick in range(1, 1001):
         loop.tick()
-        assert len(Client.sent) == MAX_REJECTIONS_PER_SECOND + tick * REJECTIONS_PER_TICK
-        refuse(refusals, REJECTIONS_PER_TICK)
-    assert len(Client.sent) == MAX_REJECTIONS_PER_SECOND + MAX_REJECTIONS_PER_SECOND * TICK_SECONDS * 1000
+        assert len(Connection.rejected) == RATE + tick * PER_TICK
+        submit(throttle, PER_TICK)
+    assert len(Connection.rejected) == 11 * RATE  # ten seconds
 
 
 @pytest.mark.parametrize("arriving", [0, 40])
-def test_nobody_waits_longer_than_it_is_asked_to_wait_after_it(
-    refusals: RejectionThrottle, loop: Loop, arriving: int
+def test_no_connection_waits_longer_than_its_retry_after(
+    throttle: RejectionThrottle, loop: FakeLoop, arriving: int
 ) -> None:
-    refuse(refusals, MAX_REJECTIONS_PER_SECOND)
-    clients, ticks = refuse(refusals, 10 * MAX_REJECTIONS_PER_SECOND), round(RETRY_AFTER_SECONDS / TICK_SECONDS)
+    submit(throttle, RATE)
+    connections, ticks = submit(throttle, 10 * RATE), 100 * RETRY_AFTER_SECONDS
     for tick in range(1, ticks + 1):
-        refuse(refusals, arriving)
+        submit(throttle, arriving)
         loop.tick()
-        assert len(Client.sent) - MAX_REJECTIONS_PER_SECOND == pytest.approx(len(clients) * tick / ticks, rel=0.05)
-    assert Client.sent[MAX_REJECTIONS_PER_SECOND : MAX_REJECTIONS_PER_SECOND + len(clients)] == clients
+        assert len(Connection.rejected) - RATE == pytest.approx(len(connections) * tick / ticks, rel=0.05)
+    assert Connection.rejected[RATE : RATE + len(connections)] == connections
 
 
-def test_once_nobody_comes_the_clock_stops_when_all_is_as_at_the_start(refusals: RejectionThrottle, loop: Loop) -> None:
-    refuse(refusals, REJECTIONS_PER_TICK + 1)
+def test_the_rate_is_normal_again_after_a_crowd(throttle: RejectionThrottle, loop: FakeLoop) -> None:
+    submit(throttle, 20 * RATE)
+    while loop.timers:
+        loop.tick()
+    assert len(Connection.rejected) == 20 * RATE
+    submit(throttle, RATE + 10 * PER_TICK)
+    loop.tick()
+    assert len(Connection.rejected) == 20 * RATE + RATE + PER_TICK
+
+
+def test_the_timer_stops_when_all_tokens_are_there_again(throttle: RejectionThrottle, loop: FakeLoop) -> None:
+    submit(throttle, PER_TICK + 1)
     loop.tick()
     loop.tick()
-    assert loop.later == []
-    assert not any(client.held for client in refuse(refusals, MAX_REJECTIONS_PER_SECOND))
-    assert refuse(refusals, 1)[0].held
+    assert loop.timers == []
+    assert not any(connection.paused for connection in submit(throttle, RATE))
+    assert submit(throttle, 1)[0].paused
 
 
-def test_at_the_end_nobody_is_left_waiting(refusals: RejectionThrottle) -> None:
-    clients = refuse(refusals, 2 * MAX_REJECTIONS_PER_SECOND)
-    refusals.flush()
-    assert Client.sent == clients
+def test_flush_rejects_all_that_wait(throttle: RejectionThrottle) -> None:
+    connections = submit(throttle, 2 * RATE)
+    throttle.flush()
+    assert Connection.rejected == connections

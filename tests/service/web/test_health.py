@@ -1,3 +1,5 @@
+"""service/web/health.py: liveness, readiness, the model in use, metrics."""
+
 import json
 from pathlib import Path
 
@@ -8,12 +10,13 @@ from tests.conftest import Serve, Versions, service_of
 from tests.service.payloads import encode, stroke
 
 
-def test_alive_and_ready(client: FlaskClient) -> None:
-    assert client.get("/healthz").get_json() == {"status": "alive"}
-    assert client.get("/readyz").get_json() == {"status": "ready", "version": "1"}
+def test_is_alive_and_ready_with_a_model(client: FlaskClient) -> None:
+    assert client.get("/healthz").data == b'{"status":"alive"}'
+    assert client.get("/readyz").data == b'{"status":"ready","version":"1"}'
+    assert client.get("/readyz").content_type == "application/json"
 
 
-def test_not_ready_until_a_model_is_loaded(serve: Serve, versions: Versions, models: Path) -> None:
+def test_is_not_ready_until_a_model_is_loaded(serve: Serve, versions: Versions, models: Path) -> None:
     client = serve(models)
     for route in ("/readyz", "/model"):
         response = client.get(route)
@@ -24,7 +27,7 @@ def test_not_ready_until_a_model_is_loaded(serve: Serve, versions: Versions, mod
     assert client.get("/readyz").get_json() == {"status": "ready", "version": "3"}
 
 
-def test_a_service_that_stops_is_not_ready_but_still_answers(client: FlaskClient) -> None:
+def test_a_draining_service_is_not_ready_but_still_predicts(client: FlaskClient) -> None:
     service_of(client).drain()
     response = client.get("/readyz")
     assert (response.status_code, response.get_json()) == (503, {"error": "the service is stopping"})
@@ -33,19 +36,21 @@ def test_a_service_that_stops_is_not_ready_but_still_answers(client: FlaskClient
 
 
 @pytest.mark.parametrize("runtime", ["litert", "tensorflow"])
-def test_the_model_is_described_as_its_manifest_says(serve: Serve, one_version: Path, runtime: str) -> None:
-    answer = serve(one_version, runtime=runtime).get("/model").get_json()
-    assert answer["manifest"] == json.loads((one_version / "1" / "manifest.json").read_text())
-    assert answer["runtime"] == runtime
+def test_model_returns_the_manifest_and_the_runtime(serve: Serve, one_version: Path, runtime: str) -> None:
+    model = serve(one_version, runtime=runtime).get("/model").get_json()
+    manifest = json.loads((one_version / "1" / "manifest.json").read_text())
+    assert model == {"version": "1", "manifest": manifest, "runtime": runtime}
 
 
-@pytest.mark.parametrize("value", [2**70, "\ud800"])
-def test_a_manifest_may_hold_any_json(serve: Serve, versions: Versions, models: Path, value: object) -> None:
+@pytest.mark.parametrize("value", [2**70, "\ud800", "é", 1e-5])
+def test_model_returns_any_json_value_of_a_manifest(
+    serve: Serve, versions: Versions, models: Path, value: object
+) -> None:
     versions.put(models, 1, digit=1, remark=value)
-    assert serve(models).get("/model").status_code == 200
+    assert serve(models).get("/model").get_json()["manifest"]["remark"] == value
 
 
-def test_metrics_are_in_prometheus_text_format(client: FlaskClient) -> None:
+def test_metrics_are_in_the_prometheus_text_format(client: FlaskClient) -> None:
     response = client.get("/metrics")
     assert response.content_type == "text/plain; version=0.0.4; charset=utf-8"
     assert 'digits_model_info{runtime="litert",version="1"} 1.0\n' in response.text

@@ -1,70 +1,85 @@
-/** The drawing area: strokes by mouse, pen or finger, or a picture with a box around each digit that was found. */
+/** The drawing area: strokes by mouse, pen or finger, or a picture with a box around each digit found on it. */
 
-const RATIO = 3 / 4; // height by width, as in page.css
-const PEN = 0.04; // of the width
-const SENT = 400; // pixels of width of the picture that is sent: black on white
+const ASPECT_RATIO = 3 / 4; // height by width, as in main.css
+const PEN_WIDTH = 0.04; // in widths of the canvas
+const UPLOAD_WIDTH = 400; // pixels
 
-export class Pad {
+export class DrawingPad {
   #canvas;
   #onChange;
-  #strokes = [];
+  #strokes = []; // each a list of points [x, y], in widths of the canvas
   #stroke = null;
   #picture = null;
   #boxes = [];
-  #chosen = 0;
+  #selected = 0;
 
-  /** @param {() => void} onChange called when the drawing changes, by stroke, undo or clear */
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {() => void} onChange called when the drawing changes: by a stroke, undo or clear
+   */
   constructor(canvas, onChange) {
     this.#canvas = canvas;
     this.#onChange = onChange;
-    canvas.addEventListener("pointerdown", (event) => this.#begin(event));
-    canvas.addEventListener("pointermove", (event) => this.#go(event));
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => this.#end(event));
+    canvas.addEventListener("pointerdown", (event) => this.#startStroke(event));
+    canvas.addEventListener("pointermove", (event) => this.#extendStroke(event));
+    for (const type of ["pointerup", "pointercancel"]) {
+      canvas.addEventListener(type, (event) => this.#endStroke(event));
+    }
     new ResizeObserver(() => this.#paint()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#paint());
   }
 
   /** Whether there is neither a stroke nor a picture. */
-  get empty() {
+  get isEmpty() {
     return !this.#strokes.length && !this.#picture;
   }
 
-  /** How many strokes were drawn. */
-  get strokes() {
+  get strokeCount() {
     return this.#strokes.length;
   }
 
+  /** Remove the last stroke. */
   undo() {
     this.#strokes.pop();
-    this.#changed();
+    this.#drawingChanged();
   }
 
+  /** Remove all strokes, or the picture. */
   clear() {
     this.#reset();
-    this.#changed();
+    this.#drawingChanged();
   }
 
-  /** Show a picture in place of a drawing: an ImageBitmap, or null for one that the browser cannot show. */
-  show(picture) {
+  /**
+   * Show a picture in place of a drawing.
+   *
+   * @param {ImageBitmap?} picture null if the browser cannot decode it
+   */
+  showPicture(picture) {
     this.#reset();
     this.#picture = picture;
     this.#paint();
   }
 
-  /** Mark digits on the picture: boxes of left, top, right, bottom in its pixels, and which of them is chosen. */
-  mark(boxes, chosen) {
+  /**
+   * Show a box around each digit of the picture.
+   *
+   * @param {number[][]} boxes left, top, right, bottom in pixels of the picture
+   * @param {number} selected the index of the box to emphasise
+   */
+  showBoxes(boxes, selected) {
     this.#boxes = boxes;
-    this.#chosen = chosen;
+    this.#selected = selected;
     this.#paint();
   }
 
-  /** The drawing as a PNG, black on white. */
-  blob() {
-    const canvas = new OffscreenCanvas(SENT, SENT * RATIO);
+  /** The drawing as a PNG file, black on white, whatever the colour scheme. */
+  toBlob() {
+    const canvas = new OffscreenCanvas(UPLOAD_WIDTH, UPLOAD_WIDTH * ASPECT_RATIO);
     const context = canvas.getContext("2d");
     context.fillStyle = "white";
     context.fillRect(0, 0, canvas.width, canvas.height);
-    this.#draw(context, SENT, "black");
+    this.#drawStrokes(context, UPLOAD_WIDTH, "black");
     return canvas.convertToBlob();
   }
 
@@ -74,33 +89,34 @@ export class Pad {
     this.#boxes = [];
   }
 
-  #changed() {
+  #drawingChanged() {
     this.#paint();
     this.#onChange();
   }
 
-  #begin(event) {
+  #startStroke(event) {
     if (!event.isPrimary || event.button !== 0) return;
     this.#canvas.setPointerCapture(event.pointerId);
     if (this.#picture) this.#reset();
-    this.#stroke = [this.#point(event)];
+    this.#stroke = [this.#toPadUnits(event)];
     this.#strokes.push(this.#stroke);
-    this.#changed();
+    this.#drawingChanged();
   }
 
-  #go(event) {
+  #extendStroke(event) {
     if (!this.#stroke || !event.isPrimary) return;
-    const passed = event.getCoalescedEvents?.() ?? [];
-    this.#stroke.push(...(passed.length ? passed : [event]).map((one) => this.#point(one)));
-    this.#changed();
+    const coalesced = event.getCoalescedEvents?.() ?? [];
+    const events = coalesced.length ? coalesced : [event];
+    this.#stroke.push(...events.map((one) => this.#toPadUnits(one)));
+    this.#drawingChanged();
   }
 
-  #end({ isPrimary }) {
+  #endStroke({ isPrimary }) {
     if (isPrimary) this.#stroke = null;
   }
 
-  /** In widths of the canvas. */
-  #point({ clientX, clientY }) {
+  /** The position of a pointer event, in widths of the canvas. */
+  #toPadUnits({ clientX, clientY }) {
     const { left, top, width } = this.#canvas.getBoundingClientRect();
     return [(clientX - left) / width, (clientY - top) / width];
   }
@@ -109,15 +125,15 @@ export class Pad {
     const { clientWidth } = this.#canvas;
     const width = Math.round(clientWidth * devicePixelRatio);
     this.#canvas.width = width;
-    this.#canvas.height = Math.round(width * RATIO);
+    this.#canvas.height = Math.round(width * ASPECT_RATIO);
     const context = this.#canvas.getContext("2d");
     const style = getComputedStyle(this.#canvas);
-    if (this.#picture) this.#lay(context, style.getPropertyValue("--accent"));
-    this.#draw(context, width, style.color);
+    if (this.#picture) this.#drawPicture(context, style.getPropertyValue("--accent"));
+    this.#drawStrokes(context, width, style.color);
   }
 
-  #draw(context, width, colour) {
-    context.lineWidth = PEN * width;
+  #drawStrokes(context, width, colour) {
+    context.lineWidth = PEN_WIDTH * width;
     context.lineCap = context.lineJoin = "round";
     context.strokeStyle = colour;
     for (const stroke of this.#strokes) {
@@ -128,7 +144,7 @@ export class Pad {
     }
   }
 
-  #lay(context, accent) {
+  #drawPicture(context, accent) {
     const { width, height } = context.canvas;
     const scale = Math.min(width / this.#picture.width, height / this.#picture.height);
     context.imageSmoothingEnabled = scale < 2;
@@ -136,7 +152,7 @@ export class Pad {
     context.drawImage(this.#picture, 0, 0, scale * this.#picture.width, scale * this.#picture.height);
     context.strokeStyle = accent;
     for (const [index, [left, top, right, bottom]] of this.#boxes.entries()) {
-      context.lineWidth = (index === this.#chosen ? 3 : 1) * devicePixelRatio;
+      context.lineWidth = (index === this.#selected ? 3 : 1) * devicePixelRatio;
       context.strokeRect(scale * left, scale * top, scale * (right - left), scale * (bottom - top));
     }
     context.resetTransform();

@@ -1,0 +1,35 @@
+"""Bodies of predict requests, as (content type, bytes): one picture in each format, and images in bulk."""
+
+import json
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+Body = tuple[str, bytes]
+
+PNG_FILE = (Path(__file__).parent.parent / "tests" / "pictures" / "seven.png").read_bytes()
+"""A test image of MNIST, 28x28 pixels."""
+
+
+def single_picture() -> dict[str, Body]:
+    """One picture as a PNG body, as a form with one file part, and as JSON of 28 rows of 28 numbers."""
+    pixels = np.asarray(Image.open(BytesIO(PNG_FILE))).tolist()
+    return {
+        "PNG": ("image/png", PNG_FILE),
+        "form": _form(PNG_FILE),
+        "JSON": ("application/json", json.dumps({"images": [pixels]}).encode()),
+    }
+
+
+def bulk(count: int) -> Body:
+    """Random images as 784 bytes each."""
+    images = np.random.default_rng(0).integers(0, 256, (count, 28, 28), np.uint8)
+    return "application/octet-stream", images.tobytes()
+
+
+def _form(file: bytes) -> Body:
+    """A form with the headers that curl sends."""
+    head = b'Content-Disposition: form-data; name="file"; filename="seven.png"\r\nContent-Type: image/png'
+    return "multipart/form-data; boundary=XX", b"--XX\r\n%b\r\n\r\n%b\r\n--XX--\r\n" % (head, file)

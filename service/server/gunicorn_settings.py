@@ -1,0 +1,42 @@
+"""Checks gunicorn's own settings at the start: one that would be ignored is refused, with a sentence that names it."""
+
+import ssl
+from typing import Any
+
+from service.server.gunicorn_compat import ssl_context
+from service.settings import SettingError
+
+WSGI_APP = "service.app:create_app()"
+
+UNSUPPORTED: dict[str, tuple[object, str]] = {
+    "preload_app": (False, "unset; the model is loaded before the fork without it"),
+    "asgi_lifespan": ("auto", "auto; the application always starts and stops with its worker"),
+    "worker_connections": (1000, "unset; DIGITS_MAX_IN_FLIGHT limits what a worker accepts"),
+    "protocol": ("http", "http"),
+    "paste": (None, "unset"),
+    "root_path": ("", "unset; the proxy in front removes the prefix"),
+}
+"""Settings that the worker does not implement: the default, and what is allowed instead."""
+
+
+def check(config: Any, app: Any) -> None:
+    """Check the settings of a gunicorn that is starting.
+
+    Args:
+        config: gunicorn's Config.
+        app: gunicorn's application object.
+
+    Raises:
+        SettingError: a setting would be ignored, or the TLS files cannot be used.
+    """
+    if getattr(app, "app_uri", WSGI_APP) != WSGI_APP:
+        raise SettingError("gunicorn's application", app.app_uri, f"none on the command line; it is {WSGI_APP}")
+    for name, (default, allowed) in UNSUPPORTED.items():
+        value = getattr(config, name, default)
+        if value != default:
+            raise SettingError(f"gunicorn's setting {name}", str(value), allowed)
+    try:
+        ssl_context(config)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        files = f"{config.certfile} and {config.keyfile}"
+        raise SettingError("gunicorn's certfile and keyfile", files, f"a certificate and its key ({error})") from None

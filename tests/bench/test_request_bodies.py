@@ -1,0 +1,20 @@
+"""bench/request_bodies.py: the service reads every body as the same picture."""
+
+from flask.testing import FlaskClient
+
+from bench import request_bodies
+
+
+def test_every_body_of_one_picture_is_predicted_alike(client: FlaskClient) -> None:
+    responses = {
+        name: client.post("/predict", data=body, content_type=content_type)
+        for name, (content_type, body) in request_bodies.single_picture().items()
+    }
+    assert {name: response.status_code for name, response in responses.items()} == dict.fromkeys(responses, 200)
+    assert len({response.data for response in responses.values()}) == 1
+
+
+def test_bulk_has_as_many_images_as_requested(client: FlaskClient) -> None:
+    content_type, body = request_bodies.bulk(3)
+    response = client.post("/predict?fields=digit", data=body, content_type=content_type)
+    assert len(response.get_json()["predictions"]) == 3

@@ -1,0 +1,105 @@
+"""Bodies that arrive: their limits in bytes and time, together and each."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+
+from service.errors import PayloadTooLarge, RequestTimeout, TooManyRequests
+from service.server import request_body
+from service.server.asgi_types import Message
+from service.server.request_body import BufferedBody, ClientDisconnected, ReceiveBudget, StreamedBody
+from service.settings import Settings
+
+LIMIT = 100
+
+
+class Source:
+    """Sends messages; when there are no more, it waits for ever."""
+
+    def __init__(self, messages: Iterable[Message]) -> None:
+        self.messages = list(messages)
+
+    async def __call__(self) -> Message:
+        if not self.messages:
+            await asyncio.Event().wait()
+        return self.messages.pop(0)
+
+
+def part(body: bytes, *, more: bool = True) -> Message:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+def budget() -> ReceiveBudget:
+    return ReceiveBudget(Settings(max_body_bytes=LIMIT, receive_timeout_seconds=1))
+
+
+def test_a_body_in_one_message_or_in_several_is_the_same() -> None:
+    shared = budget()
+    for messages in ([part(b"abc", more=False)], [part(b"a"), part(b""), part(b"bc"), part(b"", more=False)]):
+        body = StreamedBody(Source(messages), shared)
+        assert asyncio.run(body.read()) == b"abc"
+        assert body.complete
+    assert shared.used == 0
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_the_limit_is_the_last_size_accepted(pieces: int) -> None:
+    def messages(size: int) -> list[Message]:
+        first = size // pieces
+        return [part(bytes(first), more=pieces > 1), *([part(bytes(size - first), more=False)] if pieces > 1 else [])]
+
+    assert len(asyncio.run(StreamedBody(Source(messages(LIMIT)), budget()).read())) == LIMIT
+    with pytest.raises(PayloadTooLarge, match=r"^the body has more than 100 bytes; 100 are allowed$"):
+        asyncio.run(StreamedBody(Source(messages(LIMIT + 1)), budget()).read())
+
+
+def test_eight_largest_bodies_may_arrive_together_and_no_byte_more() -> None:
+    async def scenario() -> None:
+        shared = budget()
+        sources = [Source([part(bytes(LIMIT))]) for _ in range(8)]
+        tasks = [asyncio.ensure_future(StreamedBody(source, shared).read()) for source in sources]
+        await asyncio.sleep(0)
+        assert shared.used == shared.limit == 8 * LIMIT
+        with pytest.raises(TooManyRequests, match=r"^more than 800 bytes of bodies are arriving, which is the limit$"):
+            await StreamedBody(Source([part(b"x"), part(b"y")]), shared).read()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert shared.used == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_body_that_does_not_arrive_in_time_is_rejected_and_released() -> None:
+    shared = budget()
+    with pytest.raises(RequestTimeout, match=r"^the body did not arrive within 1 seconds$"):
+        asyncio.run(StreamedBody(Source([part(b"x")]), shared).read())
+    assert shared.used == 0
+
+
+def test_a_client_that_disconnects_ends_the_body() -> None:
+    with pytest.raises(ClientDisconnected):
+        asyncio.run(StreamedBody(Source([part(b"x"), {"type": "http.disconnect"}]), budget()).read())
+
+
+def test_drain_discards_the_rest_and_gives_up_after_the_linger_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source([part(b"x"), part(b"y"), part(b"z", more=False), part(b"of another request")])
+    asyncio.run(StreamedBody(source, budget()).drain())
+    assert len(source.messages) == 1
+    monkeypatch.setattr(request_body, "LINGER_SECONDS", 0.01)
+    asyncio.run(StreamedBody(Source([part(b"x")]), budget()).drain())
+
+
+def test_a_complete_body_is_not_drained() -> None:
+    async def scenario() -> None:
+        source = Source([part(b"x", more=False), part(b"of another request")])
+        body = StreamedBody(source, budget())
+        await body.read()
+        await body.drain()
+        assert len(source.messages) == 1
+        buffered = BufferedBody(b"abc")
+        assert (buffered.complete, await buffered.read()) == (True, b"abc")
+        await buffered.drain()
+
+    asyncio.run(scenario())

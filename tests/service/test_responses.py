@@ -1,0 +1,73 @@
+"""Tests JSON responses and errors: status, exact bytes and headers."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import (
+    BadRequest,
+    InsufficientStorage,
+    ModelNotReady,
+    PayloadTooLarge,
+    RequestError,
+    TooManyRequests,
+    Unauthorised,
+)
+from service.responses import (
+    INTERNAL_ERROR,
+    JSON,
+    RETRY_AFTER_SECONDS,
+    JsonResponse,
+    asgi_headers,
+    error_response,
+    response_for,
+)
+
+
+def test_the_constants_of_the_api() -> None:
+    assert JSON == "application/json"
+    assert RETRY_AFTER_SECONDS == 1
+    assert INTERNAL_ERROR == "something went wrong in the service; its log says what"
+
+
+def test_an_error_response_has_exact_bytes() -> None:
+    assert error_response(404, "there is no route /x") == (404, b'{"error":"there is no route /x"}', ())
+    assert error_response(405, "no", ("Allow", "GET"), ("X", "y")).headers == (("Allow", "GET"), ("X", "y"))
+
+
+@given(st.text())
+def test_any_message_is_valid_json(message: str) -> None:
+    assert json.loads(error_response(400, message).body) == {"error": message}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "headers"),
+    [
+        (RequestError("why"), 400, ()),
+        (BadRequest("why"), 400, ()),
+        (Unauthorised("why"), 401, (("WWW-Authenticate", "Bearer"),)),
+        (PayloadTooLarge("why"), 413, ()),
+        (TooManyRequests("why"), 429, (("Retry-After", "1"),)),
+        (ModelNotReady("why"), 503, ()),
+        (InsufficientStorage("why"), 507, ()),
+    ],
+)
+def test_an_error_becomes_a_response(error: RequestError, status: int, headers: tuple[tuple[str, str], ...]) -> None:
+    assert response_for(error) == JsonResponse(status, b'{"error":"why"}', headers)
+
+
+def test_asgi_headers_are_bytes_with_type_and_length_last() -> None:
+    assert asgi_headers(JsonResponse(200, b"{}")) == [(b"Content-Type", b"application/json"), (b"Content-Length", b"2")]
+    assert asgi_headers(response_for(TooManyRequests("why"))) == [
+        (b"Retry-After", b"1"),
+        (b"Content-Type", b"application/json"),
+        (b"Content-Length", b"15"),
+    ]
+
+
+def test_the_content_length_counts_bytes_not_characters() -> None:
+    response = error_response(400, "schl\u00fcssel")
+    assert (b"Content-Length", str(len(response.body)).encode()) in asgi_headers(response)
+    assert len(response.body) == len('{"error":"schl\u00fcssel"}') + 1

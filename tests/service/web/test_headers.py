@@ -1,0 +1,97 @@
+"""service/web/headers.py: caching and security headers, written out here, of every route for browsers."""
+
+from pathlib import Path
+
+import pytest
+from flask import Flask, Response
+from flask.testing import FlaskClient
+from werkzeug.wrappers import Response as AnyResponse
+
+from service.web.headers import cacheable, with_security_headers
+from service.web.ui import StaticFiles
+from tests.conftest import REPOSITORY, Serve
+
+WEB_UI_POLICY = {
+    "default-src 'none'",
+    "script-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' blob: data:",
+    "connect-src 'self'",
+    "form-action 'self'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+}
+REPORT_POLICY = {
+    "default-src 'none'",
+    "style-src 'unsafe-inline'",
+    "img-src 'self' data:",
+    "form-action 'none'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+}
+MAIN_CSS = f"/static/{StaticFiles().digest}/main.css"
+
+
+@pytest.fixture
+def client(serve: Serve) -> FlaskClient:
+    """A client of the service with the committed version, which has a report."""
+    return serve(REPOSITORY / "models" / "digits")
+
+
+def directives(response: AnyResponse) -> set[str]:
+    """The directives of the only Content-Security-Policy; with several, browsers would apply them all."""
+    (policy,) = response.headers.getlist("Content-Security-Policy")
+    return set(policy.split("; "))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "policy", "cache_control"),
+    [
+        ("GET", "/", WEB_UI_POLICY, "no-cache"),
+        ("POST", "/", WEB_UI_POLICY, "no-store"),
+        ("GET", "/docs", WEB_UI_POLICY, "no-cache"),
+        ("GET", "/openapi.json", WEB_UI_POLICY, "no-cache"),
+        ("GET", MAIN_CSS, WEB_UI_POLICY, "public, max-age=31536000, immutable"),
+        ("GET", "/report/", REPORT_POLICY, "no-cache"),
+    ],
+)
+def test_every_page_has_its_policy_and_caching(
+    client: FlaskClient, method: str, path: str, policy: set[str], cache_control: str
+) -> None:
+    response = client.open(path, method=method)
+    assert directives(response) == policy
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Referrer-Policy"] == "no-referrer"
+    assert response.headers["Cache-Control"] == cache_control
+
+
+def test_a_response_that_is_not_modified_keeps_its_headers(client: FlaskClient) -> None:
+    for path in ("/", "/docs", "/openapi.json", MAIN_CSS, "/report/"):
+        first = client.get(path)
+        second = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+        assert (second.status_code, second.data) == (304, b"")
+        for name in ("Cache-Control", "ETag", "Content-Security-Policy"):
+            assert second.headers[name] == first.headers[name]
+
+
+def test_the_etag_is_the_given_one_or_follows_the_body() -> None:
+    with Flask(__name__).test_request_context():
+        assert cacheable(Response("a"), etag="sha256").headers["ETag"] == '"sha256"'
+        tags = [cacheable(Response(body)).headers["ETag"] for body in ("a", "b", "a")]
+        assert tags[0] == tags[2] != tags[1]
+
+
+def test_a_post_is_never_answered_with_304() -> None:
+    with Flask(__name__).test_request_context(method="POST", headers={"If-None-Match": '"x"'}):
+        assert cacheable(Response("a"), etag="x").status_code == 200
+
+
+def test_a_given_policy_replaces_the_default() -> None:
+    response = with_security_headers(with_security_headers(Response()), "default-src 'self'")
+    assert directives(response) == {"default-src 'self'"}
+
+
+def test_static_files_under_another_digest_are_not_immutable(client: FlaskClient) -> None:
+    response = client.get(f"/static/{'0' * 16}/main.css")
+    assert (response.status_code, response.headers["Cache-Control"]) == (200, "no-cache")
+    assert response.data == Path(REPOSITORY, "service/web/static/main.css").read_bytes()

@@ -1,0 +1,114 @@
+"""Which routes require the API key: every route of the application is listed here as protected or as open."""
+
+import re
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.conftest import Serve
+from tests.service.payloads import FORM, encode, form, stroke
+
+PICTURE = encode(stroke())
+PROTECTED = [
+    ("POST", "/predict"),
+    ("POST", "/feedback"),
+    ("GET", "/model"),
+    ("HEAD", "/model"),
+    ("GET", "/report/"),
+    ("HEAD", "/report/"),
+    ("GET", "/report/index.html"),
+    ("GET", "/report/plots/accuracy.png"),
+]
+PROTECTED_BY_A_FORM_FIELD = ("POST", "/")
+OPEN = [
+    ("GET", "/"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("GET", "/docs"),
+    ("GET", "/openapi.json"),
+    ("GET", "/static/0/main.css"),
+]
+WRONG_KEYS = [
+    None,
+    "",
+    "Bearer",
+    "Bearer ",
+    "Bearer secre",
+    "Bearer secret2",
+    "Bearer  secret",
+    "bearer secret",
+    "Basic secret",
+    "Basic c2VjcmV0",  # "secret", without the colon before a password
+    "Basic OnNlY3JldDI=",  # ":secret2"
+    "secret",
+    "Bearer é",
+]
+
+
+@pytest.fixture
+def client(serve: Serve, one_version: Path, tmp_path: Path) -> FlaskClient:
+    return serve(one_version, api_key="secret", feedback_dir=tmp_path / "feedback")
+
+
+def test_every_route_is_listed_as_protected_or_open(client: FlaskClient) -> None:
+    listed = {*PROTECTED, PROTECTED_BY_A_FORM_FIELD, *OPEN}
+    for rule in client.application.url_map.iter_rules():
+        path = re.compile(re.sub(r"<(path:)?\w+>", ".+", rule.rule) + "$")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            assert any(path.match(url) and method == other for other, url in listed), (method, rule.rule)
+
+
+@pytest.mark.parametrize(("method", "path"), PROTECTED)
+def test_a_missing_or_wrong_key_is_401(client: FlaskClient, method: str, path: str) -> None:
+    for key in WRONG_KEYS:
+        response = client.open(path, method=method, headers={} if key is None else {"Authorization": key})
+        assert response.status_code == 401, key
+        assert response.headers.getlist("WWW-Authenticate")[0] == "Bearer"
+        assert "secret" not in response.text
+        if method != "HEAD":
+            assert list(response.get_json()) == ["error"]
+
+
+@pytest.mark.parametrize(("method", "path"), PROTECTED)
+def test_the_right_key_passes(client: FlaskClient, method: str, path: str) -> None:
+    response = client.open(path, method=method, headers={"Authorization": "Bearer secret"})
+    expected = {"/predict": 400, "/feedback": 400, "/model": 200}.get(path, 404)  # no body; this version has no report
+    assert response.status_code == expected
+
+
+@pytest.mark.parametrize(("method", "path"), PROTECTED)
+def test_without_a_configured_key_nothing_is_protected(
+    serve: Serve, one_version: Path, tmp_path: Path, method: str, path: str
+) -> None:
+    client = serve(one_version, feedback_dir=tmp_path)
+    assert client.open(path, method=method).status_code in {200, 400, 404}
+
+
+def test_basic_authentication_is_accepted_for_the_report_only(client: FlaskClient) -> None:
+    basic = {"Authorization": "Basic YW55b25lOnNlY3JldA=="}  # "anyone:secret"
+    for method, path in PROTECTED:
+        expected = 404 if path.startswith("/report/") else 401
+        assert client.open(path, method=method, headers=basic).status_code == expected
+    assert "Basic" not in client.get("/model").headers["WWW-Authenticate"]
+    assert client.get("/report/").headers.getlist("WWW-Authenticate") == [
+        "Bearer",
+        'Basic realm="Digits: the password is the key", charset="UTF-8"',
+    ]
+
+
+@pytest.mark.parametrize(("method", "path"), OPEN)
+def test_an_open_route_needs_no_key(client: FlaskClient, method: str, path: str) -> None:
+    assert client.open(path, method=method).status_code == 200
+
+
+def test_the_form_requires_the_key_as_a_field(client: FlaskClient) -> None:
+    def post(*fields: bytes, **options: object) -> int:
+        body = b"".join(fields) + form(PICTURE)
+        return client.post("/", data=body, content_type=FORM, **options).status_code
+
+    field = b'--edge\r\nContent-Disposition: form-data; name="key"\r\n\r\n%s\r\n'
+    assert [post(), post(field % b""), post(field % b"secre"), post(field % b"secret2")] == [401] * 4
+    assert post(headers={"Authorization": "Bearer secret"}) == 401
+    assert post(field % b"secret") == 200

@@ -1,0 +1,194 @@
+"""Where one request ends and the next begins, RFC 9112: pieces, pipelines, chunks, lengths, and what is no request.
+
+The server has one worker, so that a response to another connection shows that the worker has read what was sent before.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.service.payloads import encode, stroke
+from tests.system.http.raw_http import (
+    GET_HEALTH,
+    HEAD,
+    PICTURE,
+    PREDICT,
+    PREDICT_CHUNKED,
+    PREDICT_PHOTOGRAPH,
+    RawConnection,
+    connect,
+    wait_until_read,
+    with_body,
+)
+from tests.system.server import Server, serving
+
+MAX_BODY_BYTES = 50_000
+
+
+@pytest.fixture(scope="module")
+def server(one_version: Path) -> Iterator[Server]:
+    with serving(model_dir=one_version, workers=1, max_body_bytes=MAX_BODY_BYTES) as running:
+        yield running
+    assert "Traceback" not in running.log
+
+
+@pytest.fixture
+def connection(server: Server) -> Iterator[RawConnection]:
+    with connect(server) as opened:
+        yield opened
+
+
+def test_pipelined_requests_are_answered_in_order(connection: RawConnection) -> None:
+    connection.send(PREDICT + GET_HEALTH + PREDICT.replace(b"/predict", b"/predict?fields=digit"))
+    full, health, digit = (connection.receive() for _ in range(3))
+    assert [full.status, health.status, digit.status] == [200] * 3
+    assert health.body == b'{"status":"alive"}'
+    assert len(full.body) > len(digit.body)
+
+
+def test_responses_are_in_order_when_an_earlier_request_takes_longer(server: Server, connection: RawConnection) -> None:
+    """Each request is sent before the response to the one before it; fast path, slow requests and another route."""
+    unusual = PREDICT.replace(b"Host", b"X-Unusual: 1\r\nHost")
+    requests = [PREDICT_PHOTOGRAPH, PREDICT, GET_HEALTH, PREDICT_PHOTOGRAPH, unusual, PREDICT, PREDICT_PHOTOGRAPH]
+    requests += [GET_HEALTH, PREDICT_PHOTOGRAPH]
+    with connect(server) as another:
+        one_by_one = [another.request(request) for request in requests]
+    for request in requests:
+        connection.send(request)
+        wait_until_read(server)
+    assert [connection.receive() for _ in requests] == one_by_one
+
+
+def test_empty_line_in_a_body_does_not_begin_another_request(server: Server, connection: RawConnection) -> None:
+    """The last byte of a head arrives together with a body that looks like the end of one.
+
+    The data behind that empty line has the length that the head declares.
+    """
+    body = b"\r\n\r\n" + PICTURE
+    connection.send(HEAD + b"Content-Length: %d\r\n\r" % len(body))
+    wait_until_read(server)
+    connection.send(b"\n" + body + PREDICT[:4])
+    assert connection.receive().status == 415
+    assert connection.request(PREDICT[4:]).status == 200
+
+
+def test_requests_cut_into_any_pieces_get_the_same_responses(server: Server) -> None:
+    """Pipelined requests, some with bodies that look like heads, cut near the ends of heads and at random."""
+    hidden = b"\r\n\r\nPOST /predict HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
+    expected: list[tuple[bytes, int]] = [
+        (PREDICT, 200),
+        (with_body(hidden), 415),
+        (b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        (with_body(b"\r\n\r\n", HEAD.replace(b"/png", b"/png\r\nX-Unusual: POST /predict")), 415),
+        (with_body(b"\n\r\n\r\nx"), 415),
+        (PREDICT_CHUNKED, 200),
+        (PREDICT, 200),
+    ]
+    stream = b"".join(request for request, _ in expected)
+    random = np.random.default_rng(0)
+    near_ends = [end.end() - back for end in re.finditer(rb"\r\n\r\n", stream) for back in range(5)]
+    for _ in range(60):
+        cuts = sorted({*random.choice(near_ends, 6).tolist(), *random.integers(1, len(stream), 2).tolist()})
+        with connect(server) as connection:
+            for start, end in pairwise([0, *cuts, len(stream)]):
+                connection.send(stream[start:end])
+                wait_until_read(server)
+            found = [connection.receive().status for _ in expected]
+        assert found == [status for _, status in expected], cuts
+
+
+PREDICT_REQUESTS = {
+    "a picture": PREDICT,
+    "one field": PREDICT.replace(b"/predict", b"/predict?fields=digit"),
+    "an unknown field": PREDICT.replace(b"/predict", b"/predict?fields=colour"),
+    "text": with_body(b"hello"),
+    "no body": with_body(b""),
+    "too large a body": with_body(bytes(MAX_BODY_BYTES + 1)),
+    "a picture as JSON": PREDICT.replace(b"image/png", b"application/json"),
+    "a large picture": with_body(encode(np.pad(stroke(), 100))),
+}
+
+
+@pytest.mark.parametrize("kind", PREDICT_REQUESTS)
+def test_fast_path_and_gunicorn_return_the_same_response(connection: RawConnection, kind: str) -> None:
+    """An unusual header takes a request off the fast path."""
+    responses = [
+        connection.request(PREDICT_REQUESTS[kind].replace(b"Host: x", b"Host: x\r\n" + header))
+        for header in (b"X-Request-Id: 1", b"X-Unusual: 1", b"X-Request-Id: 2")
+    ]
+    assert responses == [responses[0]] * 3
+
+
+def test_reads_a_body_in_many_chunks(connection: RawConnection) -> None:
+    connection.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    for start in range(0, len(PICTURE), 50):
+        chunk = PICTURE[start : start + 50]
+        connection.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+    assert connection.request(b"0\r\n\r\n").status == 200
+
+
+def test_expect_100_continue_is_answered_before_the_body(connection: RawConnection) -> None:
+    connection.send(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(PICTURE))
+    assert connection.receive_line() + connection.receive_line() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert connection.request(PICTURE).status == 200
+
+
+def test_expect_100_continue_with_too_large_a_body_gets_413_instead(connection: RawConnection) -> None:
+    response = connection.request(HEAD + b"Expect: 100-continue\r\nContent-Length: 50001\r\n\r\n")
+    assert (response.status, response.body) == (413, b'{"error":"the body has 50001 bytes; 50000 are allowed"}')
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/model"])
+def test_head_returns_the_headers_of_get_without_a_body(connection: RawConnection, path: str) -> None:
+    get, head = (
+        connection.request(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode(), method)
+        for method in ("GET", "HEAD")
+    )
+    assert (head.status, head.headers) == (get.status, get.headers)
+    assert len(get.body) == int(get.headers["Content-Length"]) > 0
+    assert connection.request(GET_HEALTH).status == 200, "nothing followed the head"
+
+
+INVALID_REQUESTS = {
+    "no HTTP": (b"hello\r\n\r\n", 400),
+    "no version": (b"GET /healthz\r\n\r\n", 400),
+    "space in a header's name": (b"GET /healthz HTTP/1.1\r\nHo st: x\r\n\r\n", 400),
+    "two lengths": (HEAD + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", 400),
+    "negative length": (HEAD + b"Content-Length: -1\r\n\r\n", 400),
+    "length and chunks": (HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    "chunk without a size": (HEAD + b"Transfer-Encoding: chunked\r\n\r\nz\r\n", 400),
+    "long request line": (b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+    "long header": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 431),
+    "many headers": (b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431),
+}
+
+
+@pytest.mark.parametrize("kind", INVALID_REQUESTS)
+def test_invalid_request_gets_an_error_as_json_and_the_connection_is_closed(
+    connection: RawConnection, kind: str
+) -> None:
+    data, status = INVALID_REQUESTS[kind]
+    response = connection.request(data)
+    assert response.status == status
+    assert response.body.startswith(b'{"error":"')
+    assert connection.is_closed()
+
+
+def test_client_that_sends_all_of_too_large_a_body_still_reads_the_response(connection: RawConnection) -> None:
+    """It reads nothing before it has sent everything: the response must not be lost when the connection is closed."""
+    response = connection.request(with_body(bytes(3_000_000)))
+    assert (response.status, response.body) == (413, b'{"error":"the body has 3000000 bytes; 50000 are allowed"}')
+
+
+def test_chunked_body_is_limited_while_it_is_received(connection: RawConnection) -> None:
+    """Three chunks of 50,000 bytes, and no end."""
+    chunks = b"c350\r\n%b\r\n" % bytes(50_000) * 3
+    response = connection.request(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
+    assert (response.status, response.body) == (
+        413,
+        b'{"error":"the body has more than 50000 bytes; 50000 are allowed"}',
+    )

@@ -1,0 +1,92 @@
+"""SIGTERM: requests in flight are finished, idle connections are closed, and nothing is left behind."""
+
+import http.client
+import os
+import re
+import signal
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.system.http.raw_http import HEAD, PICTURE, PREDICT, PREDICT_PHOTOGRAPH, connect, wait_until_read
+from tests.system.server import MODEL_LOADED, serving
+
+
+def test_sigterm_finishes_the_request_in_flight_and_exits_with_0(one_version: Path) -> None:
+    with serving(model_dir=one_version, workers=1) as server:
+        readiness = http.client.HTTPConnection(*server.host_and_port, timeout=30)
+        readiness.request("GET", "/readyz")
+        assert readiness.getresponse().read()
+        with connect(server) as connection:
+            connection.send(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(PICTURE))
+            assert connection.receive_line() + connection.receive_line() == b"HTTP/1.1 100 Continue\r\n\r\n"
+            connection.send(PICTURE[:-1])
+            server.process.send_signal(signal.SIGTERM)
+            server.wait_for("Handling signal: term")
+            assert read_until_not_ready(readiness) == b'{"error":"the service is stopping"}'
+            assert connection.request(PICTURE[-1:]).status == 200
+        assert server.stop() == 0
+    assert "Traceback" not in server.log
+
+
+def read_until_not_ready(connection: http.client.HTTPConnection) -> bytes:
+    """GET /readyz on one kept connection until the worker has the signal, and return the body of the 503."""
+    for _ in range(10_000):
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        body = response.read()
+        if response.status == 503:
+            return body
+    raise AssertionError("still ready")
+
+
+def test_sigterm_finishes_more_requests_than_the_drain_of_idle_connections_takes(one_version: Path) -> None:
+    """The photographs take one thread more than the second for which idle connections are kept."""
+    with serving(model_dir=one_version, workers=1, threads=1, max_in_flight=200) as server, ExitStack() as opened:
+        connections = [opened.enter_context(connect(server)) for _ in range(25)]
+        for connection in connections:
+            connection.send(PREDICT_PHOTOGRAPH)
+        wait_until_read(server)
+        server.process.terminate()
+        responses = [connection.receive() for connection in connections]
+        assert [response.status for response in responses] == [200] * 25
+        assert [response.headers["Connection"] for response in responses[-10:]] == ["close"] * 10
+        assert all(connection.is_closed() for connection in connections)
+
+
+def test_idle_connections_do_not_delay_a_stop(one_version: Path) -> None:
+    with (
+        serving(model_dir=one_version, workers=1, shutdown_timeout_seconds=60) as server,
+        connect(server) as used,
+        connect(server) as unused,
+    ):
+        assert used.request(PREDICT).status == 200
+        wait_until_read(server)
+        server.process.send_signal(signal.SIGTERM)
+        assert used.is_closed()
+        assert unused.is_closed()
+        assert server.process.wait(20) == 0
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(server.host_and_port, timeout=5)
+    assert "Forcing close" not in server.log
+
+
+def test_sigterm_right_after_a_workers_start_is_not_lost(one_version: Path) -> None:
+    """A worker that was just forked has no handlers of its own; later it has some, but no running event loop."""
+    with serving(model_dir=one_version, workers=1, shutdown_timeout_seconds=600) as server:
+        for line in [r"Booting worker with pid: (?P<pid>\d+)"] * 10 + [MODEL_LOADED] * 5:
+            pid = server.wait_for(line)["pid"]
+            os.kill(int(pid), signal.SIGTERM)
+            server.wait_for(rf"Worker exiting \(pid: {pid}\)")
+
+
+def test_metrics_directory_is_removed_at_the_end(one_version: Path) -> None:
+    with serving(model_dir=one_version) as server:
+        worker = server.wait_for(MODEL_LOADED)["pid"]
+        directory = re.search(r"(/\S*/digits-metrics-\w+)/", Path(f"/proc/{worker}/maps").read_text())
+        assert directory
+        assert Path(directory[1]).is_dir()
+        assert server.stop() == 0
+        assert not Path(directory[1]).exists()
