@@ -164,7 +164,7 @@ def font_digits(package: DebianPackage) -> Result:
         OodSetUnavailable: the package is not available in its pinned version.
     """
     random = np.random.default_rng(list(package.name.encode()))
-    directory = debian_packages.locate(package, DATA / "ood_sets")
+    directory = debian_packages.locate_package(package, DATA / "ood_sets")
     files = sorted([*directory.rglob("*.ttf"), *directory.rglob("*.otf")])
     fonts = [file for file in files if set(map(ord, "0123456789")) <= FT2Font(str(file)).get_charmap().keys()]
     digits = np.tile(np.arange(10, dtype=np.uint8), PICTURES_PER_DIGIT)

@@ -27,6 +27,8 @@ SMALL: tuple[str, ...] = (
     *(word for override in SMALL_RECIPE for word in ("--set", override)),
 )
 """Options of a run that takes seconds; `--data` is to be the small data set."""
+FAST = (*SMALL, "--set", "layers=", "--set", "optimiser=gradient_descent")
+"""Options of a run that compiles in about a second."""
 
 Process = subprocess.Popen[str]
 Start = Callable[..., Process]

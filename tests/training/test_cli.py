@@ -20,7 +20,7 @@ import pytest
 
 import training.fit
 from tests.conftest import REPOSITORY
-from tests.training.conftest import SMALL, Process, Start
+from tests.training.conftest import FAST, SMALL, Process, Start
 from tests.training.publish.publisher import publish_small_files
 from tests.training.publish.test_registry import assert_versions_complete
 from training import commands
@@ -32,7 +32,6 @@ from training.recipe import RENAMED_KEYS, Recipe
 Capture = pytest.CaptureFixture[str]
 
 IN_CREATE = 0x100
-FAST = (*SMALL, "--set", "layers=", "--set", "optimiser=gradient_descent")
 
 
 def output(process: Process) -> IO[str]:
@@ -68,7 +67,7 @@ def wait_for_file(process: Process, directory: Path, prefix: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("arguments", "named"),
     [
         ([], "command"),
         (["bake"], "'bake'"),
@@ -81,9 +80,9 @@ def wait_for_file(process: Process, directory: Path, prefix: str) -> Path:
         (["train", "--seeds", "-2..1"], "--seeds"),
     ],
 )
-def test_a_usage_error_is_one_line(words: list[str], named: str, capsys: Capture) -> None:
+def test_a_usage_error_is_one_line(arguments: list[str], named: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(words)
+        main(arguments)
     assert caught.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -93,7 +92,7 @@ def test_a_usage_error_is_one_line(words: list[str], named: str, capsys: Capture
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("arguments", "named"),
     [
         (["train", "--recipe", "worst"], ["worst", "best, notebook, one_layer, smoke"]),
         (["train", "--set", "colour=red"], ["colour", "red", "layers"]),
@@ -120,17 +119,17 @@ def test_a_usage_error_is_one_line(words: list[str], named: str, capsys: Capture
     ],
 )
 def test_an_error_is_one_line_that_names_the_value(
-    words: list[str], named: list[str], models: Path, small_data: Path, capsys: Capture
+    arguments: list[str], named: list[str], models: Path, small_data: Path, capsys: Capture
 ) -> None:
     publish_small_files(models)
     tmp_path = models.parent
     (tmp_path / "file").write_text("")
     paths = {"tmp": tmp_path, "data": small_data}
-    assert main(["--models", str(models), *(word.format(**paths) for word in words)]) == 2
+    assert main(["--models", str(models), *(argument.format(**paths) for argument in arguments)]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     (line,) = captured.err.splitlines()
-    assert line.startswith(f"python -m training {words[0]}: ")
+    assert line.startswith(f"python -m training {arguments[0]}: ")
     for part in named:
         assert part.format(**paths) in line
     assert assert_versions_complete(models) == [1]
@@ -248,7 +247,7 @@ DISTILLED: tuple[str, ...] = (
     "optimiser=muon",
 )
 DISTILLED += ("ema_decay=0.9", "iterations=200", "evaluate_every=20", "print_every=20")
-TRAIN_DISTILLED = ["-m", "training", "train", *SMALL, *(word for key in DISTILLED for word in ("--set", key))]
+TRAIN_DISTILLED = ["-m", "training", "train", *SMALL, *(option for key in DISTILLED for option in ("--set", key))]
 
 
 def kill(process: Process) -> None:

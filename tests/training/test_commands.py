@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import REPOSITORY
-from tests.training.conftest import SMALL, TrainedRun
+from tests.training.conftest import FAST, TrainedRun
 from training import commands
 from training.cli import main
 from training.evaluation.model_card import PLOTS
@@ -124,7 +124,7 @@ def test_several_seeds_are_summarised_and_the_best_on_validation_is_published(
     small_data: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     directories = ["--models", str(tmp_path / "models"), "--runs", str(tmp_path / "runs"), "--data", str(small_data)]
-    assert main(["train", *SMALL, "--seeds", "3..4", *directories]) == 0
+    assert main(["train", *FAST, "--seeds", "3..4", *directories]) == 0
     printed = capsys.readouterr().out.splitlines()
     runs = [json.loads((path / "run.json").read_text()) for path in sorted((tmp_path / "runs").iterdir())]
     assert [run["recipe"]["seed"] for run in runs] == [3, 4]

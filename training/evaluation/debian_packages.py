@@ -37,7 +37,7 @@ class DebianPackage:
         return f"the Debian package {self.name}, version {self.version}"
 
 
-def locate(package: DebianPackage, cache: Path) -> Path:
+def locate_package(package: DebianPackage, cache: Path) -> Path:
     """The used file or directory of a package, verified; downloaded into `cache` if necessary.
 
     Raises:

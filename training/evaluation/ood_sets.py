@@ -142,7 +142,7 @@ def load_ood_sets(digits: Images, cache: Path) -> Iterator[OodSet]:
 def _glyphs(packages: Sequence[DebianPackage], ranges: tuple[tuple[int, int], ...], cache: Path) -> Images:
     images = []
     for package in packages:
-        directory = debian_packages.locate(package, cache)
+        directory = debian_packages.locate_package(package, cache)
         for font in sorted([*directory.glob("*.ttf"), *directory.glob("*.otf")]):
             text = glyphs.non_digit_characters(font, ranges)
             images += glyphs.render_glyphs(font, text, [0] * len(text))
@@ -151,7 +151,7 @@ def _glyphs(packages: Sequence[DebianPackage], ranges: tuple[tuple[int, int], ..
 
 def _kanji(cache: Path) -> Images:
     """The characters of python3-kanjidraw, each a list of straight strokes [x, y, x, y] from 0 to 255."""
-    by_count = json.loads(debian_packages.locate(KANJI_STROKES, cache).read_text())
+    by_count = json.loads(debian_packages.locate_package(KANJI_STROKES, cache).read_text())
     characters = [strokes for n in by_count if int(n) >= MIN_STROKES for strokes in by_count[n].values()]
     return np.array([_draw_strokes(strokes) for strokes in characters])
 
@@ -165,7 +165,7 @@ def _draw_strokes(strokes: list[list[int]]) -> Images:
 
 
 def _fashion_mnist(cache: Path) -> Images:
-    raw = gzip.decompress(debian_packages.locate(FASHION_MNIST, cache).read_bytes())
+    raw = gzip.decompress(debian_packages.locate_package(FASHION_MNIST, cache).read_bytes())
     return np.frombuffer(raw, np.uint8, offset=16).reshape(-1, 28, 28)
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.training.conftest import DATA, SYSTEM_PATH
 from training.errors import OodSetUnavailable
 from training.evaluation import debian_packages, ood_sets
-from training.evaluation.debian_packages import DebianPackage, content_digest, locate
+from training.evaluation.debian_packages import DebianPackage, content_digest, locate_package
 
 DEB, CONTENT = b"fonts-one=1:2.0-3\n", b"content of fonts-one=1:2.0-3\n"
 PACKAGE = DebianPackage(
@@ -64,27 +64,27 @@ def test_downloads_the_pinned_version_once(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     cache = Path(directory.format(tmp=tmp_path))
-    found = locate(PACKAGE, cache)
+    found = locate_package(PACKAGE, cache)
     assert found == cache / "fonts-one" / PACKAGE.path
     assert found.read_bytes() == CONTENT
     assert (tmp_path / "log").read_text().endswith("download fonts-one=1:2.0-3\n")
     tool("apt-get", "exit 1")
-    assert locate(PACKAGE, cache) == found
+    assert locate_package(PACKAGE, cache) == found
     assert [path.name for path in cache.iterdir()] == ["fonts-one"]
 
 
 def test_an_installed_package_is_used_if_its_content_is_pinned(cache: Path, tmp_path: Path) -> None:
     installed = put(tmp_path / "root" / PACKAGE.path, CONTENT)
-    assert locate(PACKAGE, cache) == installed
+    assert locate_package(PACKAGE, cache) == installed
     assert not cache.exists()
     installed.write_bytes(b"another version")
-    assert locate(PACKAGE, cache) == cache / "fonts-one" / PACKAGE.path
+    assert locate_package(PACKAGE, cache) == cache / "fonts-one" / PACKAGE.path
 
 
 def test_a_cached_package_with_other_content_is_replaced(cache: Path) -> None:
     put(cache / "fonts-one" / PACKAGE.path, b"another version")
     put(cache / "fonts-one" / "other", b"left over")
-    assert locate(PACKAGE, cache).read_bytes() == CONTENT
+    assert locate_package(PACKAGE, cache).read_bytes() == CONTENT
     assert not (cache / "fonts-one" / "other").exists()
 
 
@@ -93,9 +93,9 @@ def test_without_package_lists_new_ones_are_downloaded_once(cache: Path, tool: T
     update = 'case "$*" in *update) echo "$@" >> "$LOG"; exit 0;; esac'
     tool("apt-get", f"{offers}\n{update}\n{APT_GET}")
     other = dataclasses.replace(PACKAGE, content_sha256=hashlib.sha256(b"").hexdigest())
-    assert locate(PACKAGE, cache).read_bytes() == CONTENT
+    assert locate_package(PACKAGE, cache).read_bytes() == CONTENT
     with pytest.raises(OodSetUnavailable, match="unexpected content"):
-        locate(other, cache)
+        locate_package(other, cache)
     actions = [line.split()[-2:] for line in (tmp_path / "log").read_text().splitlines()]
     assert [action[-1] for action in actions] == ["update", "fonts-one=1:2.0-3", "fonts-one=1:2.0-3"]
     assert (cache / ".apt" / "lists").is_dir()
@@ -127,14 +127,14 @@ def test_a_failure_is_one_sentence_with_the_version_and_leaves_nothing_to_be_use
             tool(name, script)
     cache = tmp_path / "cache"
     with pytest.raises(OodSetUnavailable, match=f"the Debian package fonts-one, version 1:2.0-3, .*{reason}") as caught:
-        locate(PACKAGE, cache)
+        locate_package(PACKAGE, cache)
     assert "\n" not in str(caught.value)
     assert not [path for path in cache.rglob("file") if path.is_file()]
     assert not list(cache.glob(".fetch-*"))
     shutil.rmtree(cache, ignore_errors=True)
     tool("apt-get", APT_GET)
     tool("dpkg-deb", DPKG_DEB)
-    assert locate(PACKAGE, cache).exists()
+    assert locate_package(PACKAGE, cache).exists()
 
 
 def test_the_digest_of_a_directory_depends_on_names_and_contents(tmp_path: Path) -> None:
@@ -152,6 +152,6 @@ def test_the_pinned_packages_can_be_obtained(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PATH", SYSTEM_PATH)
     packages = [*ood_sets.TEXT_FONTS, *ood_sets.HANDWRITING_FONTS, ood_sets.FASHION_MNIST, ood_sets.KANJI_STROKES]
     for package in packages:
-        path = locate(package, DATA / "ood_sets")
+        path = locate_package(package, DATA / "ood_sets")
         assert content_digest(path) == package.content_sha256
         assert path.is_file() or {".ttf", ".otf"} & {file.suffix for file in path.iterdir()}
