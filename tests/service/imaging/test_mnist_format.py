@@ -151,7 +151,7 @@ def test_a_dilated_point_is_an_octagon() -> None:
     assert found[12].all()
 
 
-@pytest.mark.parametrize("steps", range(4))
+@pytest.mark.parametrize("steps", range(6))
 def test_erosion_alternates_a_cross_and_a_square(steps: int) -> None:
     ink = np.zeros((30, 30), np.float32)
     ink[3:-3, 5:-5] = np.random.default_rng(steps).uniform(0.9, 1, (24, 20))

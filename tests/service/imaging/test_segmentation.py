@@ -354,6 +354,8 @@ def test_the_number_of_touching_digits_follows_from_the_width(height: int, width
         ((90,), [90]),
         ((63,), [63]),
         ((117,), [117]),
+        ((118,), [63]),
+        ((62,), [63]),
         ((62, 90), [90]),
         ((118, 90), [90]),
         ((70, 110), [70]),
