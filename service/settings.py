@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 PREFIX = "DIGITS_"
-FOREIGN_VARIABLES = {"DIGITS_DATA"}
-"""Variables with this prefix that the service ignores: training reads DIGITS_DATA."""
+FOREIGN_VARIABLES = {"DIGITS_DATA", "DIGITS_DOCS_URL"}
+"""Variables with this prefix that the service ignores: training reads DIGITS_DATA, Prometheus DIGITS_DOCS_URL."""
 
 RUNTIMES = ("auto", "tensorflow", "litert")
 LOG_LEVELS = ("debug", "info", "warning", "error")
