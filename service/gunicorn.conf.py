@@ -4,6 +4,7 @@ The newest version is loaded once, before the workers are forked, so that they s
 Workers have a slot, the lowest number that no running worker has: their metrics go into the files of the slot.
 """
 
+import atexit
 import dataclasses
 import gc
 import logging
@@ -36,7 +37,7 @@ except SettingError as error:
 bind = f"[{settings.host}]:{settings.port}" if ":" in settings.host else f"{settings.host}:{settings.port}"
 workers = settings.workers
 wsgi_app = gunicorn_settings.WSGI_APP
-worker_class = "service.server.worker.DigitsWorker"
+worker_class = gunicorn_settings.WORKER
 graceful_timeout = settings.shutdown_timeout_seconds
 keepalive = 5
 control_socket_disable = True
@@ -46,14 +47,14 @@ worker_tmp_dir = str(SHARED_MEMORY) if os.access(SHARED_MEMORY, os.W_OK) else No
 logging.basicConfig(level=settings.log_level.upper(), format="[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s")
 
 if gunicorn_compat.INCOMPATIBILITIES:
-    worker_class = "service.server.plain_worker.PlainWorker"
+    worker_class = gunicorn_settings.PLAIN_WORKER
     logging.getLogger("service.server").warning(
         "%s: the service runs on gunicorn's own asgi worker, slower", gunicorn_compat.INCOMPATIBILITIES[0]
     )
 
 
 def on_starting(server: Arbiter) -> None:
-    """Check gunicorn's settings, make an empty directory for the metrics, and load what all workers share."""
+    """Check gunicorn's settings, make the directory of the metrics, and load what all workers share."""
     try:
         gunicorn_settings.check(server.cfg, server.app)
     except SettingError as error:
@@ -61,18 +62,22 @@ def on_starting(server: Arbiter) -> None:
         sys.exit(2)
     if settings.metrics_dir is None:
         server.metrics_dir = Path(tempfile.mkdtemp(prefix="digits-metrics-", dir=worker_tmp_dir))
+        atexit.register(_remove_metrics_dir, server.metrics_dir, os.getpid())
     else:
         server.metrics_dir = settings.metrics_dir
         server.metrics_dir.mkdir(parents=True, exist_ok=True)
-        for old in server.metrics_dir.glob("*.db"):
-            old.unlink()
     server.counts = ConnectionCounts()
     server.preloaded = model_store.preload(settings.model_dir, settings.runtime)
     gc.freeze()  # what exists now is never garbage: a collection in a worker must not touch, and so copy, its memory
 
 
 def when_ready(server: Arbiter) -> None:
-    """Print the address of the service, and a command to try it."""
+    """Remove counts of an earlier run, and print the address of the service with a command to try it.
+
+    Not before the port is bound: a second start on the same port must not erase the counts of a running service.
+    """
+    for old in server.metrics_dir.glob("*.db"):
+        old.unlink()
     host, port = gunicorn_compat.bound_address(server)
     address = f"{'https' if server.cfg.is_ssl else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
     print(f"Digits is ready on {address}", flush=True)
@@ -101,7 +106,7 @@ def child_exit(server: Arbiter, worker: Worker) -> None:
     prometheus_compat.remove_live_gauges(server.metrics_dir, worker.slot)
 
 
-def on_exit(server: Arbiter) -> None:
-    """Remove the metrics directory, if this process made it."""
-    if settings.metrics_dir is None:
-        shutil.rmtree(server.metrics_dir, ignore_errors=True)
+def _remove_metrics_dir(directory: Path, pid: int) -> None:
+    """Remove the temporary directory when the arbiter ends, after a failed start too; not when a worker ends."""
+    if os.getpid() == pid:
+        shutil.rmtree(directory, ignore_errors=True)

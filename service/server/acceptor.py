@@ -12,6 +12,7 @@ import mmap
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,8 @@ MAX_FRUITLESS_DEFERRALS = 20
 """A second: clients without keep-alive do not pay for the balancing."""
 ACCEPT_AFTER_DEFERRAL = 4
 """Connections accepted after a fruitless deferral, plus 1/16 of the current count, so that bursts are not throttled."""
+TLS_SHUTDOWN_SECONDS = 1.0
+"""How long a closing TLS connection waits for the client's close_notify; many clients send none."""
 ACCEPT_BACKOFF_SECONDS = 0.1
 """How long no connection is accepted after an accept failed: for want of file descriptors, or of memory."""
 
@@ -56,6 +59,22 @@ class ConnectionCounts:
         self._numbers[slot] = NO_WORKER
 
 
+class Tls(NamedTuple):
+    """How connections are encrypted."""
+
+    context: ssl.SSLContext
+    handshake_timeout: float
+    """Seconds that a handshake may take."""
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `connect_accepted_socket`."""
+        return {
+            "ssl": self.context,
+            "ssl_handshake_timeout": self.handshake_timeout,
+            "ssl_shutdown_timeout": TLS_SHUTDOWN_SECONDS,
+        }
+
+
 class Acceptor:
     """Accepts connections from one listening socket, in the event loop of one worker."""
 
@@ -65,7 +84,7 @@ class Acceptor:
         counts: ConnectionCounts,
         slot: int,
         new_connection: Callable[[], asyncio.Protocol],
-        ssl_context: ssl.SSLContext | None = None,
+        tls: "Tls | None" = None,
     ) -> None:
         """Start accepting. Needs a running event loop.
 
@@ -74,10 +93,11 @@ class Acceptor:
             counts: shared by all workers.
             slot: the slot of this worker.
             new_connection: makes the protocol of an accepted connection.
-            ssl_context: encrypts the connections, unless None.
+            tls: encrypts the connections, unless None.
         """
         self._listener, self._counts, self._slot = listener, counts, slot
-        self._new_connection, self._ssl_context = new_connection, ssl_context
+        self._new_connection = new_connection
+        self._tls = tls.arguments() if tls else {}
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -96,6 +116,11 @@ class Acceptor:
         else:
             self._loop.remove_reader(self._listener)
         self._listener.close()
+
+    @property
+    def opening(self) -> "set[asyncio.Task[object]]":
+        """The accepted connections whose protocol is not connected yet."""
+        return set(self._opening)
 
     def _accept_ready(self) -> None:
         """Accept the queued connections, or defer them while another worker has fewer."""
@@ -144,7 +169,7 @@ class Acceptor:
             return False
         accepted.settimeout(0)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connect = self._loop.connect_accepted_socket(self._new_connection, accepted, ssl=self._ssl_context)
+        connect = self._loop.connect_accepted_socket(self._new_connection, accepted, **self._tls)
         opening = self._loop.create_task(connect)
         self._opening.add(opening)
         opening.add_done_callback(self._opened)

@@ -50,6 +50,9 @@ class Application:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})  # before it is accepted: the client gets 403
+            return
         if scope["path"] == "/predict" and scope["method"] == "POST":
             body = StreamedBody(receive, self._receive_budget)
             await self.predict(scope["headers"], scope["query_string"], body, partial(_send, send))
@@ -95,7 +98,7 @@ class Application:
                 response = self._admission.reject(error)
             except ClientDisconnected:
                 return
-            except Exception:  # as Flask does: log the fault, and respond
+            except Exception:  # as Flask does: log the exception, and respond
                 log.exception("Exception on /predict [POST]")
                 response = error_response(500, INTERNAL_ERROR)
             await send(response)

@@ -7,6 +7,8 @@ from service.server.gunicorn_compat import ssl_context
 from service.settings import SettingError
 
 WSGI_APP = "service.app:create_app()"
+WORKER = "service.server.worker.DigitsWorker"
+PLAIN_WORKER = "service.server.plain_worker.PlainWorker"
 
 UNSUPPORTED: dict[str, tuple[object, str]] = {
     "preload_app": (False, "unset; the model is loaded before the fork without it"),
@@ -15,6 +17,8 @@ UNSUPPORTED: dict[str, tuple[object, str]] = {
     "protocol": ("http", "http"),
     "paste": (None, "unset"),
     "root_path": ("", "unset; the proxy in front removes the prefix"),
+    "reuse_port": (False, "unset; the workers share one socket and balance its connections"),
+    "threads": (1, "unset; DIGITS_THREADS sets the threads for slow requests"),
 }
 """Settings that the worker does not implement: the default, and what is allowed instead."""
 
@@ -31,6 +35,14 @@ def check(config: Any, app: Any) -> None:
     """
     if getattr(app, "app_uri", WSGI_APP) != WSGI_APP:
         raise SettingError("gunicorn's application", app.app_uri, f"none on the command line; it is {WSGI_APP}")
+    worker_class = config.settings["worker_class"].get()
+    if worker_class not in (WORKER, PLAIN_WORKER):
+        raise SettingError("gunicorn's setting worker_class", str(worker_class), f"{WORKER} and {PLAIN_WORKER}")
+    for address in config.settings["bind"].get():
+        if address.startswith(("unix:", "fd:")):
+            raise SettingError("gunicorn's setting bind", address, "HOST:PORT; the service does not listen on others")
+    if config.keyfile and not config.certfile:
+        raise SettingError("gunicorn's setting keyfile", config.keyfile, "only with a certfile")
     for name, (default, allowed) in UNSUPPORTED.items():
         value = getattr(config, name, default)
         if value != default:
@@ -38,5 +50,5 @@ def check(config: Any, app: Any) -> None:
     try:
         ssl_context(config)
     except (OSError, ssl.SSLError, ValueError) as error:
-        files = f"{config.certfile} and {config.keyfile}"
+        files = " and ".join(name for name in (config.certfile, config.keyfile) if name)
         raise SettingError("gunicorn's certfile and keyfile", files, f"a certificate and its key ({error})") from None

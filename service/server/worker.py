@@ -19,7 +19,7 @@ from typing import Any
 
 from flask import Flask
 
-from service.server.acceptor import Acceptor, ConnectionCounts
+from service.server.acceptor import Acceptor, ConnectionCounts, Tls
 from service.server.asgi import Application
 from service.server.connection import Connection
 from service.server.gunicorn_compat import EventLoopWorker, ssl_context
@@ -80,8 +80,9 @@ class DigitsWorker(EventLoopWorker):
         self.rejections = RejectionThrottle(self.loop)
         self.counts.register(self.slot)
         context = ssl_context(self.cfg)
+        tls = Tls(context, self.asgi.context.settings.receive_timeout_seconds) if context else None
         for listener in self.sockets:
-            self.acceptors.append(Acceptor(listener.sock, self.counts, self.slot, lambda: Connection(self), context))
+            self.acceptors.append(Acceptor(listener.sock, self.counts, self.slot, lambda: Connection(self), tls))
         while self.alive and self.ppid == os.getppid():
             self.notify()
             try:
@@ -98,6 +99,9 @@ class DigitsWorker(EventLoopWorker):
             acceptor.close()
         self.counts.unregister(self.slot)
         self.rejections.flush()
+        opening = {task for acceptor in self.acceptors for task in acceptor.opening}
+        if opening and not self.is_quick_shutdown:
+            await asyncio.wait(opening, timeout=DRAIN_SECONDS)
         if self.connections and not self.is_quick_shutdown:
             await asyncio.sleep(DRAIN_SECONDS)
         for connection in tuple(self.connections):

@@ -13,8 +13,10 @@ from gunicorn.config import Config
 from service.monitoring import prometheus_compat
 from service.server import gunicorn_compat
 from service.server.acceptor import NO_WORKER, ConnectionCounts
-from service.server.gunicorn_settings import WSGI_APP
+from service.server.gunicorn_settings import WORKER, WSGI_APP
 from tests.conftest import REPOSITORY
+
+LISTENER = SimpleNamespace(sock=SimpleNamespace(getsockname=lambda: ("127.0.0.1", 8000)))
 
 
 def load(monkeypatch: pytest.MonkeyPatch, **settings: object) -> SimpleNamespace:
@@ -28,7 +30,9 @@ def load(monkeypatch: pytest.MonkeyPatch, **settings: object) -> SimpleNamespace
 
 def server(**more: Any) -> Any:
     """An arbiter, as far as the hooks need one."""
-    return SimpleNamespace(cfg=Config(), app=SimpleNamespace(app_uri=WSGI_APP), WORKERS={}, **more)
+    config = Config()
+    config.set("worker_class", WORKER)
+    return SimpleNamespace(cfg=config, app=SimpleNamespace(app_uri=WSGI_APP), WORKERS={}, **more)
 
 
 @pytest.mark.parametrize(("host", "bind"), [("127.0.0.1", "127.0.0.1:8123"), ("::1", "[::1]:8123")])
@@ -75,21 +79,24 @@ def test_a_fresh_metrics_directory_is_made_and_removed(monkeypatch: pytest.Monke
     conf.on_starting(starting)
     assert list(starting.metrics_dir.iterdir()) == []
     assert starting.preloaded.model.version == "1"
-    conf.on_exit(starting)
+    conf._remove_metrics_dir(starting.metrics_dir, os.getpid() + 1)
+    assert starting.metrics_dir.exists(), "the end of a worker removes nothing"
+    conf._remove_metrics_dir(starting.metrics_dir, os.getpid())
     assert not starting.metrics_dir.exists()
 
 
-def test_a_given_metrics_directory_is_emptied_of_counts_and_kept(
+def test_counts_of_an_earlier_run_are_removed_once_the_port_is_bound(
     monkeypatch: pytest.MonkeyPatch, models: Path, tmp_path: Path
 ) -> None:
     directory = tmp_path / "metrics"
     directory.mkdir()
     for name in ("counter_0.db", "other.txt"):
         (directory / name).touch()
-    conf, starting = load(monkeypatch, model_dir=models, metrics_dir=directory), server()
+    conf, starting = load(monkeypatch, model_dir=models, metrics_dir=directory), server(LISTENERS=[LISTENER])
     conf.on_starting(starting)
     assert (starting.metrics_dir, starting.preloaded) == (directory, None)
-    conf.on_exit(starting)
+    assert (directory / "counter_0.db").exists(), "a second start must not erase the counts of a running service"
+    conf.when_ready(starting)
     assert [path.name for path in directory.iterdir()] == ["other.txt"]
 
 
@@ -101,16 +108,17 @@ def test_a_given_metrics_directory_is_emptied_of_counts_and_kept(
         (("127.0.0.1", 8443), True, "https://127.0.0.1:8443"),
     ],
 )
-def test_the_address_is_printed_with_a_command_to_try_it(
+def test_the_address_is_printed_with_a_command_to_try_it(  # noqa: PLR0913
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
     address: tuple[Any, ...],
     printed: str,
     *,
     tls: bool,
 ) -> None:
     listener = SimpleNamespace(sock=SimpleNamespace(getsockname=lambda: address))
-    ready = server(LISTENERS=[listener])
+    ready = server(LISTENERS=[listener], metrics_dir=tmp_path)
     if tls:
         ready.cfg.set("certfile", __file__)
         ready.cfg.set("keyfile", __file__)

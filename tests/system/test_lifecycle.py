@@ -12,6 +12,8 @@ from tests.conftest import REPOSITORY, Versions
 from tests.system.http.raw_http import HEAD, PICTURE, connect
 from tests.system.server import GUNICORN, Server, serving
 
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+
 
 def test_metrics_survive_killed_workers_and_their_files_are_reused(one_version: Path, tmp_path: Path) -> None:
     with serving(model_dir=one_version, workers=2, metrics_dir=tmp_path / "metrics") as server:
@@ -76,3 +78,22 @@ def test_wrong_setting_stops_the_start_with_one_line() -> None:
     (line,) = done.stderr.splitlines()
     assert "DIGITS_PORT is 'http'" in line
     assert "0 to 65535" in line
+
+
+def test_a_start_on_a_taken_port_leaves_nothing_behind(one_version: Path, tmp_path: Path) -> None:
+    """Neither a directory of metrics in shared memory, nor the counts of the running service erased."""
+    directory = tmp_path / "metrics"
+    with serving(model_dir=one_version, workers=1, metrics_dir=directory) as server:
+        assert server.client.get("/model").status_code == 200
+        before = set(SHARED_MEMORY.glob("digits-metrics-*"))
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("DIGITS_")}
+        environment |= {"DIGITS_PORT": server.address.rpartition(":")[2], "DIGITS_MODEL_DIR": str(one_version)}
+        for settings in ({}, {"DIGITS_METRICS_DIR": str(directory)}):
+            second = subprocess.Popen(
+                GUNICORN, cwd=REPOSITORY, env=environment | settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+            output, _ = second.communicate(timeout=60)
+            assert second.returncode != 0
+            assert b"already in use" in output
+        assert set(SHARED_MEMORY.glob("digits-metrics-*")) <= before
+        assert 'route="/model"' in server.client.get("/metrics").text

@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing
@@ -12,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from service.server.acceptor import NO_WORKER, Acceptor, ConnectionCounts
+from service.server.acceptor import NO_WORKER, Acceptor, ConnectionCounts, Tls
 
 
 class Timer:
@@ -49,7 +50,7 @@ class FakeLoop:
         self.reader: Callable[[], None] | None = None
         self.timers: list[Timer] = []
         self.openings: list[Opening] = []
-        self.ssl: list[object] = []
+        self.tls: list[dict[str, object]] = []
 
     def time(self) -> float:
         return self.now
@@ -64,8 +65,8 @@ class FakeLoop:
         self.timers.append(Timer(self.now + seconds, callback))
         return self.timers[-1]
 
-    async def connect_accepted_socket(self, factory: Callable[[], object], _: object, ssl: object) -> None:
-        self.ssl.append(ssl)
+    async def connect_accepted_socket(self, factory: Callable[[], object], _: object, **tls: object) -> None:
+        self.tls.append(tls)
         factory()
 
     def create_task(self, coroutine: Coroutine[Any, Any, None]) -> Opening:
@@ -128,13 +129,13 @@ class Listener:
 class Setup:
     """An acceptor of slot 0, beside a worker of slot 1 that accepts nothing."""
 
-    def __init__(self, loop: FakeLoop, own: int, other: int, ssl: object = None) -> None:
+    def __init__(self, loop: FakeLoop, own: int, other: int, tls: Tls | None = None) -> None:
         self.loop, self.listener, self.counts = loop, Listener(), ConnectionCounts()
         for slot, count in enumerate((own, other)):
             self.counts.register(slot)
             self.counts.add(slot, count)
         self.connections = 0
-        self.acceptor = Acceptor(cast("Any", self.listener), self.counts, 0, self.connect, cast("Any", ssl))
+        self.acceptor = Acceptor(cast("Any", self.listener), self.counts, 0, self.connect, tls)
 
     def connect(self) -> asyncio.Protocol:
         self.connections += 1
@@ -177,12 +178,12 @@ def test_accepts_all_that_are_queued_until_it_has_more_than_another(loop: FakeLo
 
 
 def test_an_accepted_socket_does_not_block_and_does_not_delay_small_packets(loop: FakeLoop) -> None:
-    marker = object()
-    setup = Setup(loop, 0, 10, ssl=marker)
+    context = ssl.create_default_context()
+    setup = Setup(loop, 0, 10, Tls(context, 7))
     (accepted,) = setup.queue(1)
     assert accepted.timeout == 0
     assert accepted.options == [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-    assert loop.ssl == [marker]
+    assert loop.tls == [{"ssl": context, "ssl_handshake_timeout": 7, "ssl_shutdown_timeout": 1.0}]
 
 
 def test_defers_for_two_milliseconds_then_accepts_what_is_left(loop: FakeLoop) -> None:
@@ -266,10 +267,11 @@ def test_a_failed_handshake_is_counted_back(loop: FakeLoop) -> None:
     setup = Setup(loop, 0, 10)
     setup.queue(2)
     good, bad = loop.openings
+    assert setup.acceptor.opening == cast("Any", {good, bad})
     bad.error = ConnectionResetError()
     good.finish()
     bad.finish()
-    assert setup.own() == 1
+    assert (setup.own(), setup.acceptor.opening) == (1, set())
 
 
 @pytest.mark.parametrize("deferring", [False, True])

@@ -389,3 +389,10 @@ def test_metrics_are_served_while_all_slow_requests_are_busy(
         return read(metrics)[0], read(await slow)[0]
 
     assert asyncio.run(scenario()) == (200, 200)
+
+
+def test_a_websocket_is_closed_before_it_is_accepted(client: FlaskClient, caplog: pytest.LogCaptureFixture) -> None:
+    handshake = {"type": "websocket", "path": "/predict", "headers": [], "query_string": b""}
+    messages = asyncio.run(call(Application(client.application), [{"type": "websocket.connect"}], handshake))
+    assert messages == [{"type": "websocket.close"}]
+    assert caplog.records == []

@@ -16,6 +16,7 @@ from service.server import worker as worker_module
 from service.server.acceptor import NO_WORKER, ConnectionCounts
 from service.server.load_shedding import RejectionThrottle
 from service.server.worker import DigitsWorker
+from service.settings import Settings
 
 SLOT = 2
 
@@ -23,8 +24,9 @@ SLOT = 2
 class FakeAcceptor:
     """Records what it was made of, and whether it is closed."""
 
-    def __init__(self, listener: object, counts: object, slot: int, new_connection: object, context: object) -> None:
-        self.made_of, self.slot, self.context = (listener, counts, new_connection), slot, context
+    def __init__(self, listener: object, counts: object, slot: int, new_connection: object, tls: object) -> None:
+        self.made_of, self.slot, self.tls = (listener, counts, new_connection), slot, tls
+        self.opening: set[asyncio.Task[None]] = set()
         self.closed = False
 
     def close(self) -> None:
@@ -49,6 +51,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.settings = Settings(receive_timeout_seconds=7)
 
     def drain(self) -> None:
         self.calls.append("drain")
@@ -113,16 +116,44 @@ def test_it_registers_then_accepts_then_stops_accepting(worker: DigitsWorker, mo
     monkeypatch.setattr(FakeAcceptor, "close", lambda _: registered.append(worker.counts.get(SLOT)))
     serve(worker, monkeypatch, stop="handle_exit_signal")
     (acceptor,) = cast("list[FakeAcceptor]", worker.acceptors)
-    assert (acceptor.made_of[:2], acceptor.slot, acceptor.context) == (("a socket", worker.counts), SLOT, None)
+    assert (acceptor.made_of[:2], acceptor.slot) == (("a socket", worker.counts), SLOT)
+    assert acceptor.tls is None
     assert registered == [0], "it accepted as a registered worker"
     assert worker.counts.get(SLOT) == NO_WORKER
     assert calls(worker) == ["drain", "close"]
+
+
+def test_tls_has_the_receive_timeout_for_its_handshake(worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = object()
+    monkeypatch.setattr(worker_module, "ssl_context", lambda _: context)
+    serve(worker, monkeypatch, stop="handle_exit_signal")
+    (acceptor,) = cast("list[FakeAcceptor]", worker.acceptors)
+    assert acceptor.tls == (context, 7)
 
 
 def test_idle_connections_have_a_second_at_a_stop(worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(worker, monkeypatch, stop="handle_exit_signal", idle=[True, True])
     assert worker.connections == set()
     assert getattr(worker, "slept") == 1.0  # noqa: B009
+
+
+def test_a_connection_that_is_being_opened_at_a_stop_is_drained_too(
+    worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[FakeConnection] = []
+
+    async def connect() -> None:
+        opened.append(FakeConnection(worker, idle=True))
+        worker.connections.add(cast("Any", opened[0]))
+        worker.nr_conns += 1
+
+    def start_opening(self: FakeAcceptor) -> None:
+        self.opening = {asyncio.get_running_loop().create_task(connect())}
+
+    monkeypatch.setattr(FakeAcceptor, "close", start_opening)
+    serve(worker, monkeypatch, stop="handle_exit_signal")
+    assert opened[0].closed_after == 1.0
+    assert worker.connections == set()
 
 
 def test_a_quick_stop_waits_for_nothing(worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch) -> None:
