@@ -40,7 +40,7 @@ def create_app(settings: Settings | None = None, preloaded: PreloadedModel | Non
     """
     context = ServiceContext(settings or Settings.from_environment(), preloaded)
     app = Flask("service", static_folder=None, template_folder="web/templates")
-    # Werkzeug cuts a chunked body at its limit without an error: with one byte more, body_parser can tell.
+    # Werkzeug cuts a chunked body at its limit without an error: with one byte more, body_parser detects it.
     app.config["MAX_CONTENT_LENGTH"] = context.settings.max_body_bytes + 1
     app.config["MAX_FORM_PARTS"] = None  # body_parser counts them
     app.extensions["digits"] = context

@@ -2,7 +2,7 @@
 
 
 class RequestError(Exception):
-    """A request that cannot be answered as it is. The message is one sentence for the client.
+    """A request that is rejected. The message is one sentence for the client.
 
     `status` is the HTTP status of the response, `reason` the value of the label `reason` in
     `digits_rejected_total`.

@@ -8,7 +8,7 @@ from service.errors import RequestError, TooManyRequests, Unauthorised
 
 JSON = "application/json"
 RETRY_AFTER_SECONDS = 1
-INTERNAL_ERROR = "something went wrong in the service; its log says what"
+INTERNAL_ERROR = "internal error; the log of the service has the traceback"
 
 
 class JsonResponse(NamedTuple):

@@ -111,7 +111,7 @@ def _parse(variable: str, text: str, item: Any) -> object:
 
 
 def _number(variable: str, text: str, kind: type[int] | type[float], allowed: Range) -> float:
-    sentence = f"a {'whole ' if kind is int else ''}number from {allowed.minimum} to {allowed.maximum}"
+    sentence = f"{'an integer' if kind is int else 'a number'} from {allowed.minimum} to {allowed.maximum}"
     try:
         number = kind(text)
     except ValueError:

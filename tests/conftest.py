@@ -1,4 +1,4 @@
-"""Fixtures for all tests: MNIST, small whole versions of the model, the service with one of them."""
+"""Fixtures for all tests: MNIST, small complete versions of the model, the service with one of them."""
 
 import json
 import os
@@ -27,7 +27,7 @@ pytest_plugins = ["tests.groups"]
 
 
 class Versions:
-    """Makes whole versions: each network is exported and sealed once a session, and copied from there."""
+    """Makes complete versions: each network is exported and sealed once a session, and copied from there."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -45,8 +45,8 @@ class Versions:
         original = self._original(digit)
         building = models / f".tmp-{number}"
         shutil.copytree(original, building)
-        whole = json.loads((building / registry.MANIFEST).read_text()) | {"version": number} | manifest
-        (building / registry.MANIFEST).write_text(json.dumps(whole))
+        merged = json.loads((building / registry.MANIFEST).read_text()) | {"version": number} | manifest
+        (building / registry.MANIFEST).write_text(json.dumps(merged))
         return building.rename(models / str(number))
 
     def _original(self, digit: int | None) -> Path:

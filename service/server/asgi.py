@@ -46,7 +46,7 @@ class Application:
         self._receive_budget = ReceiveBudget(context.settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request, or the lifespan of the server, as https://asgi.readthedocs.io/en/stable/specs/ says."""
+        """Handle a request or the lifespan of the server (https://asgi.readthedocs.io/en/stable/specs/)."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return

@@ -83,7 +83,7 @@ class Connection(HttpConnection):
             self._predict(data)
 
     def headers_complete(self) -> bool:
-        """Decide which way the request takes."""
+        """Choose the fast path or gunicorn."""
         parser = self.parser
         if (
             parser.method == b"POST"
@@ -169,7 +169,7 @@ class Connection(HttpConnection):
             self._host.connections.discard(self)
             self._host.counts.add(self._host.slot, -1)
         super().connection_lost(exc)
-        self.resume_writing()  # ends a `drain_writes` that nobody will end any more
+        self.resume_writing()  # ends a `drain_writes` that would wait forever
 
     def close_if_idle(self) -> None:
         """Close the connection, unless a request is being received or handled."""

@@ -23,5 +23,5 @@ def run_eagerly(coroutine: Coroutine[Any, None, None]) -> None:
     if future is None:  # a bare yield, as of asyncio.sleep(0): continue in the next iteration
         asyncio.get_running_loop().call_soon(run_eagerly, coroutine)
         return
-    future._asyncio_future_blocking = False  # noqa: SLF001 - tells the future that its being awaited was noticed
+    future._asyncio_future_blocking = False  # noqa: SLF001 - marks the future as awaited
     future.add_done_callback(lambda _: run_eagerly(coroutine))

@@ -1,8 +1,8 @@
 """Every private name of gunicorn that the server uses, behind a few public methods.
 
 gunicorn does not promise to keep these names, so they are checked at import against the version that was tested. Where
-they do not fit, `INCOMPATIBILITIES` says why, and service/gunicorn.conf.py runs the service on gunicorn's own asgi
-worker: the same responses, slower.
+they do not fit, `INCOMPATIBILITIES` lists the differences, and service/gunicorn.conf.py runs the service on gunicorn's
+own asgi worker, slower.
 
 To port the server to another version of gunicorn, change this file only: TESTED_VERSION first, then what
 tests/service/server/test_gunicorn_compat.py and tests/system/http find.
@@ -100,7 +100,7 @@ _HTTP_1_1 = SimpleNamespace(version=(1, 1))
 
 
 class HttpConnection(ASGIProtocol):  # type: ignore[misc]
-    """gunicorn's HTTP/1.1 connection under public names. Subclasses override the methods that say "called when"."""
+    """gunicorn's HTTP/1.1 connection under public names. Subclasses may override methods that are "called when"."""
 
     def __init__(self, worker: Any) -> None:
         super().__init__(worker)
@@ -206,7 +206,7 @@ class EventLoopWorker(ASGIWorker):  # type: ignore[misc]
         raise NotImplementedError
 
     async def _serve(self) -> None:
-        # Asked of a subclass, gunicorn remembers only half of the result: that the C parser exists, but not which.
+        # Called on a subclass, it caches that the C parser is available, without its class.
         ASGIProtocol._check_h1c_protocol_available()  # noqa: SLF001
         await self.serve()
 
@@ -216,7 +216,7 @@ class EventLoopWorker(ASGIWorker):  # type: ignore[misc]
 
     @property
     def is_quick_shutdown(self) -> bool:
-        """Whether the worker was told to stop without waiting for requests in flight."""
+        """Whether the worker received SIGQUIT or SIGINT: it stops without waiting for requests in flight."""
         return bool(self._quick_shutdown)
 
     async def wait_for_connections(self) -> None:

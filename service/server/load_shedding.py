@@ -1,7 +1,7 @@
 """Rejects predict requests over the limit with 429, before a request object is built, and at a bounded rate.
 
 A rejection costs a third of the time of a response. Clients that retry at once would use most of the CPU. A token
-bucket sends at most MAX_REJECTIONS_PER_SECOND; other rejected connections are paused, and answered within
+bucket sends at most MAX_REJECTIONS_PER_SECOND; other connections are paused, and rejected within
 RETRY_AFTER_SECONDS.
 """
 

@@ -38,7 +38,7 @@ class BufferedBody:
         self._body = body
 
     async def read(self) -> bytes:
-        """The whole body."""
+        """The complete body."""
         return self._body
 
     async def drain(self) -> None:
@@ -55,7 +55,7 @@ class StreamedBody:
         self.complete = False
 
     async def read(self) -> bytes:
-        """Receive the whole body.
+        """Receive the complete body.
 
         Raises:
             PayloadTooLarge: it has more bytes than are allowed.

@@ -143,7 +143,7 @@ def test_an_unexpected_exception_is_500_and_logged_and_the_service_continues(
     model, store.current = store.current, replace(store.current, runtime=FailingRuntime())
     response = client.post("/predict", data=PICTURE, content_type="image/png")
     assert response.status_code == 500
-    assert response.get_json() == {"error": "something went wrong in the service; its log says what"}
+    assert response.get_json() == {"error": "internal error; the log of the service has the traceback"}
     assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["cannot predict 1 images"]
     assert samples(client, "digits_in_flight_requests") == ["digits_in_flight_requests 1.0"]
     store.current = model

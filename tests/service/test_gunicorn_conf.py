@@ -48,7 +48,7 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     with pytest.raises(SystemExit) as ended:
         load(monkeypatch, port="http")
     assert ended.value.code == 2
-    assert capsys.readouterr().err == "digits: DIGITS_PORT is 'http'; allowed: a whole number from 0 to 65535\n"
+    assert capsys.readouterr().err == "digits: DIGITS_PORT is 'http'; allowed: an integer from 0 to 65535\n"
 
 
 def test_an_untested_gunicorn_is_logged_and_gets_the_plain_worker(

@@ -29,7 +29,7 @@ from service.responses import (
 def test_the_constants_of_the_api() -> None:
     assert JSON == "application/json"
     assert RETRY_AFTER_SECONDS == 1
-    assert INTERNAL_ERROR == "something went wrong in the service; its log says what"
+    assert INTERNAL_ERROR == "internal error; the log of the service has the traceback"
 
 
 def test_an_error_response_has_exact_bytes() -> None:

@@ -52,13 +52,13 @@ def test_settings_are_frozen_and_do_not_show_the_key() -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "allowed"),
     [
-        ("DIGITS_PORT", "65536", "a whole number from 0 to 65535"),
-        ("DIGITS_PORT", "-1", "a whole number from 0 to 65535"),
-        ("DIGITS_PORT", "http", "a whole number from 0 to 65535"),
-        ("DIGITS_PORT", "", "a whole number from 0 to 65535"),
-        ("DIGITS_PORT", "80.0", "a whole number from 0 to 65535"),
-        ("DIGITS_WORKERS", "0", "a whole number from 1 to 256"),
-        ("DIGITS_MAX_PIXELS", "783", "a whole number from 784 to 1073741824"),
+        ("DIGITS_PORT", "65536", "an integer from 0 to 65535"),
+        ("DIGITS_PORT", "-1", "an integer from 0 to 65535"),
+        ("DIGITS_PORT", "http", "an integer from 0 to 65535"),
+        ("DIGITS_PORT", "", "an integer from 0 to 65535"),
+        ("DIGITS_PORT", "80.0", "an integer from 0 to 65535"),
+        ("DIGITS_WORKERS", "0", "an integer from 1 to 256"),
+        ("DIGITS_MAX_PIXELS", "783", "an integer from 784 to 1073741824"),
         ("DIGITS_MODEL_POLL_SECONDS", "nan", "a number from 0.05 to 3600"),
         ("DIGITS_MODEL_POLL_SECONDS", "inf", "a number from 0.05 to 3600"),
         ("DIGITS_MODEL_POLL_SECONDS", "0", "a number from 0.05 to 3600"),
@@ -68,7 +68,7 @@ def test_settings_are_frozen_and_do_not_show_the_key() -> None:
         ("DIGITS_MODEL_DIR", "", "a path"),
         ("DIGITS_METRICS_DIR", "", "a path"),
         ("DIGITS_FEEDBACK_DIR", "", "a path"),
-        ("DIGITS_FEEDBACK_MAX_FILES", "0", "a whole number from 1 to 1000000"),
+        ("DIGITS_FEEDBACK_MAX_FILES", "0", "an integer from 1 to 1000000"),
     ],
 )
 def test_rejects_a_value_that_is_not_allowed(variable: str, value: str, allowed: str) -> None:

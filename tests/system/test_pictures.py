@@ -17,8 +17,8 @@ EVERY = 25
 
 MAX_LOSS = {
     "half as large": 6,
-    "ruled paper": 6,
-    "ruled in black": 6,
+    "ruled paper": 8,
+    "ruled in black": 8,
     "drawn by a hairline of 1/120": 6,
     "drawn by a felt pen": 14,
     "cropped to the ink": 5,

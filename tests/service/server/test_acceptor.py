@@ -1,4 +1,4 @@
-"""Balanced accept: with a fake event loop, whose time passes when a test says so, and once with real sockets."""
+"""Balanced accept: with a fake event loop, whose time the test controls, and once with real sockets."""
 
 import asyncio
 import errno
@@ -27,7 +27,7 @@ class Timer:
 
 
 class Opening:
-    """A task that opens a connection; it has succeeded or failed as soon as a test says so."""
+    """A task that opens a connection; it has succeeded or failed under the test's control."""
 
     error: BaseException | None = None
     finish: Callable[[], None]

@@ -250,7 +250,7 @@ def test_an_exception_of_the_model_is_500_for_each_request_of_the_batch(
 
     for messages in asyncio.run(together()):
         status, _, body = read(messages)
-        assert (status, body) == (500, b'{"error":"something went wrong in the service; its log says what"}')
+        assert (status, body) == (500, b'{"error":"internal error; the log of the service has the traceback"}')
     assert [record.exc_info is not None for record in caplog.records] == [True] * 3
     assert "digits_in_flight_requests 1.0" in client.get("/metrics").text
 
@@ -309,7 +309,7 @@ def test_arriving_bodies_are_limited_together(serve: Serve, one_version: Path) -
     client = serve(one_version, max_body_bytes=1000)
     application = Application(client.application)
 
-    async def crowd() -> list[int]:
+    async def concurrent_requests() -> list[int]:
         go_on, sent_messages = asyncio.Event(), asyncio.Queue[dict[str, Any]]()
 
         async def wait() -> dict[str, Any]:
@@ -318,22 +318,22 @@ def test_arriving_bodies_are_limited_together(serve: Serve, one_version: Path) -
 
         sent: list[Any] = [{"type": "http.request", "body": bytes(900), "more_body": True}, wait]
         request = scope("POST", "/predict", OCTETS)
-        crowd = asyncio.gather(
+        concurrent_requests = asyncio.gather(
             *(call(application, sent, request, sent_messages) for _ in range(MAX_BUFFERED_BODIES + 2))
         )
         while (await sent_messages.get())["type"] != "http.response.body":
             pass
         go_on.set()
-        return sorted(read(messages)[0] for messages in await crowd)
+        return sorted(read(messages)[0] for messages in await concurrent_requests)
 
-    assert asyncio.run(crowd()) == [400] * MAX_BUFFERED_BODIES + [429] * 2
+    assert asyncio.run(concurrent_requests()) == [400] * MAX_BUFFERED_BODIES + [429] * 2
 
 
 def test_a_client_that_disconnects_gets_no_response_and_is_not_counted(client: FlaskClient) -> None:
     gone = {"type": "http.disconnect"}
     first = {"type": "http.request", "body": b"x", "more_body": True}
-    crowd: list[list[Any]] = [[gone], [first, gone]]
-    for sent in crowd:
+    concurrent_requests: list[list[Any]] = [[gone], [first, gone]]
+    for sent in concurrent_requests:
         assert asyncio.run(call(Application(client.application), sent, scope("POST", "/predict", PNG))) == []
     text = client.get("/metrics").text
     assert "digits_in_flight_requests 1.0" in text

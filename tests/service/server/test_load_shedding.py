@@ -1,4 +1,4 @@
-"""The rate of rejections, with an event loop whose time passes when a test says so."""
+"""The rate of rejections, with an event loop whose time the test controls."""
 
 import asyncio
 from collections.abc import Callable

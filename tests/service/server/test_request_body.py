@@ -26,7 +26,7 @@ class Source:
         return self.messages.pop(0)
 
 
-def part(body: bytes, *, more: bool = True) -> Message:
+def chunk(body: bytes, *, more: bool = True) -> Message:
     return {"type": "http.request", "body": body, "more_body": more}
 
 
@@ -36,7 +36,10 @@ def budget() -> ReceiveBudget:
 
 def test_a_body_in_one_message_or_in_several_is_the_same() -> None:
     shared = budget()
-    for messages in ([part(b"abc", more=False)], [part(b"a"), part(b""), part(b"bc"), part(b"", more=False)]):
+    for messages in (
+        [chunk(b"abc", more=False)],
+        [chunk(b"a"), chunk(b""), chunk(b"bc"), chunk(b"", more=False)],
+    ):
         body = StreamedBody(Source(messages), shared)
         assert asyncio.run(body.read()) == b"abc"
         assert body.complete
@@ -47,7 +50,10 @@ def test_a_body_in_one_message_or_in_several_is_the_same() -> None:
 def test_the_limit_is_the_last_size_accepted(pieces: int) -> None:
     def messages(size: int) -> list[Message]:
         first = size // pieces
-        return [part(bytes(first), more=pieces > 1), *([part(bytes(size - first), more=False)] if pieces > 1 else [])]
+        return [
+            chunk(bytes(first), more=pieces > 1),
+            *([chunk(bytes(size - first), more=False)] if pieces > 1 else []),
+        ]
 
     assert len(asyncio.run(StreamedBody(Source(messages(LIMIT)), budget()).read())) == LIMIT
     with pytest.raises(PayloadTooLarge, match=r"^the body has more than 100 bytes; 100 are allowed$"):
@@ -57,12 +63,12 @@ def test_the_limit_is_the_last_size_accepted(pieces: int) -> None:
 def test_eight_largest_bodies_may_arrive_together_and_no_byte_more() -> None:
     async def scenario() -> None:
         shared = budget()
-        sources = [Source([part(bytes(LIMIT))]) for _ in range(8)]
+        sources = [Source([chunk(bytes(LIMIT))]) for _ in range(8)]
         tasks = [asyncio.ensure_future(StreamedBody(source, shared).read()) for source in sources]
         await asyncio.sleep(0)
         assert shared.used == shared.limit == 8 * LIMIT
         with pytest.raises(TooManyRequests, match=r"^more than 800 bytes of bodies are arriving, which is the limit$"):
-            await StreamedBody(Source([part(b"x"), part(b"y")]), shared).read()
+            await StreamedBody(Source([chunk(b"x"), chunk(b"y")]), shared).read()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -74,26 +80,26 @@ def test_eight_largest_bodies_may_arrive_together_and_no_byte_more() -> None:
 def test_a_body_that_does_not_arrive_in_time_is_rejected_and_released() -> None:
     shared = budget()
     with pytest.raises(RequestTimeout, match=r"^the body did not arrive within 1 seconds$"):
-        asyncio.run(StreamedBody(Source([part(b"x")]), shared).read())
+        asyncio.run(StreamedBody(Source([chunk(b"x")]), shared).read())
     assert shared.used == 0
 
 
 def test_a_client_that_disconnects_ends_the_body() -> None:
     with pytest.raises(ClientDisconnected):
-        asyncio.run(StreamedBody(Source([part(b"x"), {"type": "http.disconnect"}]), budget()).read())
+        asyncio.run(StreamedBody(Source([chunk(b"x"), {"type": "http.disconnect"}]), budget()).read())
 
 
 def test_drain_discards_the_rest_and_gives_up_after_the_linger_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = Source([part(b"x"), part(b"y"), part(b"z", more=False), part(b"of another request")])
+    source = Source([chunk(b"x"), chunk(b"y"), chunk(b"z", more=False), chunk(b"of another request")])
     asyncio.run(StreamedBody(source, budget()).drain())
     assert len(source.messages) == 1
     monkeypatch.setattr(request_body, "LINGER_SECONDS", 0.01)
-    asyncio.run(StreamedBody(Source([part(b"x")]), budget()).drain())
+    asyncio.run(StreamedBody(Source([chunk(b"x")]), budget()).drain())
 
 
 def test_a_complete_body_is_not_drained() -> None:
     async def scenario() -> None:
-        source = Source([part(b"x", more=False), part(b"of another request")])
+        source = Source([chunk(b"x", more=False), chunk(b"of another request")])
         body = StreamedBody(source, budget())
         await body.read()
         await body.drain()
