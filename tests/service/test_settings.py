@@ -103,7 +103,7 @@ def test_ranges_include_their_ends_only(name: str) -> None:
         assert type(getattr(read, name)) is type(getattr(Settings(), name))
     step = 1 if isinstance(minimum, int) else 0.001
     for value in (minimum - step, maximum + step):
-        with pytest.raises(SettingError, match=rf"number from {minimum} to {maximum}$"):
+        with pytest.raises(SettingError, match=rf"(integer|number) from {minimum} to {maximum}$"):
             Settings.from_environment({f"DIGITS_{name.upper()}": str(value)})
 
 

@@ -51,8 +51,10 @@ def saturated(server: Server, pictures: int) -> Iterator[Future[httpx.Response]]
     files = {f"picture{number}": LARGE for number in range(pictures)}
     with ThreadPoolExecutor(1) as pool:
         response = pool.submit(httpx.post, f"{server.address}/predict", files=files, timeout=60)
-        while server.predict(PICTURE).status_code == 200:
-            assert not response.done()  # it is not received yet
+        while server.predict(PICTURE).status_code == 200:  # it is not received yet
+            if response.done():  # it arrived while the single picture was in flight, which is the limit
+                assert response.result().status_code == 429
+                response = pool.submit(httpx.post, f"{server.address}/predict", files=files, timeout=60)
         yield response
         assert response.result().status_code == 200
 
