@@ -14,6 +14,7 @@ import pytest
 
 from service.monitoring.metrics import CONFIDENCE_BUCKETS, Metrics
 from service.monitoring.prometheus_compat import remove_live_gauges
+from tests import exposition
 from tests.conftest import REPOSITORY
 
 WORKER = """
@@ -39,8 +40,7 @@ sys.stdin.read()
 
 def samples(metrics: Metrics, *names: str) -> list[str]:
     """The lines of the exposition that begin with one of these names, without creation times."""
-    lines = metrics.exposition().decode().splitlines()
-    return [line for line in lines if line.startswith(names) and "_created" not in line]
+    return exposition.samples(metrics.exposition().decode(), *names)
 
 
 def test_exposition_of_two_requests() -> None:

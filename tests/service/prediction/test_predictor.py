@@ -29,6 +29,7 @@ from service.prediction.options import PredictOptions, parse_query
 from service.prediction.predictor import Predictor, PredictResult, encode_json, join_digits, png_base64
 from service.settings import Settings
 from service.types import Batch, Probabilities
+from tests import exposition
 from tests.conftest import Serve, Versions, service_of
 from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, stroke
 from tests.service.prediction.invalid_bodies import INVALID_BODIES
@@ -90,8 +91,8 @@ def predictor(runtime: InkRuntime, metrics: Metrics, tmp_path: Path) -> Predicto
 
 def samples(metrics: Metrics, *names: str) -> list[str]:
     """The samples of these metrics that are not 0, without timestamps of creation."""
-    lines = metrics.exposition().decode().splitlines()
-    return [line for line in lines if line.startswith(names) and "_created" not in line and not line.endswith(" 0.0")]
+    lines = exposition.samples(metrics.exposition().decode(), *names)
+    return [line for line in lines if not line.endswith(" 0.0")]
 
 
 def test_predict_returns_options_version_predictions_and_body(predictor: Predictor, runtime: InkRuntime) -> None:

@@ -17,6 +17,7 @@ from service.server.asgi import Application
 from service.server.request_body import MAX_BUFFERED_BODIES
 from service.types import Batch, Probabilities
 from tests.conftest import Serve, service_of
+from tests.exposition import samples
 from tests.service.payloads import FORM, encode, form, idx3, json_of, stroke
 
 Headers = dict[str, str]
@@ -108,8 +109,7 @@ def by_flask(client: FlaskClient, request: Request) -> Response:
 
 def clockless_samples(client: FlaskClient) -> list[str]:
     """Every sample that does not depend on the clock."""
-    text = client.get("/metrics").text
-    lines = [line for line in text.splitlines() if not line.startswith("#") and "_created" not in line]
+    lines = samples(client.get("/metrics").text)
     return [
         line for line in lines if "seconds_bucket" not in line and "seconds_sum" not in line and "timestamp" not in line
     ]

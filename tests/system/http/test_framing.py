@@ -36,12 +36,6 @@ def server(one_version: Path) -> Iterator[Server]:
     assert "Traceback" not in running.log
 
 
-@pytest.fixture
-def connection(server: Server) -> Iterator[RawConnection]:
-    with connect(server) as opened:
-        yield opened
-
-
 def test_pipelined_requests_are_answered_in_order(connection: RawConnection) -> None:
     connection.send(PREDICT + GET_HEALTH + PREDICT.replace(b"/predict", b"/predict?fields=digit"))
     full, health, digit = (connection.receive() for _ in range(3))

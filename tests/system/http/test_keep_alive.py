@@ -19,12 +19,6 @@ def server(one_version: Path) -> Iterator[Server]:
     assert "Traceback" not in running.log
 
 
-@pytest.fixture
-def connection(server: Server) -> Iterator[RawConnection]:
-    with connect(server) as opened:
-        yield opened
-
-
 def test_connection_is_kept_for_further_requests(connection: RawConnection) -> None:
     for _ in range(3):
         response = connection.request(PREDICT)

@@ -39,12 +39,6 @@ def server(one_version: Path) -> Iterator[Server]:
     assert "Traceback" not in running.log
 
 
-@pytest.fixture
-def connection(server: Server) -> Iterator[RawConnection]:
-    with connect(server) as opened:
-        yield opened
-
-
 @contextmanager
 def saturated(server: Server, pictures: int) -> Iterator[Future[httpx.Response]]:
     """Send one request with this many large pictures, and wait until it is in flight; its response comes later."""
