@@ -1,6 +1,7 @@
 """Request bodies while they arrive: each bounded in bytes and in time, and all of them together in bytes."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from service.errors import RequestTimeout, TooManyRequests
@@ -29,13 +30,17 @@ class ReceiveBudget:
 
 
 class BufferedBody:
-    """A body that has arrived. `complete`: nothing more of it will arrive."""
+    """A body that has arrived. `complete`: nothing more of it will arrive.
 
-    __slots__ = ("_body",)
+    `on_disconnect` is called once if the client disconnects before the response is sent.
+    """
+
+    __slots__ = ("_body", "on_disconnect")
     complete = True
 
     def __init__(self, body: bytes) -> None:
         self._body = body
+        self.on_disconnect: Callable[[], None] | None = None
 
     async def read(self) -> bytes:
         """The complete body."""
@@ -63,18 +68,18 @@ class StreamedBody:
             RequestTimeout: it does not arrive in time.
             ClientDisconnected: the client disconnected.
         """
-        message = await self._receive()
-        if not message.get("more_body") and "body" in message:
-            self.complete = True
-            body = message["body"]
-            body_parser.check_body_size(len(body), self._budget.settings, at_least=True)
-            return bytes(body)
         seconds = self._budget.settings.receive_timeout_seconds
         try:
             async with asyncio.timeout(seconds):
-                return await self._collect(message)
+                message = await self._receive()
+                if message.get("more_body") or "body" not in message:
+                    return await self._collect(message)
         except TimeoutError:
             raise RequestTimeout(f"the body did not arrive within {seconds} seconds") from None
+        self.complete = True
+        body = message["body"]
+        body_parser.check_body_size(len(body), self._budget.settings, at_least=True)
+        return bytes(body)
 
     async def drain(self) -> None:
         """Receive and discard the rest of it, for LINGER_SECONDS at most."""
