@@ -109,9 +109,9 @@ class Connection(Http1Connection):
 
     def _has_valid_host(self, headers: list[tuple[bytes, bytes]]) -> bool:
         for header in headers:
-            if header[0] == b"host":
+            if header[0] == b"host" and is_valid_host(header[1]):
                 self._valid_host = header
-                return is_valid_host(header[1])
+                return True
         return False
 
     def _predict(self, data: bytes) -> None:

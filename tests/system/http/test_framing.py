@@ -294,6 +294,15 @@ def test_absolute_form_is_accepted(connection: RawConnection, request_: bytes, s
     assert connection.request(GET_HEALTH).status == 200
 
 
+def test_host_is_checked_on_every_request_of_a_connection(connection: RawConnection) -> None:
+    """And need not be the first header."""
+    assert [connection.request(PREDICT).status for _ in range(2)] == [200, 200]
+    last = PREDICT.replace(b"Host: x\r\n", b"").replace(b"\r\n\r\n", b"\r\nHost: y\r\n\r\n", 1)
+    assert [connection.request(last).status for _ in range(2)] == [200, 200]
+    assert connection.request(PREDICT.replace(b"Host: x", b"Host: x/y")).status == 400
+    assert connection.is_closed()
+
+
 def test_http_1_0_needs_no_host(connection: RawConnection) -> None:
     connection.send(b"GET /healthz HTTP/1.0\r\n\r\n")
     assert connection.receive_line() == b"HTTP/1.0 200 OK\r\n"
