@@ -409,6 +409,8 @@ class HttpConnection(ASGIProtocol):  # type: ignore[misc]
             await self.serve_requests()
         except asyncio.CancelledError:
             pass  # gunicorn cancels a request that goes on after its client has left
+        except Exception:  # a fault of the server's: nobody awaits this task, so it would be reported late
+            self.log.exception("Error handling connection")
         finally:
             self._close_transport()
 
