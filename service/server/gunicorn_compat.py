@@ -129,6 +129,13 @@ PARSE_ERRORS: tuple[type[Exception], ...] = tuple(
 """What the parsers, in Python and in C, raise for bytes that are not a valid request."""
 STATUS_OF_PARSE_ERRORS = {"LimitRequestLine": 414, "LimitRequestHeaders": 431, "UnsupportedTransferCoding": 501}
 """By the name of the class, which both parsers share. Every other parse error is 400."""
+MESSAGE_OF_PARSE_ERRORS = {
+    "InvalidHTTPVersion": "the request line does not end with a version of HTTP",
+    "InvalidHeaderName": "the name of a header or trailer is invalid",
+    "InvalidRequestMethod": "the method is invalid; methods are in capital letters",
+    "UnsupportedTransferCoding": "the transfer coding is not supported; use chunked",
+}
+"""Where the Python parser has the value alone. The messages of the other errors are sentences."""
 
 _HTTP_1_1 = SimpleNamespace(version=(1, 1))
 """Stands in for the request, of which a response needs only the version."""
@@ -240,7 +247,7 @@ class HttpConnection(ASGIProtocol):  # type: ignore[misc]
         except InvalidHead as error:
             self.fail(error.status, str(error))
         except PARSE_ERRORS as error:
-            self.fail(*_describe(error, data))
+            self.fail(*describe_parse_error(error, data))
         if self._body_receiver is not None and not self._closed and self._http1_buffered() > self._max_buffer_size:
             self._pause_reading()
 
@@ -432,14 +439,14 @@ def _without(headers: list[tuple[bytes, bytes]], name: bytes) -> list[tuple[byte
     return [header for header in headers if header[0] != name]
 
 
-def _describe(error: Exception, data: bytes) -> tuple[int, str]:
+def describe_parse_error(error: Exception, data: bytes) -> tuple[int, str]:
     """The status and the sentence for a parse error; `data` are the bytes that were parsed when it was raised."""
     name, message = type(error).__name__, str(error)
     if name == "InvalidHTTPVersion" and b" HTTP/" in data:
         return 505, "the version of HTTP is not supported; use HTTP/1.1"
     if message == "Unsupported Transfer-Encoding":  # the C parser has no class for it
-        return 501, "the transfer coding is not supported; use chunked"
-    return STATUS_OF_PARSE_ERRORS.get(name, 400), message
+        name = "UnsupportedTransferCoding"
+    return STATUS_OF_PARSE_ERRORS.get(name, 400), MESSAGE_OF_PARSE_ERRORS.get(name, message)
 
 
 class EventLoopWorker(ASGIWorker):  # type: ignore[misc]

@@ -76,6 +76,8 @@ def test_requests_cut_into_any_pieces_get_the_same_responses(server: Server) -> 
     hidden = b"\r\n\r\nPOST /predict HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
     expected: list[tuple[bytes, int]] = [
         (PREDICT, 200),
+        (with_body(hidden, b"GET /healthz HTTP/1.1\r\nHost: x\r\n"), 200),
+        (PREDICT_CHUNKED.replace(b"POST /predict", b"DELETE http://y/healthz"), 405),
         (with_body(hidden), 415),
         (b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n", 200),
         (with_body(b"\r\n\r\n", HEAD.replace(b"/png", b"/png\r\nX-Unusual: POST /predict")), 415),
