@@ -53,6 +53,7 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
         "signal_disconnect": ("self",),
     },
     "gunicorn.asgi.parser:CallbackRequest": {"may_upgrade": ("self",)},
+    "gunicorn.asgi.parser:PythonProtocol": {"feed": ("self", "data"), "remaining": ("self",), "reset": ("self",)},
     "gunicorn.asgi.protocol:_get_cached_status_line": {"": ("version", "status", "reason")},
     "gunicorn.workers.gasgi:ASGIWorker": {
         "_serve": ("self",),

@@ -134,8 +134,9 @@ class Http1Connection(HttpConnection):
             self._receiving_since = None
             if not await self.respond():
                 return
-            rest = self.forget_request()
-            self.finish_request(rest)
+            self.finish_request(self.forget_request())
+            if self.has_request:  # pipelined requests that need no thread must not keep the event loop from others
+                await asyncio.sleep(0)
 
     def finish_request(self, rest: bytes = b"") -> None:
         """Wait for the next request, or parse it if it has arrived meanwhile.

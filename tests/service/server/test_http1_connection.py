@@ -164,6 +164,26 @@ def test_a_chunk_that_is_invalid_after_the_response_writes_no_second_one(host: H
     run(scenario())
 
 
+def test_pipelined_requests_leave_the_event_loop_to_others(host: Host) -> None:
+    async def scenario() -> None:
+        connection, _ = host.connect()
+        await settle()
+        connection.data_received(UNUSUAL * 100)
+        others: list[int] = []
+
+        def count() -> None:
+            others.append(len(host.asgi.handled))
+            if others[-1] < 100:
+                asyncio.get_running_loop().call_soon(count)
+
+        count()
+        await until(lambda: others[-1] == 100)
+        assert set(range(1, 100)) <= set(others)
+        await end(connection)
+
+    run(scenario())
+
+
 def test_the_next_request_is_not_parsed_once_the_socket_is_closed(host: Host) -> None:
     """uvloop raises when the address of a closed socket is read, and reports the loss only later."""
 
