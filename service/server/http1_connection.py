@@ -252,5 +252,5 @@ class Http1Connection(HttpConnection):
 
     def close_if_idle(self) -> None:
         """Close the connection, unless a request is being received or handled."""
-        if not self.has_request and not self.is_request_complete:
+        if not (self.has_request or self.is_request_complete or self.parser is None):
             self.close_when_idle()

@@ -164,6 +164,61 @@ def test_a_chunk_that_is_invalid_after_the_response_writes_no_second_one(host: H
     run(scenario())
 
 
+def test_a_body_for_which_gunicorn_waits_no_longer_gets_408(host: Host) -> None:
+    """Its own limit between two parts of a body, `timeout`, may be below the service's for the whole."""
+    host.cfg.set("timeout", 1)
+
+    async def until_disconnect(_: Any, receive: Callable[[], Awaitable[Any]], __: Any) -> None:
+        while (await receive())["type"] == "http.request":
+            pass
+
+    async def scenario() -> None:
+        connection, transport = host.connect()
+        connection.app = until_disconnect
+        connection.data_received(request(length="Content-Length: 50"))
+        await until(lambda: b"\r\n\r\n" in transport.written)
+        assert transport.written.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert transport.written.endswith(b'{"error":"the body did not arrive in time"}')
+        await end(connection)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("data", "is_idle"),
+    [(b"", True), (UNUSUAL, True), (request(), True), (UNUSUAL[:-1], False), (request() + UNUSUAL[:-1], False)],
+    ids=["no request", "after a request", "after the fast path", "in a body", "in the body of the second"],
+)
+def test_a_stop_closes_idle_connections_only(host: Host, data: bytes, *, is_idle: bool) -> None:
+    async def scenario() -> None:
+        connection, transport = host.connect()
+        if data:
+            connection.data_received(data)
+        await settle()
+        connection.close_if_idle()
+        assert connection.is_closed is transport.closed is is_idle
+        await end(connection)
+
+    run(scenario())
+
+
+def test_a_connection_without_a_parser_is_left_to_gunicorn(host: Host) -> None:
+    """HTTP/2, if gunicorn is configured to speak it."""
+
+    async def scenario() -> None:
+        connection, transport = host.connect()
+        connection._callback_parser = None
+        connection.reader = asyncio.StreamReader()
+        connection.data_received(b"frame")
+        assert await connection.reader.read(5) == b"frame"
+        connection.close_if_idle()
+        assert not connection.eof_received()
+        assert (connection.is_closed, transport.written) == (False, b"")
+        await end(connection)
+
+    run(scenario())
+
+
 def test_pipelined_requests_leave_the_event_loop_to_others(host: Host) -> None:
     async def scenario() -> None:
         connection, _ = host.connect()
