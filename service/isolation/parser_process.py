@@ -61,7 +61,7 @@ def run_parser(settings: Settings, connection: socket.socket) -> None:
 
 
 def _keep_memory_while_busy() -> None:
-    """Reuse the memory of one picture for the next: to return and fault in its pages again takes a tenth of the time."""
+    """Reuse the memory of one picture for the next: to return its pages and get new ones takes a tenth of the time."""
     if hasattr(_LIBC, "mallopt"):
         _LIBC.mallopt(M_TRIM_THRESHOLD, MAX_THRESHOLD)
         _LIBC.mallopt(M_MMAP_THRESHOLD, MAX_THRESHOLD)

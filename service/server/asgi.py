@@ -135,7 +135,7 @@ class Application:
         model = self.context.store.require_current()
         images = self._predictor.read_fast(received, content_type, options)
         if images is None:
-            with self._slow_limiter:
+            with self.limiter, self._slow_limiter:
                 return await self._predict_slowly(body, received, content_type.decode("latin-1"), query)
         with self.limiter:
             return await self._predict_batched(model, options, images)

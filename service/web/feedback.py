@@ -18,6 +18,7 @@ from service.atomic_write import atomic_write
 from service.errors import BadRequest, InsufficientStorage, PayloadTooLarge
 from service.imaging.reader import DEFAULT_OPTIONS
 from service.monitoring.metrics import Metrics
+from service.prediction import body_parser
 from service.prediction.inline_parser import BodyParser
 from service.responses import JSON
 from service.settings import SettingError, Settings
@@ -74,7 +75,7 @@ def blueprint(settings: Settings, metrics: Metrics, parser: BodyParser) -> Bluep
     @routes.post("/feedback")
     def feedback() -> Response:
         document = parse_feedback(request.get_data(cache=False))
-        parser.parse_blocking(orjson.dumps({"images": [document["image"]]}), JSON, DEFAULT_OPTIONS)
+        check_image(document["image"], settings, parser)
         store.add(document)
         metrics.feedback_received(document["digit"])
         return Response(orjson.dumps({"status": "kept"}), 201, mimetype=JSON)
@@ -106,6 +107,18 @@ def parse_feedback(body: bytes) -> dict[str, Any]:
             f"version is {str(version)[:50]!r}; expected: a string of at most {MAX_VERSION_LENGTH} characters"
         )
     return document
+
+
+def check_image(image: object, settings: Settings, parser: BodyParser) -> None:
+    """Check that an image can be read: base64 of a picture by the parser, pixels here.
+
+    Raises:
+        RequestError: POST /predict would reject the image.
+    """
+    if isinstance(image, str):
+        parser.parse_blocking(orjson.dumps({"images": [image]}), JSON, DEFAULT_OPTIONS)
+    else:
+        body_parser.parse_json_image(image, settings, booleans=True)
 
 
 def _check_digit(key: str, value: object) -> None:
