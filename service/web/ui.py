@@ -133,7 +133,7 @@ def _predict_form(settings: Settings, admission: Admission, predictor: Predictor
     except RequestEntityTooLarge:
         raise body_parser.body_too_large(settings) from None
     admission.check(f"Bearer {key}".encode(), len(body))
-    with admission.limiter:
+    with admission.limiter, admission.slow_limiter:
         return predictor.predict(body, request.headers.get("Content-Type", ""), FORM_QUERY)
 
 
