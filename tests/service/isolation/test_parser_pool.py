@@ -175,7 +175,7 @@ async def limits_time_and_memory() -> None:
         await wait_until_gone(second)
         third = await send(pool, "")
         too_large = f"parsing the body takes more than {64 << 20} bytes of memory, which is the limit; {way_out}"
-        assert await error_of(send(pool, f"allocate {64 << 20}")) == (PayloadTooLarge, too_large)
+        assert await error_of(send(pool, f"allocate {96 << 20}")) == (PayloadTooLarge, too_large)
         fourth = await send(pool, f"allocate {32 << 20}")
         assert len({first, second, third, fourth}) == 4
         assert await send(pool, "") == fourth
