@@ -137,7 +137,7 @@ async def parses_as_the_process_itself() -> None:
 
 
 async def raises_the_errors_of_the_parser() -> None:
-    settings = Settings(max_pictures=2, max_pixels=10_000)
+    settings = Settings(max_pictures=2, max_pixels=20_000)
     blank = encode(np.full((50, 50), 255, np.uint8))
     cases: list[tuple[bytes, str, type[RequestError]]] = [
         (b"", "image/png", BadRequest),
