@@ -94,7 +94,7 @@ def test_lists_the_statuses_of_every_operation(document: dict[str, Any]) -> None
     }
     assert statuses == {
         "post /predict": "200 400 401 408 413 415 422 429 503",
-        "post /feedback": "201 400 401 413 415 422 507",
+        "post /feedback": "201 400 401 403 413 415 422 503 507",
         "get /model": "200 401 503",
         "get /healthz": "200",
         "get /readyz": "200 503",
@@ -149,6 +149,7 @@ BAD_REQUESTS = [
     ("/predict", json_of([0] * 784), "application/json", 422),
     ("/predict?split=x", PICTURE, "image/png", 400),
     ("/feedback", b"{}", "application/json", 400),
+    ("/feedback", b"{}", "text/plain", 415),
 ]
 
 
