@@ -6,7 +6,7 @@ RUN apt-get update && apt-get install -y -qq --no-install-recommends nginx libng
     && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 COPY deploy/proxy/nginx.conf deploy/proxy/entrypoint.sh /opt/proxy/
 ENV DIGITS_MAX_BODY_BYTES=16777216 DIGITS_RECEIVE_TIMEOUT_SECONDS=30 \
-    PROXY_CONNECTIONS_PER_CLIENT=100 PROXY_UPLOADS_PER_CLIENT=20
+    PROXY_CONNECTIONS_PER_CLIENT=100 PROXY_UPLOADS_PER_CLIENT=16
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGQUIT

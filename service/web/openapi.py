@@ -25,6 +25,14 @@ ERROR_DESCRIPTIONS = {
     "507": "feedback storage full",
 }
 
+_RETRY_AFTER: Json = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+ERROR_HEADERS: dict[str, Json] = {
+    "401": {"headers": {"WWW-Authenticate": {"schema": {"type": "string"}}}},
+    "429": {"headers": _RETRY_AFTER},
+    "503": {"headers": _RETRY_AFTER},
+}
+"""Headers of error responses; of 503 only if a request can soon be sent again."""
+
 
 def build_document(settings: Settings) -> Json:
     """The OpenAPI document, with the limits and optional routes of these settings."""
@@ -149,7 +157,10 @@ def _responses(schema: str, *errors: str, success: str = "200") -> Json:
 
 
 def _error_responses(statuses: Iterable[str]) -> Json:
-    return {status: {"description": ERROR_DESCRIPTIONS[status], "content": _json("Error")} for status in statuses}
+    return {
+        status: {"description": ERROR_DESCRIPTIONS[status], "content": _json("Error")} | ERROR_HEADERS.get(status, {})
+        for status in statuses
+    }
 
 
 def _json(schema: str) -> Json:

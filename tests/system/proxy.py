@@ -95,7 +95,7 @@ def running_proxy(directory: Path, *, max_file_blocks: object = "unlimited", **e
         environment: variables of the container.
     """
     defaults = {"DIGITS_MAX_BODY_BYTES": 1 << 20, "DIGITS_RECEIVE_TIMEOUT_SECONDS": 30}
-    defaults |= {"PROXY_CONNECTIONS_PER_CLIENT": 100, "PROXY_UPLOADS_PER_CLIENT": 20}
+    defaults |= {"PROXY_CONNECTIONS_PER_CLIENT": 100, "PROXY_UPLOADS_PER_CLIENT": 16}
     variables = {name: str(value) for name, value in (defaults | environment).items()}
     replica = Replica()
     thread = threading.Thread(target=replica.serve_forever)

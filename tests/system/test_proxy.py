@@ -126,7 +126,7 @@ def test_requests_of_one_client_are_limited(start: Start) -> None:
             assert proxy.replica.holding.acquire(timeout=PATIENCE)
         with proxy.connect() as connection:
             response = connection.request(with_body(b"x", HEAD))
-            assert (response.status, error_of(response)) == (429, TOO_MANY.format(2, 20))
+            assert (response.status, error_of(response)) == (429, TOO_MANY.format(2, 16))
             assert response.headers["Retry-After"] == "1"
         proxy.replica.released.set()
         assert [connection.receive().status for connection in held] == [200, 200]

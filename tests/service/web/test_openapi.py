@@ -13,7 +13,7 @@ from openapi_spec_validator import validate
 from service.prediction import body_parser
 from service.settings import Settings
 from service.web.openapi import build_document
-from tests.conftest import Serve
+from tests.conftest import Serve, service_of
 from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, stroke
 from tests.service.web.test_feedback import VALID
 
@@ -159,6 +159,19 @@ def test_describes_error_responses(client: FlaskClient, document: dict[str, Any]
         assert response.status_code == status
         responses = document["paths"][url.partition("?")[0]]["post"]["responses"]
         check(document, responses[str(status)]["content"]["application/json"]["schema"], response.get_json())
+
+
+def test_describes_the_headers_of_error_responses(client: FlaskClient, document: dict[str, Any]) -> None:
+    limiter = service_of(client).admission.limiter
+    while limiter.available:
+        limiter.acquire()
+    busy = client.post("/predict", data=PICTURE, content_type="image/png", headers=KEY)
+    described = document["paths"]["/predict"]["post"]["responses"]
+    assert (busy.status_code, list(described["429"]["headers"])) == (429, ["Retry-After"])
+    check(document, described["429"]["headers"]["Retry-After"]["schema"], int(busy.headers["Retry-After"]))
+    denied = client.post("/predict", data=PICTURE, content_type="image/png")
+    assert (denied.status_code, list(described["401"]["headers"])) == (401, ["WWW-Authenticate"])
+    assert denied.headers["WWW-Authenticate"] == "Bearer"
 
 
 def test_lists_the_supported_content_types_of_predict(document: dict[str, Any]) -> None:
