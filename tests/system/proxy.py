@@ -19,12 +19,13 @@ from tests.system.http.raw_http import RawConnection, open_connection
 from tests.system.stack import free_ports
 
 LUA = Path("/etc/nginx/modules-enabled/50-mod-http-lua.conf")
+PATH = f"{os.environ['PATH']}:/usr/sbin"
 PATIENCE = 60  # seconds
 
 
 def skip_without_nginx() -> None:
     """Skip the test, with the reason, if nginx or its Lua module is missing."""
-    if not shutil.which("nginx") or not LUA.exists():
+    if not shutil.which("nginx", path=PATH) or not LUA.exists():
         pytest.skip("nginx is missing: apt-get install nginx libnginx-mod-http-lua")
 
 
@@ -98,14 +99,14 @@ def running_proxy(directory: Path, *, max_file_blocks: object = "unlimited", **e
     defaults |= {"PROXY_CONNECTIONS_PER_CLIENT": 100, "PROXY_UPLOADS_PER_CLIENT": 16}
     variables = {name: str(value) for name, value in (defaults | environment).items()}
     replica = Replica()
-    thread = threading.Thread(target=replica.serve_forever)
+    thread = threading.Thread(target=replica.serve_forever, args=(0.05,))
     thread.start()
     try:
         (port,) = free_ports(1)
         entrypoint = _write_files(directory, port, replica.server_address[1])
         process = subprocess.Popen(
             ["sh", "-c", f"ulimit -f {max_file_blocks}; exec sh {entrypoint}"],
-            env={"PATH": os.environ["PATH"] + ":/usr/sbin"} | variables,
+            env={"PATH": PATH} | variables,
             restore_signals=False,  # Python ignores SIGXFSZ: a write over the limit fails
         )
         try:
