@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 
 from service.inference.runtimes import LiteRT
 from service.server.asgi import Application
-from service.server.request_body import MAX_BUFFERED_BODIES
+from service.server.request_body import MAX_BUFFERED_BODIES, StreamedBody
 from service.types import Batch, Probabilities
 from tests.conftest import Serve, service_of
 from tests.exposition import samples
@@ -206,6 +206,19 @@ def test_a_memory_error_is_503_by_both(serve: Serve, one_version: Path, kind: st
         ]
     assert responses[0] == responses[1]
     assert (responses[0][0], dict(responses[0][1])["Retry-After"]) == (503, "1")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/predict", 503), ("/", 503), ("/nowhere", 404)])
+def test_a_memory_error_while_a_body_arrives_is_503(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str, status: int
+) -> None:
+    async def fail(_: StreamedBody) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(StreamedBody, "read", fail)
+    found, headers, body = by_asgi(client, Request("POST", path, {"Content-Type": FORM}, form(encode(ONE))))
+    assert (found, "Retry-After" in dict(headers)) == (status, status == 503)
+    assert (b"the service has no memory left for this request; send it again" in body) == (status == 503)
 
 
 class Counted:
