@@ -20,6 +20,7 @@ from service.inference.model_store import PreloadedModel
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
 from service.prediction.auth import ApiKey
+from service.prediction.inline_parser import BodyParser
 from service.responses import JsonResponse
 from service.settings import Settings
 from service.web import api_docs, feedback, headers, health, predict, report, ui
@@ -28,17 +29,20 @@ PROTECTED_ROUTES = frozenset({"/model", "/feedback", *report.ROUTES})
 """Routes that require the API key, besides those that predict: service/prediction/admission.py checks it there."""
 
 
-def create_app(settings: Settings | None = None, preloaded: PreloadedModel | None = None) -> Flask:
+def create_app(
+    settings: Settings | None = None, preloaded: PreloadedModel | None = None, parser: BodyParser | None = None
+) -> Flask:
     """Create the application, with the newest version loaded and watched.
 
     Args:
         settings: the settings; those of the environment unless given.
         preloaded: a model that `model_store.preload` loaded before a fork; it is not loaded again.
+        parser: parses request bodies; unless given, they are parsed in this process, without limits on time.
 
     Raises:
         SettingError: no settings were given, and those of the environment are wrong.
     """
-    context = ServiceContext(settings or Settings.from_environment(), preloaded)
+    context = ServiceContext(settings or Settings.from_environment(), preloaded, parser)
     app = Flask("service", static_folder=None, template_folder="web/templates")
     # Werkzeug cuts a chunked body at its limit without an error: with one byte more, body_parser detects it.
     app.config["MAX_CONTENT_LENGTH"] = context.settings.max_body_bytes + 1
@@ -53,7 +57,7 @@ def create_app(settings: Settings | None = None, preloaded: PreloadedModel | Non
     app.register_blueprint(health.blueprint(context.store, context.metrics, lambda: context.stopping))
     app.register_blueprint(ui.blueprint(context.settings, context.store, context.admission, context.predictor))
     app.register_blueprint(report.blueprint(context.settings, context.store))
-    app.register_blueprint(feedback.blueprint(context.settings, context.metrics))
+    app.register_blueprint(feedback.blueprint(context.settings, context.metrics, context.parser))
     app.register_blueprint(api_docs.blueprint(context.settings))
     context.start()
     return app

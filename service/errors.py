@@ -58,6 +58,20 @@ class NoDigitFound(RequestError):
     reason = "no_digit"
 
 
+class ParserTimeout(RequestError):
+    """Parsing the body takes more time than is allowed (422)."""
+
+    status = 422
+    reason = "parser_timeout"
+
+
+class ParserCrashed(RequestError):
+    """The body ended the process that parsed it (422)."""
+
+    status = 422
+    reason = "parser_crashed"
+
+
 class TooManyRequests(RequestError):
     """The worker has as many requests in flight as it accepts (429)."""
 

@@ -60,7 +60,7 @@ class Settings:
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8000, "port to listen on; 0 picks a free one", Range(0, 65535))
     workers: int = _setting(cores(), "worker processes; by default one per core", Range(1, 256))
-    threads: int = _setting(4, "worker threads for slow requests: picture normalisation and bulk bodies", Range(1, 256))
+    threads: int = _setting(4, "worker threads for bulk bodies, and for other routes with a body", Range(1, 256))
     shutdown_timeout_seconds: int = _setting(
         30, "seconds that requests in flight have to finish after SIGTERM", Range(1, 3600)
     )
@@ -69,7 +69,18 @@ class Settings:
     max_pictures: int = _setting(10_000, "maximum number of pictures in one request", Range(1, 1_000_000))
     max_pixels: int = _setting(25_000_000, "maximum number of pixels of one picture", Range(784, 1 << 30))
     max_side: int = _setting(16_384, "maximum width and height of one picture in pixels", Range(28, 1 << 16))
-    max_in_flight: int = _setting(40, "maximum predict requests in flight per worker; more get 429", Range(1, 65536))
+    max_in_flight: int = _setting(
+        40, "maximum predict requests in flight per worker, at most half of them slow; more get 429", Range(1, 65536)
+    )
+    picture_processes: int = _setting(
+        2, "maximum processes per worker that parse pictures and other slow bodies", Range(1, 256)
+    )
+    picture_seconds: float = _setting(
+        2.0, "seconds of CPU time that parsing one request may take, and half of the wall time", Range(0.05, 3600)
+    )
+    picture_memory_bytes: int = _setting(
+        256 << 20, "bytes of memory that parsing one request may take", Range(16 << 20, 1 << 40)
+    )
     api_key: str = _setting(
         "",
         "key that `/predict`, `/feedback`, `/model` and `/report/` require; if empty, none is required",

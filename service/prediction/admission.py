@@ -4,10 +4,12 @@ Every route that predicts uses it: the Flask view, the ASGI application, the con
 
     admission.check(authorization, content_length)    before the body is read
     with admission.limiter:                           while the request is parsed, predicted and encoded
+    with admission.slow_limiter:                      besides, while a request is that the fast path does not read
     admission.reject(error)                           for every RequestError and MemoryError of a predict request
 """
 
 import logging
+import math
 
 from service.errors import OutOfMemory, RequestError
 from service.monitoring.metrics import Metrics
@@ -27,6 +29,8 @@ class Admission:
         self._settings, self._metrics = settings, metrics
         self.api_key = ApiKey(settings.api_key)
         self.limiter = ConcurrencyLimiter(settings.max_in_flight)
+        # However many slow requests wait for a parser, they leave half of the limit to the cheap ones.
+        self.slow_limiter = ConcurrencyLimiter(math.ceil(settings.max_in_flight / 2), "slow requests")
 
     def check(self, authorization: bytes, content_length: int) -> None:
         """Check the API key and the declared size of the body, 0 if none is declared.

@@ -18,8 +18,10 @@ from flask import Blueprint, Response, request
 
 from service.atomic_write import atomic_write
 from service.errors import BadRequest, Forbidden, InsufficientStorage, PayloadTooLarge, UnsupportedMediaType
+from service.imaging.reader import DEFAULT_OPTIONS
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
+from service.prediction.inline_parser import BodyParser
 from service.responses import JSON
 from service.settings import SettingError, Settings
 
@@ -62,7 +64,7 @@ class FeedbackStore:
             atomic_write(self._directory / name, content)
 
 
-def blueprint(settings: Settings, metrics: Metrics) -> Blueprint:
+def blueprint(settings: Settings, metrics: Metrics, parser: BodyParser) -> Blueprint:
     """POST /feedback, if `settings.feedback_dir` is set.
 
     Raises:
@@ -76,7 +78,8 @@ def blueprint(settings: Settings, metrics: Metrics) -> Blueprint:
     @routes.post("/feedback")
     def feedback() -> Response:
         check_origin(request.headers.get("Sec-Fetch-Site", ""), request.mimetype)
-        document = parse_feedback(request.get_data(cache=False), settings)
+        document = parse_feedback(request.get_data(cache=False))
+        check_image(document["image"], settings, parser)
         store.add(document)
         metrics.feedback_received(document["digit"])
         return Response(orjson.dumps({"status": "kept"}), 201, mimetype=JSON)
@@ -102,13 +105,12 @@ def check_origin(fetch_site: str, media_type: str) -> None:
         raise UnsupportedMediaType(f"the content type is {media_type[:100] or 'missing'!r}; supported: {JSON}")
 
 
-def parse_feedback(body: bytes, settings: Settings) -> dict[str, Any]:
+def parse_feedback(body: bytes) -> dict[str, Any]:
     """Parse a request body: "image" and "digit", optionally "predicted" and "version".
 
     Raises:
         BadRequest: the body is not such a JSON object, or a value is not allowed.
         PayloadTooLarge: the body is over MAX_BYTES.
-        RequestError: POST /predict would reject the image.
     """
     if len(body) > MAX_BYTES:
         raise PayloadTooLarge(f"the feedback has {len(body)} bytes; {MAX_BYTES} are allowed")
@@ -126,8 +128,19 @@ def parse_feedback(body: bytes, settings: Settings) -> dict[str, Any]:
         raise BadRequest(
             f"version is {str(version)[:50]!r}; expected: a string of at most {MAX_VERSION_LENGTH} characters"
         )
-    body_parser.parse_json_image(document["image"], settings, booleans=b"true" in body or b"false" in body)
     return document
+
+
+def check_image(image: object, settings: Settings, parser: BodyParser) -> None:
+    """Check that an image can be read: base64 of a picture by the parser, pixels here.
+
+    Raises:
+        RequestError: POST /predict would reject the image.
+    """
+    if isinstance(image, str):
+        parser.parse_blocking(orjson.dumps({"images": [image]}), JSON, DEFAULT_OPTIONS)
+    else:
+        body_parser.parse_json_image(image, settings, booleans=True)
 
 
 def _check_digit(key: str, value: object) -> None:

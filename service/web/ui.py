@@ -135,7 +135,7 @@ def _predict_form(settings: Settings, admission: Admission, predictor: Predictor
         raise body_parser.body_too_large(settings) from None
     admission.api_key.check_key(key.encode())
     body_parser.check_body_size(len(body), settings)
-    with admission.limiter:
+    with admission.limiter, admission.slow_limiter:
         return predictor.predict(body, request.headers.get("Content-Type", ""), FORM_QUERY)
 
 

@@ -17,6 +17,8 @@ EXPECTED = {
     "PayloadTooLarge": (413, "payload_too_large"),
     "UnsupportedMediaType": (415, "unsupported_media_type"),
     "NoDigitFound": (422, "no_digit"),
+    "ParserTimeout": (422, "parser_timeout"),
+    "ParserCrashed": (422, "parser_crashed"),
     "TooManyRequests": (429, "too_many_requests"),
     "ModelNotReady": (503, "model_not_ready"),
     "OutOfMemory": (503, "out_of_memory"),

@@ -49,15 +49,18 @@ async def call(
     request: dict[str, Any],
     sent_messages: asyncio.Queue[dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Send a request in messages; returns the messages of the response. After the last one the client disconnects."""
+    """Send a request in messages; returns those of the response. After an incomplete body the client disconnects."""
     pieces = list(sent)
     responses: list[dict[str, Any]] = []
     steps = iter(pieces)
     left = len(pieces)
+    is_complete = not pieces or isinstance(pieces[-1], bytes)
 
     async def receive() -> dict[str, Any]:
         nonlocal left
         left -= 1
+        if left < 0 and is_complete:
+            await asyncio.Event().wait()  # the client waits for the response
         step = next(steps, {"type": "http.disconnect"})
         if callable(step):
             return await step()
@@ -418,7 +421,7 @@ def test_metrics_are_served_while_all_slow_requests_are_busy(
     monkeypatch.setattr(service_of(client).predictor, "predict_json", block)
 
     async def scenario() -> tuple[int, int]:
-        slow = asyncio.ensure_future(call(application, [b"x"], scope("POST", "/predict", PNG)))
+        slow = asyncio.ensure_future(call(application, [bytes(17 * 784)], scope("POST", "/predict", OCTETS)))
         await asyncio.get_running_loop().run_in_executor(None, entered.wait, 20)
         try:
             metrics = await asyncio.wait_for(call(application, [], scope("GET", "/metrics", {})), 20)

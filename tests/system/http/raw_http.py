@@ -15,7 +15,7 @@ from tests.system.server import Server
 PICTURE = encode(stroke())
 """A PNG file of 28x28 pixels, which the fast path reads."""
 PHOTOGRAPH = encode(np.full((1500, 1500), 255, np.uint8) - np.pad(stroke(), 736))
-"""A PNG file that takes a worker thread some hundredths of a second to read."""
+"""A PNG file that takes a parser process some hundredths of a second to read."""
 TIMEOUT_SECONDS = 60
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
