@@ -15,15 +15,15 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from service import responses
 from service.context import ServiceContext
-from service.errors import RequestError
+from service.errors import OutOfMemory, RequestError
 from service.inference.model_store import PreloadedModel
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
-from service.prediction.auth import ApiKey, basic_to_bearer
+from service.prediction.auth import ApiKey
 from service.prediction.inline_parser import BodyParser
 from service.responses import JsonResponse
 from service.settings import Settings
-from service.web import api_docs, feedback, health, predict, report, ui
+from service.web import api_docs, feedback, headers, health, predict, report, ui
 
 PROTECTED_ROUTES = frozenset({"/model", "/feedback", *report.ROUTES})
 """Routes that require the API key, besides those that predict: service/prediction/admission.py checks it there."""
@@ -48,6 +48,8 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = context.settings.max_body_bytes + 1
     app.config["MAX_FORM_PARTS"] = None  # body_parser counts them
     app.extensions["digits"] = context
+    app.after_request(headers.with_default_headers)
+    app.after_request(headers.with_relative_redirect)  # before the others: Flask calls the last one first
     _record_requests(app, context.metrics)
     _require_api_key(app, context.admission.api_key)
     _register_error_handlers(app, context)
@@ -87,7 +89,7 @@ def _require_api_key(app: Flask, api_key: ApiKey) -> None:
     def check() -> None:
         if _route() in PROTECTED_ROUTES:
             authorization = request.headers.get("Authorization", "").encode("latin-1")  # as WSGI decoded it
-            api_key.check(basic_to_bearer(authorization) if _route() in report.ROUTES else authorization)
+            api_key.check(authorization, allow_basic=_route() in report.ROUTES)
 
 
 def _register_error_handlers(app: Flask, context: ServiceContext) -> None:
@@ -101,6 +103,11 @@ def _register_error_handlers(app: Flask, context: ServiceContext) -> None:
         if response.status_code == 401 and _route() in report.ROUTES:
             response.headers.add("WWW-Authenticate", report.BASIC_CHALLENGE)
         return response
+
+    @app.errorhandler(MemoryError)
+    def out_of_memory(error: MemoryError) -> Response:
+        app.logger.error("out of memory in %s %s: %s", request.method, _route(), error)
+        return request_error(OutOfMemory())
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:

@@ -23,6 +23,13 @@ class Unauthorised(RequestError):
     reason = "unauthorised"
 
 
+class Forbidden(RequestError):
+    """The request comes from a web page of another site (403)."""
+
+    status = 403
+    reason = "forbidden"
+
+
 class RequestTimeout(RequestError):
     """The body does not arrive in time (408)."""
 
@@ -77,6 +84,16 @@ class ModelNotReady(RequestError):
 
     status = 503
     reason = "model_not_ready"
+
+
+class OutOfMemory(RequestError):
+    """The service has no memory for the request, which may be valid (503)."""
+
+    status = 503
+    reason = "out_of_memory"
+
+    def __init__(self, message: str = "the service has no memory left for this request; send it again") -> None:
+        super().__init__(message)
 
 
 class InsufficientStorage(RequestError):

@@ -4,6 +4,7 @@ Every field is the variable of the same name in capitals: `max_pictures` is DIGI
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +16,8 @@ FOREIGN_VARIABLES = {"DIGITS_DATA", "DIGITS_DOCS_URL"}
 
 RUNTIMES = ("auto", "tensorflow", "litert")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+KEY = re.compile(r"([^\s,\x00-\x1f\x7f]([^,\x00-\x1f\x7f]*[^\s,\x00-\x1f\x7f])?)?")
+"""An API key. A comma joins the values of two headers; white space around the value of a header is removed."""
 
 
 class SettingError(ValueError):
@@ -34,7 +37,9 @@ class Range:
     maximum: float
 
 
-def _setting(default: Any, description: str, allowed: Range | tuple[str, ...] | None = None, **more: Any) -> Any:
+def _setting(
+    default: Any, description: str, allowed: Range | tuple[str, ...] | re.Pattern[str] | None = None, **more: Any
+) -> Any:
     return field(default=default, metadata={"description": description, "allowed": allowed}, **more)
 
 
@@ -77,7 +82,10 @@ class Settings:
         256 << 20, "bytes of memory that parsing one request may take", Range(16 << 20, 1 << 40)
     )
     api_key: str = _setting(
-        "", "key that `/predict`, `/feedback`, `/model` and `/report/` require; if empty, none is required", repr=False
+        "",
+        "key that `/predict`, `/feedback`, `/model` and `/report/` require; if empty, none is required",
+        KEY,
+        repr=False,
     )
     feedback_dir: Path | None = _setting(
         None, "directory where feedback is stored; without it, `/feedback` does not exist"
@@ -111,6 +119,12 @@ def _parse(variable: str, text: str, item: Any) -> object:
     if isinstance(allowed, tuple):
         if text not in allowed:
             raise SettingError(variable, text, ", ".join(allowed))
+        return text
+    if isinstance(allowed, re.Pattern):
+        if not allowed.fullmatch(text):
+            raise SettingError(
+                variable, "(hidden)", "text without commas, control characters and white space around it"
+            )
         return text
     if isinstance(allowed, Range):
         return _number(variable, text, item.type, allowed)

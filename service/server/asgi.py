@@ -98,7 +98,7 @@ class Application:
         try:
             try:
                 response = JsonResponse(200, await self._respond(headers, query, body))
-            except RequestError as error:
+            except (RequestError, MemoryError) as error:
                 response = self._admission.reject(error)
             except ClientDisconnected:
                 return
@@ -174,7 +174,7 @@ class Application:
         if not body.complete:
             try:
                 environ["wsgi.input"] = BytesIO(await body.read())
-            except RequestError as error:
+            except (RequestError, MemoryError) as error:
                 environ["wsgi.input"] = RejectedBody(error)
             except ClientDisconnected:
                 return

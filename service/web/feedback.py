@@ -2,7 +2,9 @@
 
     {"image": base64 of a picture, or 28x28 or 784 numbers, "digit": 7, "predicted": 1, "version": "2"}
 
-Each request becomes one JSON file in DIGITS_FEEDBACK_DIR, written atomically.
+Each request becomes one JSON file in DIGITS_FEEDBACK_DIR, written atomically. This is the only route that stores what a
+client sends. Web pages of other sites must not reach it: they may send a form or plain text to any address without a
+permission (https://fetch.spec.whatwg.org/#simple-header), but not application/json, for which a browser asks first.
 """
 
 import secrets
@@ -15,7 +17,7 @@ import orjson
 from flask import Blueprint, Response, request
 
 from service.atomic_write import atomic_write
-from service.errors import BadRequest, InsufficientStorage, PayloadTooLarge
+from service.errors import BadRequest, Forbidden, InsufficientStorage, PayloadTooLarge, UnsupportedMediaType
 from service.imaging.reader import DEFAULT_OPTIONS
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
@@ -28,6 +30,7 @@ MAX_BYTES = 1 << 16
 MAX_VERSION_LENGTH = 20
 REQUIRED_KEYS = {"image", "digit"}
 ALLOWED_KEYS = REQUIRED_KEYS | {"predicted", "version"}
+FOREIGN_SITES = {"cross-site", "same-site"}
 
 
 class FeedbackStore:
@@ -74,6 +77,7 @@ def blueprint(settings: Settings, metrics: Metrics, parser: BodyParser) -> Bluep
 
     @routes.post("/feedback")
     def feedback() -> Response:
+        check_origin(request.headers.get("Sec-Fetch-Site", ""), request.mimetype)
         document = parse_feedback(request.get_data(cache=False))
         check_image(document["image"], settings, parser)
         store.add(document)
@@ -81,6 +85,24 @@ def blueprint(settings: Settings, metrics: Metrics, parser: BodyParser) -> Bluep
         return Response(orjson.dumps({"status": "kept"}), 201, mimetype=JSON)
 
     return routes
+
+
+def check_origin(fetch_site: str, media_type: str) -> None:
+    """Reject what a web page of another site can make a browser send.
+
+    Args:
+        fetch_site: the header Sec-Fetch-Site, which browsers set and a page cannot
+            (https://www.w3.org/TR/fetch-metadata/); "" without one.
+        media_type: the media type in the header Content-Type in small letters, without parameters; "" without one.
+
+    Raises:
+        Forbidden: a browser sends the request for a page of another site or origin.
+        UnsupportedMediaType: the media type is another one than application/json.
+    """
+    if fetch_site in FOREIGN_SITES:
+        raise Forbidden(f"the request comes from a web page of another origin (Sec-Fetch-Site: {fetch_site})")
+    if media_type != JSON:
+        raise UnsupportedMediaType(f"the content type is {media_type[:100] or 'missing'!r}; supported: {JSON}")
 
 
 def parse_feedback(body: bytes) -> dict[str, Any]:

@@ -163,6 +163,19 @@ def test_an_unknown_variable_is_named_without_its_value() -> None:
     assert caught.value.value is None
 
 
+@pytest.mark.parametrize("key", ["a,b", ",", " a", "a ", " ", "a\n", "a\tb", "\x7f", "a\u3000"])
+def test_rejects_a_key_that_a_header_cannot_carry_without_showing_it(key: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings.from_environment({"DIGITS_API_KEY": key})
+    allowed = "text without commas, control characters and white space around it"
+    assert str(caught.value) == f"DIGITS_API_KEY is '(hidden)'; allowed: {allowed}"
+
+
+@pytest.mark.parametrize("key", ["", "a", "a b", "schlüssel", "Zm9v==", "a;b"])
+def test_accepts_other_keys(key: str) -> None:
+    assert Settings.from_environment({"DIGITS_API_KEY": key}).api_key == key
+
+
 def test_other_variables_are_ignored() -> None:
     """DIGITS_DATA is read by training, DIGITS_DOCS_URL by Prometheus."""
     foreign = {"PATH": "", "digits_port": "x", "DIGITS_DATA": "", "DIGITS_DOCS_URL": "", "XDIGITS_A": ""}
