@@ -56,7 +56,7 @@ class Connection(Http1Connection):
         """The bytes that are being parsed."""
         self._fast_request_started: float | None = None
         """When the request arrived that is handled on the fast path; None if there is none."""
-        self._fast_body: BufferedBody | None = None
+        self._body: BufferedBody | None = None
         """Its body."""
         self._valid_host: tuple[bytes, bytes] | None = None
         """The header Host that was found valid last."""
@@ -120,8 +120,8 @@ class Connection(Http1Connection):
         self._receiving_since = None
         self._host.nr += 1
         if self._host.asgi.limiter.available:
-            self._fast_body = BufferedBody(body)
-            run_eagerly(self._respond(headers, path.partition(b"?")[2], self._fast_body))
+            self._body = BufferedBody(body)
+            run_eagerly(self._respond(headers, path.partition(b"?")[2], self._body))
         else:
             self._host.rejections.submit(self)
 
@@ -138,7 +138,7 @@ class Connection(Http1Connection):
             self.write_response(response, close=not self._host.alive)
 
     def _next_request(self) -> None:
-        self._fast_request_started = self._fast_body = None
+        self._fast_request_started = self._body = None
         self.finish_request()
 
     def reject(self) -> None:
@@ -155,6 +155,6 @@ class Connection(Http1Connection):
             self._host.counts.add(self._host.slot, -1)
         super().connection_lost(exc)
         self.resume_writing()  # ends a `drain_writes` that would wait forever
-        body, self._fast_body = self._fast_body, None
+        body, self._body = self._body, None
         if body is not None and body.on_disconnect is not None:
             body.on_disconnect()

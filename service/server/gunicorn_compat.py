@@ -267,9 +267,9 @@ class HttpConnection(ASGIProtocol):  # type: ignore[misc]
 
     def write_error(self, status: int, message: str) -> None:
         """Write the response to what is not a valid request; it announces that the connection is closed."""
-        body = error_response(status, message).body
-        head = b"%bContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
-        self._safe_write(head % (_status_line((1, 1), status), len(body)) + body)
+        response = error_response(status, message)
+        head = b"".join(b"%b: %b\r\n" % header for header in asgi_headers(response))
+        self._safe_write(_status_line((1, 1), status) + head + b"Connection: close\r\n\r\n" + response.body)
 
     async def drain_writes(self) -> None:
         """Wait until the client has read enough of what was written."""

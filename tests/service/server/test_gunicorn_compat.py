@@ -1,12 +1,13 @@
 """Each private name of gunicorn that is used is missed if it changes, and the tested version is the installed one."""
 
 import importlib
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from service.server import gunicorn_compat
-from service.server.gunicorn_compat import ATTRIBUTES, SIGNATURES, find_incompatibilities
+from service.server.gunicorn_compat import ATTRIBUTES, SIGNATURES, HttpConnection, find_incompatibilities
 
 
 def test_the_installed_gunicorn_is_the_tested_one() -> None:
@@ -88,3 +89,18 @@ def test_errors_of_both_parsers_get_the_same_status_and_a_sentence(parser: str, 
     found = gunicorn_compat.describe_parse_error(raised.value, data)
     assert found == (status, message or found[1])
     assert " " in found[1]
+
+
+def test_a_response_to_what_is_not_http_has_the_headers_of_every_response() -> None:
+    written: list[bytes] = []
+    HttpConnection.write_error(cast("Any", SimpleNamespace(_safe_write=written.append)), 400, "why")
+    head, _, body = b"".join(written).partition(b"\r\n\r\n")
+    assert body == b'{"error":"why"}'
+    assert head.decode().split("\r\n") == [
+        "HTTP/1.1 400 Bad Request",
+        "Content-Type: application/json",
+        "Content-Length: 15",
+        "X-Content-Type-Options: nosniff",
+        "Cache-Control: no-store",
+        "Connection: close",
+    ]
