@@ -376,6 +376,10 @@ class HttpConnection(ASGIProtocol):  # type: ignore[misc]
         """Called when a timeout has passed."""
         self.close_when_idle()
 
+    def will_close(self) -> bool:
+        """Called when a response begins; whether it announces that the connection is closed after it."""
+        return False
+
     def may_resume_reading(self) -> bool:
         """Called when the application has received a part of a body: whether reading may go on."""
         return True
@@ -427,8 +431,7 @@ class HttpConnection(ASGIProtocol):  # type: ignore[misc]
         super()._send_response_start(*arguments, **more)
 
     def _will_close(self, request: Any, response_requires_close: Any) -> bool:
-        # A response before the end of its request announces what may follow: the rest of the request is discarded.
-        return bool(super()._will_close(request, response_requires_close) or not self.is_request_complete)
+        return bool(super()._will_close(request, response_requires_close) or self.will_close())
 
     def _send_error_response(self, status: int, message: str, extra_headers: Any = ()) -> None:  # noqa: ARG002
         if self._body_receiver is not None and self._body_receiver._body_wait_expired:  # noqa: SLF001

@@ -26,6 +26,8 @@ MAX_FEED_BYTES = 65_536
 """Parsed in one go: of what follows a complete request, the C parser keeps so much and drops the rest."""
 MAX_PENDING_BYTES = 65_536
 """Behind a request that is being handled; one more read of the event loop may be added."""
+MAX_DRAINED_BYTES = 65_536
+"""The connection is kept after a response that comes before the end of a body of so many bytes: it is discarded."""
 
 INCOMPLETE = "the connection was closed before the request was complete"
 
@@ -165,6 +167,11 @@ class Http1Connection(HttpConnection):
             piece = bytes(self._pending[:MAX_FEED_BYTES])
             del self._pending[:MAX_FEED_BYTES]
             self.parse(piece)
+
+    def will_close(self) -> bool:
+        """Whether the response comes before the end of its request, and more may follow than is discarded."""
+        length = self.parser.content_length
+        return not self.is_request_complete and (self.parser.is_chunked or length > MAX_DRAINED_BYTES)
 
     def may_resume_reading(self) -> bool:
         """Whether there is room for more bytes behind the current request."""

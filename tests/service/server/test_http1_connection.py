@@ -133,7 +133,7 @@ def test_a_response_before_the_end_of_the_body_announces_the_end_of_the_connecti
     async def scenario() -> None:
         connection, transport = host.connect()
         connection.app = respond
-        connection.data_received(request(length="Content-Length: 50"))
+        connection.data_received(request(length="Content-Length: 70000"))
         await settle()
         assert b"\r\nConnection: close\r\n" in transport.written
         assert not transport.closed

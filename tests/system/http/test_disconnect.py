@@ -56,12 +56,14 @@ def test_half_closed_client_gets_all_responses_and_then_the_end(connection: RawC
 
 
 def test_half_closed_clients_all_get_their_response(server: Server) -> None:
-    with ExitStack() as opened:
-        connections = [opened.enter_context(connect(server)) for _ in range(20)]
-        for connection in connections:
-            connection.send(PREDICT_PHOTOGRAPH)
-            connection.socket.shutdown(socket.SHUT_WR)
-        assert [connection.receive().status for connection in connections] == [200] * 20
+    """As many at a time as are not rejected for their number."""
+    for _ in range(10):
+        with ExitStack() as opened:
+            connections = [opened.enter_context(connect(server)) for _ in range(2)]
+            for connection in connections:
+                connection.send(PREDICT_PHOTOGRAPH)
+                connection.socket.shutdown(socket.SHUT_WR)
+            assert [connection.receive().status for connection in connections] == [200] * 2
 
 
 @pytest.mark.parametrize(

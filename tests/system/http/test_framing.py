@@ -347,11 +347,17 @@ def test_body_that_no_route_reads_may_be_announced(connection: RawConnection) ->
     assert connection.request(GET_HEALTH).status == 200
 
 
-def test_response_before_the_end_of_its_request_announces_that_the_connection_is_closed(
+def test_response_before_the_end_of_a_long_request_announces_that_the_connection_is_closed(
     connection: RawConnection,
 ) -> None:
-    response = connection.request(HEAD + b"Content-Length: 50001\r\n\r\nx")
+    response = connection.request(HEAD + b"Content-Length: 100000\r\n\r\nx")
     assert (response.status, response.headers["Connection"]) == (413, "close")
+
+
+def test_short_body_is_discarded_after_its_response_and_the_connection_kept(connection: RawConnection) -> None:
+    response = connection.request(HEAD + b"Content-Length: 50001\r\n\r\nx")
+    assert (response.status, response.headers.get("Connection")) == (413, None)
+    assert connection.request(bytes(50_000) + PREDICT).status == 200
 
 
 def test_client_that_sends_all_of_too_large_a_body_still_reads_the_response(connection: RawConnection) -> None:
