@@ -120,7 +120,8 @@ class Application:
             RequestError: the request is wrong, or cannot be handled now.
             ClientDisconnected: there is no client to respond to.
         """
-        content_type = authorization = b""
+        content_type = b""
+        authorization: bytes | None = None
         length = 0
         for name, value in headers:
             if name == b"content-type":
@@ -128,8 +129,8 @@ class Application:
             elif name == b"content-length":
                 length = int(value)
             elif name == b"authorization":
-                authorization = value
-        self._admission.check(authorization, length)
+                authorization = value if authorization is None else authorization + b"," + value  # two match no key
+        self._admission.check(authorization or b"", length)
         received = await body.read()
         options = parse_query(query)
         model = self.context.store.require_current()
