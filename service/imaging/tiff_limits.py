@@ -5,7 +5,9 @@ claim the same ones. Pillow reads fields in Python, and those of the EXIF direct
 TIFF 6.0 and Deflate: LZMA and Zstandard claim the memory of their dictionaries.
 """
 
+import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from struct import calcsize, unpack_from
 from typing import NamedTuple
 
@@ -69,8 +71,15 @@ class _Reader:
         """Read one integer."""
         return int(unpack_from(self._order + layout, self._data, place)[0])
 
-    def read_fields(self, place: int) -> Iterator[_Field]:
-        """Yield the fields of the directory at a place."""
+    def read_fields(self, place: int) -> list[_Field]:
+        """Read the fields of the directory at a place, as far as they are in the file: so does Pillow."""
+        fields = []
+        with suppress(struct.error, OverflowError):
+            for field in self._iterate_fields(place):
+                fields.append(field)  # noqa: PERF402 - the fields before an error count
+        return fields
+
+    def _iterate_fields(self, place: int) -> Iterator[_Field]:
         count_layout, entry, inline = ("Q", "HHQ", 8) if self._big else ("H", "HHI", 4)
         count = self.unpack(count_layout, place)
         if count > MAX_FIELDS:
@@ -107,7 +116,7 @@ def check_tiff(data: bytes) -> tuple[int, int]:
             "the TIFF is a big-endian BigTIFF; supported: TIFF, and BigTIFF in little-endian order"
         )
     reader = _Reader(data)
-    fields = list(reader.read_fields(reader.first))
+    fields = reader.read_fields(reader.first)
     _check_values(fields)
     for field in fields:
         if field.tag in _EXIF_DIRECTORIES:
@@ -134,7 +143,7 @@ def check_tiff(data: bytes) -> tuple[int, int]:
 def _check_exif_directory(reader: _Reader, field: _Field, *, nested: bool) -> None:
     """Check the values of an EXIF directory, and of the one that it may refer to."""
     for offset in reader.read_values(field)[:1]:
-        fields = list(reader.read_fields(offset))
+        fields = reader.read_fields(offset)
         _check_values(fields)
         for inner in fields:
             if nested and inner.tag in _EXIF_DIRECTORIES:
