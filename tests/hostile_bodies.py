@@ -510,6 +510,17 @@ def _() -> bytes:
     return form(*[encode(_scribble(1000, 1000))] * 3000)
 
 
+@_hostile("form of 700 GIFs of 9,000 blocks", FORM, deadline_only=True)
+def _() -> bytes:
+    return form(*[_gif(b"!\x01" + b"\x01a" * 9000 + b"\0")] * 700)
+
+
+@_hostile("form of 900 PNGs of 16 colour profiles of 1 MiB", FORM, deadline_only=True)
+def _() -> bytes:
+    pixels = encode(stroke())[33:-12]
+    return form(*[_png(_compressed_text(b"iCCP", b"name\0\0") * 16, pixels)] * 900)
+
+
 @_hostile("form of 10,000 pictures to normalise", FORM, b"split=digits&show=image", deadline_only=True)
 def _() -> bytes:
     return form(*[encode(255 - stroke())] * 10_000)
