@@ -1,4 +1,6 @@
-"""Parses hostile bodies, each in a child process with limits on CPU time and memory; prints a line of JSON for each.
+"""Parses the hostile bodies and the largest pictures, each in a child with limits on CPU time and memory.
+
+Prints a line of JSON for each:
 
     python -m tests.bounded_parsing             all of them
     python -m tests.bounded_parsing JPEG JSON   those whose name has one of these words
@@ -12,6 +14,7 @@ import resource
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,7 @@ from service.imaging.reader import DEFAULT_OPTIONS, read_picture
 from service.prediction.body_parser import parse_body
 from service.prediction.options import parse_query
 from service.settings import Settings
-from tests.hostile_bodies import HOSTILE_BODIES, HostileBody
+from tests.hostile_bodies import HOSTILE_BODIES, LARGE_PICTURES, HostileBody
 from tests.service.payloads import encode, stroke
 
 CPU_SECONDS = 2
@@ -39,9 +42,11 @@ def main(words: list[str]) -> None:
     page = np.kron(255 - stroke(), np.ones((20, 20), np.uint8))
     for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"):  # what is loaded once is no growth
         read_picture(encode(page, kind=kind), Settings(), DEFAULT_OPTIONS)
-    for name, build in HOSTILE_BODIES.items():
+    for name in [*HOSTILE_BODIES, *LARGE_PICTURES]:
         if not words or any(word in name for word in words):
-            print(json.dumps({"name": name} | parse_in_child(build())), flush=True)
+            hostile = name in HOSTILE_BODIES
+            body = HOSTILE_BODIES[name]() if hostile else HostileBody("image/*", b"", LARGE_PICTURES[name]())
+            print(json.dumps({"name": name} | parse_in_child(body)), flush=True)
 
 
 def parse_in_child(body: HostileBody) -> Outcome:
@@ -63,11 +68,12 @@ def parse_in_child(body: HostileBody) -> Outcome:
 
 
 def _parse(body: HostileBody) -> Outcome:
-    before = _address_space("VmSize")
-    resource.setrlimit(resource.RLIMIT_AS, (before + MEMORY_BYTES, before + MEMORY_BYTES))
+    limit = _read_memory("VmSize") + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    started = time.process_time()
+    Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM to VmRSS
+    before, started = _read_memory("VmRSS"), time.process_time()
     outcome: Outcome = {"outcome": "parsed"}
     try:
         parse_body(body.body, body.content_type, Settings(), parse_query(body.query).normalise)
@@ -75,14 +81,14 @@ def _parse(body: HostileBody) -> Outcome:
         outcome = {"outcome": "rejected", "status": error.status, "message": str(error)}
     except MemoryError:
         outcome = {"outcome": "memory"}
-    growth = (_address_space("VmPeak") - before) >> 20
+    growth = (_read_memory("VmHWM") - before) >> 20
     return {"seconds": round(time.process_time() - started, 3), "megabytes": growth} | outcome
 
 
-def _address_space(key: str) -> int:
-    """The size of the address space in bytes, now (VmSize) or at its largest (VmPeak)."""
-    with open("/proc/self/status") as status:  # noqa: PTH123 - the fewest allocations
-        return next(int(line.split()[1]) << 10 for line in status if line.startswith(key))
+def _read_memory(key: str) -> int:
+    """Bytes of address space (VmSize), resident now (VmRSS), or resident at most (VmHWM)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(key))
 
 
 if __name__ == "__main__":

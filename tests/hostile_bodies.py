@@ -4,14 +4,14 @@
 
 Each name states what is repeated or claimed. DEADLINE_ONLY lists the bodies that no cheap bound can tell from a good
 body: the limits on time and memory of the process that parses them end these. The bodies are built in code, since some
-have 15 MiB.
+have 15 MiB. LARGE_PICTURES are the good ones that take most: the limits must let them pass.
 """
 
 import lzma
 import struct
 import zlib
 from base64 import b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -334,9 +334,9 @@ def _() -> bytes:
     return _jpeg(scans=_fill(_EMPTY_SCAN), progressive=True)
 
 
-@_hostile("JPEG of two scans and 24 megapixels that cannot be reduced", JPEG)
+@_hostile("progressive JPEG of 24 megapixels in CMYK that cannot be reduced", JPEG)
 def _() -> bytes:
-    return encode(np.zeros((1500, 16_000, 3), np.uint8), kind="JPEG", progressive=True, subsampling=0)
+    return encode(np.zeros((1500, 16_000, 3), np.uint8), kind="JPEG", mode="CMYK", progressive=True)
 
 
 @_hostile("JPEG of 3 million empty comments", JPEG)
@@ -659,7 +659,36 @@ def _() -> bytes:
     return _npy(b"{'descr': [" + fields + b"], 'fortran_order': False, 'shape': (1, 28, 28)}\n")
 
 
-def bodies(names: Iterable[str] = HOSTILE_BODIES) -> Iterable[tuple[str, HostileBody]]:
-    """Build the bodies one after the other, each with its name."""
-    for name in names:
-        yield name, HOSTILE_BODIES[name]()
+# The largest good pictures --------------------------------------------------------------------------------------------
+
+LARGE_PICTURES: dict[str, Callable[[], bytes]] = {
+    "PNG of 25 megapixels with an alpha channel": lambda: encode(_layers(5000, 5000, 4), compress_level=1),
+    "PNG of 25 grey megapixels with an alpha channel": lambda: encode(_layers(5000, 5000, 2), compress_level=1),
+    "wide PNG of 25 megapixels with an alpha channel": lambda: encode(_layers(1525, 16_384, 4), compress_level=1),
+    "PNG of 25 megapixels with a transparent colour of its palette": lambda: encode(
+        _scribble(5000, 5000), mode="P", transparency=255, compress_level=1
+    ),
+    "PNG of 25 megapixels of 16 bits": lambda: encode(_scribble(5000, 5000) * np.uint16(257), compress_level=1),
+    "GIF of 25 megapixels": lambda: encode(_scribble(5000, 5000), kind="GIF", transparency=255),
+    "wide progressive JPEG of 24 megapixels": lambda: encode(
+        _layers(1500, 16_000, 3), kind="JPEG", progressive=True, subsampling=0
+    ),
+    "wide JPEG of 25 megapixels in CMYK": lambda: encode(_layers(1525, 16_384, 3), kind="JPEG", mode="CMYK"),
+    "TIFF of 25 megapixels with an alpha channel in one strip": lambda: encode(
+        _layers(5000, 5000, 4), kind="TIFF", compression="tiff_adobe_deflate", tiffinfo={278: 5000}
+    ),
+    "TIFF of 25 megapixels of floating point": lambda: encode(
+        _scribble(5000, 5000).astype(np.float32), kind="TIFF", compression="tiff_adobe_deflate"
+    ),
+    "WebP of 12 megapixels with an alpha channel": lambda: encode(
+        _layers(3000, 4000, 4), kind="WEBP", lossless=True, quality=0, method=0
+    ),
+}
+"""Good pictures of the largest size that each kind may have: they must fit into the memory too."""
+
+
+def _layers(height: int, width: int, channels: int) -> Pixels:
+    """A sheet with a digit one; an even number of channels has a half-transparent sheet."""
+    page = _scribble(height, width)
+    alpha = np.where(page > 0, 128, 255).astype(np.uint8)
+    return np.dstack([page] * (channels - 1) + [alpha if channels % 2 == 0 else page])

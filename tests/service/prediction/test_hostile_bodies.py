@@ -8,7 +8,9 @@ import pytest
 
 from tests.bounded_parsing import CPU_SECONDS, MEMORY_BYTES, Outcome
 from tests.conftest import REPOSITORY
-from tests.hostile_bodies import DEADLINE_ONLY, HOSTILE_BODIES
+from tests.hostile_bodies import DEADLINE_ONLY, HOSTILE_BODIES, LARGE_PICTURES
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +27,8 @@ def test_the_limits_are_those_of_the_process_that_parses() -> None:
 
 
 def test_every_body_has_an_outcome(outcomes: dict[str, Outcome]) -> None:
-    assert list(outcomes) == list(HOSTILE_BODIES)
-    assert len(outcomes) >= 60
+    assert list(outcomes) == [*HOSTILE_BODIES, *LARGE_PICTURES]
+    assert len(HOSTILE_BODIES) >= 60
 
 
 @pytest.mark.parametrize("name", [name for name in HOSTILE_BODIES if name not in DEADLINE_ONLY])
@@ -42,3 +44,8 @@ def test_a_cheap_bound_stops_a_hostile_body(outcomes: dict[str, Outcome], name: 
 def test_only_the_limits_of_the_process_stop_other_bodies(outcomes: dict[str, Outcome], name: str) -> None:
     """Such a body is parsed on a faster machine; no bound tells it from a good one."""
     assert outcomes[name]["outcome"] in {"killed", "memory", "parsed"}, outcomes[name]
+
+
+@pytest.mark.parametrize("name", LARGE_PICTURES)
+def test_the_largest_good_pictures_fit_into_the_memory(outcomes: dict[str, Outcome], name: str) -> None:
+    assert outcomes[name]["outcome"] == "parsed", outcomes[name]
