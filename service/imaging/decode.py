@@ -35,7 +35,7 @@ OPAQUE_ALPHA = 250
 CARD_CONTRAST, CARD_SHARE = 64, 0.5
 """Grey levels and fraction of the bounding box: opaque pixels above both are a card with a digit on it."""
 
-BAND_PIXELS = 1 << 20
+BAND_PIXELS = 2 << 20
 """Pixels of a band of rows."""
 
 _TRANSPOSITIONS = {
@@ -144,6 +144,9 @@ def _bands(picture: Image.Image, multiple: int = 1) -> Iterator[tuple[int, Image
     """Yield the first row of each band of rows, and the band; all but the last have a multiple of so many rows."""
     width, height = picture.size
     rows = max(1, BAND_PIXELS // width // multiple) * multiple
+    if rows >= height:
+        yield 0, picture
+        return
     for top in range(0, height, rows):
         yield top, picture.crop((0, top, width, min(top + rows, height)))
 
@@ -189,16 +192,21 @@ def _composite_alpha(picture: Image.Image) -> Image.Image:
         background = (0, 0, 0) if ink.mean() > 127 else (255, 255, 255)
     composite = Image.new("RGB", picture.size, background)
     for top, band in _bands(picture):
-        layer = band.convert("RGBA")
+        layer = _to_rgba(band)
         composite.paste(layer.convert("RGB"), (0, top), layer.getchannel("A"))
     return composite
+
+
+def _to_rgba(picture: Image.Image) -> Image.Image:
+    """Convert a picture, without the copy that Pillow makes of one that is RGBA."""
+    return picture if picture.mode == "RGBA" else picture.convert("RGBA")
 
 
 def _reduce_rgba(picture: Image.Image, factor: int) -> Image.Image:
     """Convert a picture to RGBA and reduce it by an integer factor."""
     small = Image.new("RGBA", (-(-picture.width // factor), -(-picture.height // factor)))
     for top, band in _bands(picture, factor):
-        small.paste(band.convert("RGBA").reduce(factor), (0, top // factor))
+        small.paste(_to_rgba(band).reduce(factor), (0, top // factor))
     return small
 
 
