@@ -4,6 +4,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,40 @@ def test_the_limit_is_exact(name: str) -> None:
     with pytest.raises(PayloadTooLarge) as caught:
         check_file(build(limit + 1), LIMITS)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        b"",
+        b"!\xfe\x03abc\x02de\0",
+        b"!\xfe\0",
+        b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0",
+        b"!\xff\x0bNETSCAPE2.0\0\x02ab\0",
+        b"!\xff\x0bXMP DataXMP\x05abcde\0",
+        b"!\xf9\x04\0\0\0\0\0",
+        b"!\x01\0\x02,;\0",
+        b"!\x01\x02,;\x01!\0",
+        b"junk",
+    ],
+    ids=repr,
+)
+def test_the_blocks_of_a_gif_are_those_that_pillow_reads(blocks: bytes) -> None:
+    """The frame is larger than the screen, so that the size shows whether the frame was found."""
+    data = bytearray(gif(blocks))
+    data[6:10] = struct.pack("<HH", 5, 5)
+    with Image.open(BytesIO(data)) as picture:
+        assert picture.size == (28, 28)
+    assert check_file(bytes(data), LIMITS) == 784
+
+
+def test_the_segments_between_scans_are_limited() -> None:
+    """They are counted only if there may be too many scans."""
+    data = progressive(1000, 500)
+    tables = segment(0xC4, b"\x10\x01" + bytes(15) + b"\xe0")
+    assert check_file(data[:-2] + tables * 2000 + data[-2:], LIMITS) == 1_000_000
+    with pytest.raises(PayloadTooLarge, match=r"^the JPEG has more than 1000 segments, which is the limit$"):
+        check_file(data[:-2] + tables * 2000 + segment(0xDA) + data[-2:], LIMITS)
 
 
 def test_the_segments_of_a_jpeg_are_limited() -> None:
