@@ -473,6 +473,28 @@ def _() -> bytes:
     return encode(_scribble(5000, 5000), kind="WEBP", lossless=True, method=0)
 
 
+@_hostile("WebP of a megapixel with 65,536 sets of Huffman codes", WEBP, deadline_only=True)
+def _() -> bytes:
+    """Each block of 4x4 pixels has codes of its own (RFC 9649, 6.2.2), whose tables take 600 MB together."""
+    size = [*_bits(1023, 14), *_bits(1023, 14), *_bits(0, 4)]
+    no_transform_nor_cache, blocks_of_4 = [0, 0], [1, 0, 0, 0]
+    lengths = [(3, 0)] * 2 + [(3, 1)] + [(3, 0)] * 8 + [(3, 1)]  # of the code for the lengths 0 and 8
+    all_of_8_bits = [0, *_bits(8, 4), *(bit for width, value in lengths for bit in _bits(value, width))]
+    all_of_8_bits += [1, *_bits(3, 3), *_bits(254, 8), *[1] * 256]
+    only_0 = [1, 0, 0, 0]
+    groups = np.unpackbits(
+        np.arange(65_536, dtype="<u2").view(np.uint8)
+    ).tolist()  # green and red, most significant first
+    entropy_image = [0, *all_of_8_bits, *all_of_8_bits, *only_0 * 3, *groups]
+    stream = [*size, *no_transform_nor_cache, *blocks_of_4, *entropy_image, *only_0 * 5 * 65_536]
+    return _webp(_webp_chunk(b"VP8L", b"\x2f" + np.packbits(np.array(stream, np.uint8), bitorder="little").tobytes()))
+
+
+def _bits(value: int, width: int) -> list[int]:
+    """The bits of a number, least significant first."""
+    return [value >> place & 1 for place in range(width)]
+
+
 @_hostile("WebP of 2 million chunks", WEBP)
 def _() -> bytes:
     return _webp(_webp_header(0, 28, 28) + _webp_pixels(28, 28) + _fill(_webp_chunk(b"abcd")))

