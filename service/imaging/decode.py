@@ -50,7 +50,7 @@ _TRANSPOSITIONS = {
 """By the EXIF orientation, as in ImageOps.exif_transpose, which encodes all of the EXIF data again."""
 
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # about damaged metadata of the client's file
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns first; `_check_size` decides on the same header
+Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns first; `check_size` decides on the same header
 
 _DECODE_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError),

@@ -90,6 +90,7 @@ def parse_body(
     Raises:
         RequestError: the body is malformed, too large or of an unsupported type, or a picture has no digit; of
             several pictures, the message names the bad one.
+        MemoryError: the process may not allocate what parsing takes.
     """
     media_type, parameters = parse_options_header(content_type)
     media_type = media_type.lower()
@@ -110,7 +111,7 @@ def parse_body(
         images, booleans = parse_json_images(body, settings), b"true" in body or b"false" in body
         if any(isinstance(image, str) for image in images):
             images = _decode_all_base64(images)
-            _check_pictures([image for image in images if isinstance(image, bytes)], settings)
+            _check_pictures(images, settings)
         return _parse_all(images, lambda image: parse_json_image(image, settings, options, booleans=booleans), settings)
     raise UnsupportedMediaType(f"the content type is {media_type[:100] or 'missing'!r}; supported: {SUPPORTED_TYPES}")
 
@@ -238,15 +239,15 @@ def _decode_all_base64(images: Sequence[Any]) -> list[Any]:
     ]
 
 
-def _check_pictures(files: Sequence[bytes], settings: Settings) -> None:
-    """Check the files of several pictures, and their pixels together, before one of them is decoded."""
-    if len(files) == 1:
-        return
-    pixels, limit = 0, settings.max_request_pixels
-    for number, file in enumerate(files, 1):
-        pixels += _parse_one(file, number, len(files), lambda data: file_limits.check_file(data, settings))
+def _check_pictures(entries: Sequence[Any], settings: Settings) -> None:
+    """Check the files (bytes) among several entries, and their pixels together, before one of them is decoded."""
+    count, pixels, limit = len(entries), 0, settings.max_request_pixels
+    for number, file in enumerate(entries, 1):
+        if count == 1 or not isinstance(file, bytes):
+            continue
+        pixels += _parse_one(file, number, count, lambda data: file_limits.check_file(data, settings))
         if pixels > limit:
-            found = f"the first {number} of {len(files)} pictures have {pixels} pixels together"
+            found = f"the first {number} of {count} pictures have {pixels} pixels together"
             raise PayloadTooLarge(f"{found}; {limit} are allowed; send them in several requests")
 
 
