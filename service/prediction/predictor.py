@@ -5,13 +5,12 @@ body, query  ->  Predictor.predict  ->  PredictResult  ->  encode_json  ->  JSON
 
 import time
 from base64 import b64encode
-from io import BytesIO
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import orjson
-from PIL import Image
 
+from service.imaging import minimal_png
 from service.inference.model_store import ModelStore
 from service.inference.predictions import Predictions
 from service.monitoring.metrics import Metrics
@@ -161,6 +160,4 @@ def join_digits(result: PredictResult) -> list[str]:
 
 def png_base64(image: DigitImage) -> str:
     """Encode an image uint8 [28, 28] as a PNG file in base64."""
-    file = BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return b64encode(file.getvalue()).decode()
+    return b64encode(minimal_png.encode_minimal_png(image)).decode()
