@@ -13,6 +13,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,14 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         COMMANDS[options.command](options)
     except KeyboardInterrupt:
-        print("interrupted; `list` shows the published versions", file=sys.stderr)
+        _print_error("interrupted; `list` shows the published versions")
         return 130
     except Exception as error:
         if not _can_be_corrected(error):
             raise
-        _discard_unwritable_output()
         reason = "there is not enough memory" if isinstance(error, MemoryError) else _one_line(str(error))
-        print(f"python -m training {options.command}: {reason}", file=sys.stderr)
+        _print_error(f"python -m training {options.command}: {reason}")
         return 2
     return 0
 
@@ -50,12 +50,15 @@ def _can_be_corrected(error: Exception) -> bool:
     return operation_failed or isinstance(error, TrainingError | OSError | MemoryError)
 
 
-def _discard_unwritable_output() -> None:
-    """Discard what standard output cannot take, so that the interpreter does not fail again when it ends."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _print_error(line: str) -> None:
+    """Print the line, unless standard error cannot be written either: then the exit code has to suffice."""
+    with suppress(OSError):
+        print(line, file=sys.stderr)
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by the caller
+        try:
+            stream.flush()
+        except OSError:  # the interpreter would fail again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _one_line(text: str) -> str:

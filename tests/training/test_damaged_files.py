@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.training import damaged_files
+from tests.training.conftest import Start
 from tests.training.damaged_files import NOT_JSON, OTHER_ENTRIES, damaged_checkpoints, with_each_value
 from tests.training.publish.publisher import FILES, publish_small_files
 from training import commands
@@ -345,6 +346,31 @@ def test_output_that_cannot_be_written_is_one_line(
         monkeypatch.undo()
     (line,) = capsys.readouterr().err.splitlines()
     assert "No space left on device" in line
+
+
+def test_an_error_that_cannot_be_printed_has_exit_code_2(models: Path, start: Start) -> None:
+    process = start(
+        "-c",
+        "import os, sys; os.dup2(os.open('/dev/full', 1), 2); from training.cli import main; "
+        "sys.exit(main(sys.argv[1:]))",
+        "--models",
+        models,
+        "retire",
+        "1",
+    )
+    assert process.communicate() == ("", "")
+    assert process.returncode == 2
+
+
+def test_a_model_directory_that_cannot_be_read_is_one_line(
+    models: Path, check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", fail)
+    for command in (["list"], ["retire", "1"], ["evaluate", "1"]):
+        assert check("", "--models", models, *command) == 2
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(5, "Input/output error"), BlockingIOError("a\nb\x1b[0m")])

@@ -51,14 +51,14 @@ class Run:
 
 
 @contextmanager
-def writing(run: Path) -> Iterator[None]:
+def writing(run: Path, advice: str = "free space, then --resume {run} continues it") -> Iterator[None]:
     """Raise RunError if a file in the directory of a run cannot be written, for example because the disk is full."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
         reason = error.strerror or error if isinstance(error, OSError) else error.message
         sentence = f"the run {run} cannot be written: {' '.join(str(reason).split())}"
-        raise RunError(f"{sentence}; free space, then --resume {run} continues it") from error
+        raise RunError(f"{sentence}; {advice.format(run=run)}") from error
 
 
 class RunLogger:
@@ -85,9 +85,9 @@ class RunLogger:
     @classmethod
     def create(cls, runs: Path, recipe: Recipe) -> Self:
         """Create a directory in `runs` and write the recipe to it."""
-        with writing(runs):
+        with writing(runs, "use another --runs directory"):
             path = _create_directory(runs, f"{time.strftime('%Y%m%d-%H%M%S')}-{recipe.name}")
-        with writing(path):
+        with writing(path, "free space, or use another --runs directory"):
             atomic_write(path / "recipe.toml", recipe.as_toml())
         return cls(path, [])
 

@@ -77,9 +77,13 @@ class Version:
 
 
 def list_versions(models: Path) -> list[Version]:
-    """All versions in `models`, including retired ones, by increasing number."""
+    """All versions in `models`, including retired ones, by increasing number.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
     versions = []
-    for path in models.glob("*") if models.is_dir() else ():
+    for path in models.iterdir() if models.is_dir() else ():
         match = re.fullmatch(r"(\.retired-)?([1-9][0-9]*)", path.name)
         if match and path.is_dir():
             versions.append(Version(int(match[2]), path, bool(match[1]), _manifest(path)))
