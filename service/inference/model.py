@@ -86,6 +86,8 @@ def load(path: Path, runtime: str) -> Model:
 
 
 def _load(path: Path, runtime: str) -> Model:
+    if not path.is_dir():
+        raise ModelRejected("files", "it is not a directory, or a link that leads to none")
     manifest_file = read_manifest(path)
     manifest, content = manifest_file or (None, b"null")
     tflite = _verify_files(path, manifest) if manifest else None
@@ -93,7 +95,9 @@ def _load(path: Path, runtime: str) -> Model:
         raise ModelRejected("runtime", f"the runtime litert needs {TFLITE_FILE}, which no manifest lists")
     use_litert = tflite is not None and runtime != "tensorflow"
     try:
-        network: Runtime = _load_tflite(tflite) if tflite is not None and use_litert else _load_saved_model(path)
+        network: LiteRT | TensorFlow = (
+            _load_tflite(tflite) if tflite is not None and use_litert else _load_saved_model(path)
+        )
         model = Model(path.name, manifest, network, content)
         warm_up(model.predict)
     except (ValueError, RuntimeError) as error:

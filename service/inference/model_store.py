@@ -10,7 +10,6 @@ start of a worker.
 
 import importlib.util
 import logging
-import math
 import os
 import threading
 import time
@@ -29,6 +28,8 @@ RECHECKS_PER_SCAN = 32
 """Rejected versions of which a scan takes a snapshot, in turn, to see whether they were repaired: 32 take 3 ms."""
 RETRY_SECONDS = 30.0
 """When a version is tried again that was rejected for what may be the fault of the process."""
+MAX_RETRY_SECONDS = 60.0
+"""The longest delay until a version is tried again whose files have changed since it was rejected."""
 PRELOAD_SECONDS = 10.0
 """How long `preload` tries further versions before it leaves the rest to the workers."""
 
@@ -41,10 +42,23 @@ class PreloadedModel(NamedTuple):
 
 
 class _Rejection(NamedTuple):
-    """A rejected snapshot; `retry_at` is the monotonic time from which it is tried again although it is the same."""
+    """The last rejection of a version, at a monotonic time, after so many attempts."""
 
     snapshot: VersionSnapshot
-    retry_at: float
+    sentence: str
+    transient: bool
+    attempts: int
+    time: float
+
+    def allows_retry(self, candidate: VersionSnapshot) -> bool:
+        """Whether to try the version again, whose files are now those of `candidate`.
+
+        A repaired version is tried at once; one whose files go on changing, after longer and longer delays.
+        """
+        seconds = time.monotonic() - self.time
+        if candidate == self.snapshot:
+            return self.transient and seconds >= RETRY_SECONDS
+        return self.attempts == 1 or seconds >= min(2.0 ** min(self.attempts, 10), MAX_RETRY_SECONDS)
 
 
 class ModelStore:
@@ -65,7 +79,7 @@ class ModelStore:
             models: the model directory; it need not exist yet.
             load: loads the version in a directory; raises ModelRejected if it cannot be served.
             on_loaded: called with the new current model and the previous one.
-            on_rejected: called with the reason, once for each rejected snapshot.
+            on_rejected: called with the reason, once for each rejected version, and again if its reason changes.
             preloaded: a model that is used instead of calling `load`, if its files have not changed since.
         """
         self.current: Model | None = None
@@ -106,7 +120,7 @@ class ModelStore:
             candidate = take_snapshot(self._models / str(number))
             if candidate == self._current_snapshot:
                 return
-            if not self._is_rejected(number, candidate) and self._try_version(number, candidate):
+            if self._may_try(number, candidate) and self._try_version(number, candidate):
                 return
             if number == current:
                 return  # its files were damaged after they were loaded: the model in memory is intact
@@ -154,9 +168,9 @@ class ModelStore:
         self._rechecked += RECHECKS_PER_SCAN
         return set((rejected[start:] + rejected[:start])[:RECHECKS_PER_SCAN])
 
-    def _is_rejected(self, number: int, candidate: VersionSnapshot) -> bool:
+    def _may_try(self, number: int, candidate: VersionSnapshot) -> bool:
         rejection = self._rejections.get(number)
-        return rejection is not None and rejection.snapshot == candidate and time.monotonic() < rejection.retry_at
+        return rejection is None or rejection.allows_retry(candidate)
 
     def _try_version(self, number: int, candidate: VersionSnapshot) -> bool:
         try:
@@ -183,10 +197,10 @@ class ModelStore:
     def _reject(self, number: int, candidate: VersionSnapshot, error: ModelRejected) -> None:
         if not os.path.lexists(candidate.path):
             return  # it was retired while it was loaded
-        known = self._rejections.get(number)
-        retry_at = time.monotonic() + RETRY_SECONDS if error.transient else math.inf
-        self._rejections[number] = _Rejection(candidate, retry_at)
-        if known is None or known.snapshot != candidate:
+        known, sentence = self._rejections.get(number), f"{error.reason}: {error}"
+        attempts = known.attempts + 1 if known else 1
+        self._rejections[number] = _Rejection(candidate, sentence, error.transient, attempts, time.monotonic())
+        if known is None or known.sentence != sentence:
             log.error("version %s is rejected (%s): %s", number, error.reason, error)
             self._on_rejected(error.reason)
 

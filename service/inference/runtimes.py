@@ -32,9 +32,6 @@ class Runtime(Protocol):
     def __call__(self, batch: Batch) -> Probabilities:
         """Compute the probabilities float32 [N, 10] of a batch uint8 [N, 28, 28], N >= 1."""
 
-    def release_threads(self) -> None:
-        """End the threads that large batches have started; the next one starts them again."""
-
 
 class LiteRT:
     """Runs a TFLite model. An interpreter is not thread-safe, so every thread creates its own on first use.
@@ -58,7 +55,7 @@ class LiteRT:
         return self._pool.run(self._run_chunk, batch)
 
     def release_threads(self) -> None:
-        """End the threads, as `Runtime.release_threads` describes."""
+        """End the threads that large batches have started; the next one starts them again."""
         self._pool.release()
 
     def _run_chunk(self, batch: Batch) -> Probabilities:
@@ -120,7 +117,7 @@ class TensorFlow:
         return self._pool.run(self._call, batch)
 
     def release_threads(self) -> None:
-        """End the threads, as `Runtime.release_threads` describes."""
+        """End the threads that large batches have started; the next one starts them again."""
         self._pool.release()
 
 

@@ -2,7 +2,7 @@
 
 A network with changed bytes can end the process that runs it: of 22,480 TFLite models with one changed word or byte
 outside of the weights, 3 did so by SIGSEGV, and 23 took 0.3 to 1 GB of memory. A checksum does not help: a manifest can
-list that of the changed file. In the arbiter such a network would end the service, in the workers each of them again and
+list that of the changed file. In the arbiter such a network would end the service, in a worker the worker, again and
 again.
 
 The process runs the same warm-up, with limits on CPU time, wall time and memory. It is a new one, not a fork, because

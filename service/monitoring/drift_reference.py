@@ -20,22 +20,22 @@ class ReferenceDistribution(NamedTuple):
     def from_histogram(
         cls,
         class_shares: Sequence[float],
-        edges: Sequence[float],
-        histogram: Sequence[float],
+        confidence_edges: Sequence[float],
+        confidence_histogram: Sequence[float],
         bounds: Sequence[float],
     ) -> Self:
         """Compute the CDF from a histogram of confidences.
 
         Args:
             class_shares: the share of each digit, 10 values.
-            edges: the edges of the bins, one more than there are bins.
-            histogram: the share of predictions in each bin.
+            confidence_edges: the edges of the bins, one more than there are bins.
+            confidence_histogram: the share of predictions in each bin.
             bounds: confidences to compute the CDF at; those that are not an edge are left out.
         """
         cdf = {
-            bound: math.fsum(histogram[:index])
+            bound: math.fsum(confidence_histogram[:index])
             for bound in bounds
-            for index, edge in enumerate(edges)
+            for index, edge in enumerate(confidence_edges)
             if math.isclose(bound, edge, abs_tol=1e-6)  # the edges went through float32
         }
         return cls(class_shares, cdf)
