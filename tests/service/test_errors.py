@@ -17,6 +17,7 @@ EXPECTED = {
     "UnsupportedMediaType": (415, "unsupported_media_type"),
     "NoDigitFound": (422, "no_digit"),
     "TooManyRequests": (429, "too_many_requests"),
+    "InvalidPrediction": (500, "invalid_prediction"),
     "ModelNotReady": (503, "model_not_ready"),
     "InsufficientStorage": (507, "insufficient_storage"),
 }
