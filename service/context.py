@@ -8,7 +8,7 @@ from service.prediction.admission import Admission
 from service.prediction.predictor import Predictor
 from service.settings import Settings
 
-FIRST_SCAN_SECONDS = 20.0
+LOAD_SECONDS = 20.0
 """How long the start of an application waits for the first model."""
 
 
@@ -43,7 +43,7 @@ class ServiceContext:
         after 30 s: it is then loaded while the service responds 503.
         """
         self.store.watch(self.settings.model_poll_seconds)
-        self.store.wait_for_first_scan(FIRST_SCAN_SECONDS)
+        self.store.wait_until_ready(LOAD_SECONDS)
         self.metrics.start()
 
     def drain(self) -> None:

@@ -32,6 +32,8 @@ MAX_RETRY_SECONDS = 60.0
 """The longest delay until a version is tried again whose files have changed since it was rejected."""
 PRELOAD_SECONDS = 10.0
 """How long `preload` tries further versions before it leaves the rest to the workers."""
+USE_PRELOADED_SECONDS = 1.0
+"""How long newer versions are tried before the preloaded model is used meanwhile: loading one takes half a second."""
 
 
 class PreloadedModel(NamedTuple):
@@ -91,7 +93,7 @@ class ModelStore:
         self._rechecked = 0
         """How many rejected versions were checked again, by all scans together."""
         self._stop = threading.Event()
-        self._first_scan = threading.Event()
+        self._ready = threading.Event()
         self._watcher: threading.Thread | None = None
 
     def require_current(self) -> Model:
@@ -114,6 +116,7 @@ class ModelStore:
         self._forget_removed(numbers)
         current = int(self._current_snapshot.path.name) if self._current_snapshot else -1
         rechecked = self._choose_rechecked(current)
+        started = time.monotonic()
         for number in numbers:
             if number in self._rejections and number not in rechecked and number != current:
                 continue
@@ -122,6 +125,8 @@ class ModelStore:
                 return
             if self._may_try(number, candidate) and self._try_version(number, candidate):
                 return
+            if self.current is None and time.monotonic() - started > USE_PRELOADED_SECONDS:
+                self._use_preloaded()
             if number == current:
                 return  # its files were damaged after they were loaded: the model in memory is intact
 
@@ -130,9 +135,9 @@ class ModelStore:
         self._watcher = threading.Thread(target=self._watch, args=(seconds,), name="model-watch", daemon=True)
         self._watcher.start()
 
-    def wait_for_first_scan(self, seconds: float) -> bool:
-        """Wait until `watch` has scanned the directory once; False if it has not within `seconds`."""
-        return self._first_scan.wait(seconds)
+    def wait_until_ready(self, seconds: float) -> bool:
+        """Wait until there is a model, or `watch` has found none; False if it takes longer than `seconds`."""
+        return self._ready.wait(seconds)
 
     def close(self) -> None:
         """Stop the watcher thread; the current model stays. A version that is being loaded is not waited for."""
@@ -151,7 +156,7 @@ class ModelStore:
                 if sentence != failure:  # once, not at every scan
                     log.error("cannot look for new versions in %s: %s", self._models, sentence)  # noqa: TRY400
                 failure = sentence
-            self._first_scan.set()
+            self._ready.set()
             if self._stop.wait(seconds):
                 return
 
@@ -181,11 +186,20 @@ class ModelStore:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this version's: the next lower one is tried
             self._reject(number, candidate, ModelRejected("error", f"{type(error).__name__}: {one_line(error)}"))
             return False
-        previous, self.current, self._current_snapshot = self.current, model, candidate
         self._rejections.pop(number, None)
+        self._use(model, candidate)
+        return True
+
+    def _use(self, model: Model, snapshot: VersionSnapshot) -> None:
+        previous, self.current, self._current_snapshot = self.current, model, snapshot
+        self._ready.set()
         log.info("version %s is in use, runtime %s", model.version, model.runtime.name)
         self._on_loaded(model, previous)
-        return True
+
+    def _use_preloaded(self) -> None:
+        """Use the preloaded model, unless its files have changed: a start need not wait for bad versions."""
+        if self._preloaded and take_snapshot(self._preloaded.snapshot.path) == self._preloaded.snapshot:
+            self._use(self._preloaded.model, self._preloaded.snapshot)
 
     def _load_or_reuse(self, candidate: VersionSnapshot) -> Model:
         if self._preloaded and self._preloaded.snapshot == candidate:

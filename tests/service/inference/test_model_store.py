@@ -426,7 +426,7 @@ def test_the_watcher_survives_any_error_and_logs_it_once(
     recorder = StoreRecorder(models)
     recorder.store.watch(0.01)
     try:
-        assert recorder.store.wait_for_first_scan(30)
+        assert recorder.store.wait_until_ready(30)
         assert recorder.changed.wait(30)
     finally:
         recorder.store.close()
@@ -571,6 +571,39 @@ def test_a_version_whose_files_go_on_changing_is_tried_less_and_less_often_and_l
     assert len([record for record in caplog.records if record.levelno >= logging.ERROR]) == 1
 
 
+def test_the_preloaded_model_is_used_while_versions_above_it_are_tried(
+    versions: Versions, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_store, "USE_PRELOADED_SECONDS", 0)
+    versions.put(models, 1, digit=1)
+    preloaded = preload(models, "auto")
+    for number in (2, 3):
+        (models / str(number)).mkdir()
+    second, release = threading.Event(), threading.Event()
+
+    def reject_slowly(path: Path) -> Model:
+        if path.name == "2":
+            second.set()
+            assert release.wait(30)
+        raise ModelRejected("crash", "SIGSEGV")
+
+    rejected: list[str] = []
+    store = ModelStore(
+        models, reject_slowly, on_loaded=lambda *_: None, on_rejected=rejected.append, preloaded=preloaded
+    )
+    store.watch(0.01)
+    try:
+        assert second.wait(30)
+        assert store.wait_until_ready(30)
+        assert preloaded
+        assert store.current is preloaded.model
+    finally:
+        release.set()
+        store.close()
+    assert rejected == ["crash", "crash"]
+    assert store.current is preloaded.model
+
+
 def test_closing_does_not_wait_for_a_version_that_is_being_loaded(models: Path) -> None:
     (models / "1").mkdir()
     started, release = threading.Event(), threading.Event()
@@ -583,10 +616,10 @@ def test_closing_does_not_wait_for_a_version_that_is_being_loaded(models: Path) 
     store = ModelStore(models, wait, on_loaded=lambda *_: None, on_rejected=lambda _: None)
     store.watch(0.01)
     assert started.wait(30)
-    assert not store.wait_for_first_scan(0)
+    assert not store.wait_until_ready(0)
     store.close()
     release.set()
-    assert store.wait_for_first_scan(30)
+    assert store.wait_until_ready(30)
 
 
 def test_preload_skips_versions_that_cannot_be_served(versions: Versions, models: Path) -> None:
