@@ -1,8 +1,10 @@
 """Tests trials: a network that crashes, takes too long or too much memory does so in another process."""
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,14 +25,25 @@ def tflite(one_version: Path) -> bytes:
     return (one_version / "1" / "model.tflite").read_bytes()
 
 
+@pytest.fixture(params=["fork", "spawn"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the process is started: as in the arbiter, or as in a worker."""
+    monkeypatch.setattr(trial, "may_fork", lambda: request.param == "fork")
+    return str(request.param)
+
+
 def rejection(network: bytes | Path, size: int = 1000) -> ModelRejected:
     with pytest.raises(ModelRejected) as caught:
         try_network(network, size)
     return caught.value
 
 
-def test_a_good_network_passes_with_either_runtime(one_version: Path, tflite: bytes) -> None:
+@pytest.mark.usefixtures("way")
+def test_a_good_network_passes(tflite: bytes) -> None:
     try_network(tflite, len(tflite))
+
+
+def test_a_good_network_passes_with_tensorflow(one_version: Path, tflite: bytes) -> None:
     try_network(one_version / "1", len(tflite))
 
 
@@ -41,6 +54,7 @@ def test_a_network_that_is_none_is_rejected_as_in_this_process(tmp_path: Path, t
     assert str(by_tensorflow).startswith("the SavedModel cannot be loaded: ")
 
 
+@pytest.mark.usefixtures("way")
 def test_a_network_that_crashes_litert_is_rejected() -> None:
     """The committed version with four bytes changed: found by changing every word, see the module's docstring."""
     path = Path(__file__).parents[3] / "models" / "digits" / "4" / "model.tflite"
@@ -59,7 +73,8 @@ def test_a_network_that_crashes_litert_is_rejected() -> None:
     [
         ("os.kill(os.getpid(), signal.SIGABRT)", "the model ends the process that runs it by SIGABRT", False),
         ("os.kill(os.getpid(), signal.SIGKILL)", "the model ends the process that runs it by SIGKILL", True),
-        ("sys.exit(3)", "the process that tried the model ended with exit code 3", False),
+        ("sys.exit(3)", "the process that tried the model ended with exit code 1", False),
+        ("os._exit(0)", "the process that tried the model ended with exit code 0", False),
         ("while True: pass", "the model takes over 2 s to load and run", True),
         ("time.sleep(60)", "the model takes over 2 s to load and run", True),
         ("bytearray(1 << 33)", "the model takes over 256 MiB of memory", False),
@@ -67,25 +82,24 @@ def test_a_network_that_crashes_litert_is_rejected() -> None:
         ("raise UnicodeDecodeError('utf-8', b'', 0, 1, '?')", "the model cannot be run: 'utf-8' codec", False),
     ],
 )
-def test_whatever_a_network_does_is_reported(
-    statement: str, message: str, *, transient: bool, tflite: bytes, monkeypatch: pytest.MonkeyPatch
+def test_whatever_a_network_does_is_reported(  # noqa: PLR0913 - most are fixtures
+    statement: str, message: str, *, transient: bool, way: str, tflite: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trial, "SECONDS", 2)
-    lines = (
-        "import json, os, signal, sys, time",
-        "sys.path[:] = json.loads(sys.argv[1])",
-        "from service.inference import trial",
-        "def network(content):",
-        f"    {statement}",
-        "trial.LiteRT = network",
-        "trial.main()",
-    )
-    monkeypatch.setattr(trial, "BOOTSTRAP", "\n".join(lines))
+    definition = f"import os, signal, sys, time\ndef network(content):\n    {statement}"
+    if way == "fork":
+        scope: dict[str, Any] = {}
+        exec(definition, scope)  # noqa: S102 - a function that cannot be sent to another process
+        monkeypatch.setattr(trial, "LiteRT", scope["network"])
+    else:
+        start = "import json, sys\nsys.path[:] = json.loads(sys.argv[1])\nfrom service.inference import trial"
+        monkeypatch.setattr(trial, "BOOTSTRAP", f"{start}\n{definition}\ntrial.LiteRT = network\ntrial.main()")
     error = rejection(tflite, 0)
     assert str(error).startswith(message)
     assert error.transient == transient
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("error", [BlockingIOError(11, "Resource temporarily unavailable"), OSError(12, "No memory")])
 def test_a_process_that_cannot_be_started_is_no_fault_of_the_network(
     error: OSError, monkeypatch: pytest.MonkeyPatch
@@ -94,9 +108,26 @@ def test_a_process_that_cannot_be_started_is_no_fault_of_the_network(
         raise error
 
     monkeypatch.setattr(subprocess, "run", fail)
+    monkeypatch.setattr(os, "fork", fail)
     rejected = rejection(b"")
     assert (rejected.reason, rejected.transient) == ("error", True)
     assert "cannot be started" in str(rejected)
+
+
+def test_only_a_process_with_a_single_thread_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    release = threading.Event()
+    thread = threading.Thread(target=release.wait)
+    thread.start()
+    try:
+        assert not trial.may_fork()
+    finally:
+        release.set()
+        thread.join()
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    assert trial.may_fork()
+    monkeypatch.setitem(sys.modules, "tensorflow", sys)
+    assert not trial.may_fork()
 
 
 def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
@@ -107,7 +138,10 @@ def test_the_process_ends_with_its_parent(tmp_path: Path) -> None:
         f"trial._limit_process('litert', 1 << 30); open({str(pid_file)!r} + '~', 'w').write(str(os.getpid())); "
         f"os.rename({str(pid_file)!r} + '~', {str(pid_file)!r}); time.sleep(60)"
     )
-    script = f"from service.inference import trial; trial.BOOTSTRAP = {bootstrap!r}; trial.try_network(b'', 0)"
+    script = (
+        "from service.inference import trial; trial.may_fork = lambda: False; "
+        f"trial.BOOTSTRAP = {bootstrap!r}; trial.try_network(b'', 0)"
+    )
     parent = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.DEVNULL)
     wait_until(lambda: pid_file.exists() or parent.poll() is not None)
     child = int(pid_file.read_text())
