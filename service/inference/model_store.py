@@ -192,9 +192,11 @@ class ModelStore:
 
     def _use(self, model: Model, snapshot: VersionSnapshot) -> None:
         previous, self.current, self._current_snapshot = self.current, model, snapshot
-        self._ready.set()
         log.info("version %s is in use, runtime %s", model.version, model.runtime.name)
-        self._on_loaded(model, previous)
+        try:
+            self._on_loaded(model, previous)
+        finally:
+            self._ready.set()
 
     def _use_preloaded(self) -> None:
         """Use the preloaded model, unless its files have changed: a start need not wait for bad versions."""

@@ -208,6 +208,30 @@ def test_a_fault_of_the_process_is_transient(
     assert caught.value.transient
 
 
+@pytest.mark.parametrize("name", ["manifest.json", "model.tflite", "saved_model.pb"])
+def test_a_file_without_permission_rejects_the_version(
+    name: str, versions: Versions, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read every file, so the error is raised here."""
+    versions.put(models, 1, digit=1)
+    versions.put(models, 2, digit=2)
+    open_file = os.open
+
+    def open_with_permission(path: Path, flags: int) -> int:
+        if Path(path) == models / "2" / name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_file(path, flags)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", open_with_permission)
+        recorder = Recorder(models)
+        assert recorder.predicted() == ("1", 1)
+    assert recorder.rejected == ["files"]
+    assert recorder.predicted() == ("1", 1)  # nothing has changed
+    (models / "2" / name).chmod(0o600)
+    assert recorder.predicted() == ("2", 2)
+
+
 def test_the_listed_files_have_a_maximum_size_together(
     versions: Versions, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,7 +247,7 @@ def test_the_listed_files_have_a_maximum_size_together(
 NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: not {0, 47} & set(name) and name not in {b".", b".."})
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)  # the first example exports a model
 @given(names=st.lists(NAMES, max_size=5), number=st.integers(2, 10**30))
 def test_any_names_in_a_version_and_beside_it(
     names: list[bytes], number: int, versions: Versions, tmp_path_factory: pytest.TempPathFactory

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.inference.manifest import MAX_BYTES, Manifest, Reference, Scores, Thresholds, read_manifest
@@ -193,6 +193,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)  # a file is written
 @given(JSON_VALUES, st.sampled_from([*COMPLETE, "x"]))
 def test_any_json_value_is_accepted_or_rejected_with_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, value: object, key: str
