@@ -12,6 +12,7 @@ most of the time is its import.
 
 import contextlib
 import ctypes
+import faulthandler
 import importlib
 import json
 import os
@@ -138,6 +139,7 @@ def _try_and_exit(runtime: str, network: bytes | Path, growth: int, output: int)
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)  # libraries write there
+        faulthandler.disable()  # a crash is reported by the other process, in one line
         _limit_process(runtime, growth)
         os.write(output, json.dumps(_try(network, growth)).encode())
         code = 0
