@@ -3,7 +3,7 @@
 Each checkout runs its own `service/gunicorn.conf.py` with its own newest model version, this interpreter and the same
 settings. A round starts both services anew, and measures each case on one and immediately afterwards on the other;
 the order alternates between rounds. Both measurements of a pair so meet nearly the same load on the machine: the ratio
-of a pair is less noisy than the two rates. A round has 24 measurements: about 80 seconds with the default duration.
+of a pair is less noisy than the two rates. A round has 36 measurements: about two minutes with the default duration.
 """
 
 import math
@@ -105,8 +105,9 @@ class Pair:
 
 
 def default_cases() -> list[Case]:
-    """PNG, form, JSON and bulk, each at all CONNECTIONS."""
-    bodies = {name: (*body, "") for name, body in request_bodies.single_picture().items()}
+    """PNG, form, JSON, pictures and bulk, each at all CONNECTIONS."""
+    images_and_pictures = request_bodies.single_picture() | request_bodies.pictures()
+    bodies = {name: (*body, "") for name, body in images_and_pictures.items()}
     bodies[f"bulk of {BULK_IMAGES}"] = (*request_bodies.bulk(BULK_IMAGES), "?fields=digit")
     return [Case(name, *body, connections) for name, body in bodies.items() for connections in CONNECTIONS]
 

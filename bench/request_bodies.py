@@ -1,4 +1,4 @@
-"""Bodies of predict requests, as (content type, bytes): one picture in each format, and images in bulk."""
+"""Bodies of predict requests, as (content type, bytes): an image in each format, pictures, and images in bulk."""
 
 import json
 from io import BytesIO
@@ -21,6 +21,26 @@ def single_picture() -> dict[str, Body]:
         "form": _form(PNG_FILE),
         "JSON": ("application/json", json.dumps({"images": [pixels]}).encode()),
     }
+
+
+def pictures() -> dict[str, Body]:
+    """What people send: a drawing on a transparent canvas of 280x280 pixels, and a photograph of 1000x750."""
+    digit = Image.open(BytesIO(PNG_FILE)).convert("L")
+    canvas = Image.new("RGBA", (280, 280), (0, 0, 0, 0))
+    canvas.paste((0, 0, 0, 255), mask=digit.resize(canvas.size, Image.Resampling.BICUBIC))
+    light = np.linspace(150, 230, 1000)[None, :] + np.random.default_rng(0).normal(0, 4, (750, 1000))
+    photograph = Image.fromarray(light.clip(0, 255).astype(np.uint8)).convert("RGB")
+    photograph.paste((40, 45, 90), (350, 200), digit.resize((300, 300), Image.Resampling.BICUBIC))
+    return {
+        "canvas": ("image/png", _encode(canvas, "PNG")),
+        "photograph": ("image/jpeg", _encode(photograph, "JPEG")),
+    }
+
+
+def _encode(picture: Image.Image, name: str) -> bytes:
+    file = BytesIO()
+    picture.save(file, name)
+    return file.getvalue()
 
 
 def bulk(count: int) -> Body:

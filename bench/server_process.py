@@ -33,12 +33,16 @@ class ServerProcess:
         return Request(f"http://127.0.0.1:{self.port}/predict{query}", content_type, body)
 
     def memory_mb(self) -> float:
-        """Proportional set size of the process and its children, in MB."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return sum(_pss_kb(pid) for pid in (str(self.process.pid), *children)) / 1000
+        """Proportional set size of the process and its descendants, in MB."""
+        return sum(_pss_kb(pid) for pid in _process_tree(self.process.pid)) / 1000
 
 
-def _pss_kb(pid: str) -> int:
+def _process_tree(pid: int) -> list[int]:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(descendant for child in children for descendant in _process_tree(int(child)))]
+
+
+def _pss_kb(pid: int) -> int:
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return int(rollup.split("\nPss:")[1].split()[0])
 

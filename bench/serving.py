@@ -1,9 +1,10 @@
 """Throughput, latency, memory and start time of the service: `python -m bench.serving`, about two and a half minutes.
 
-Prints Markdown tables: one picture per request in three formats, pictures in bulk and single ones beside them, more
-connections than the service accepts, memory and start. Two servers that return fixed bytes run beside it, each with two
-workers: a Flask view under gunicorn's gthread worker bounds any Flask view, and an ASGI application under gunicorn's
-asgi worker bounds service/server/asgi.py. All of them share the cores with the load generator.
+Prints Markdown tables: one image per request in three formats, pictures that are normalised, images in bulk and single
+ones beside them, more connections than the service accepts, memory and start. Two servers that return fixed bytes run
+beside it, each with two workers: a Flask view under gunicorn's gthread worker bounds any Flask view, and an ASGI
+application under gunicorn's asgi worker bounds service/server/asgi.py. All of them share the cores with the load
+generator.
 
     python -m bench.serving --against PATH --rounds 5
 
@@ -58,6 +59,16 @@ def single_pictures(service: ServerProcess, noop: dict[str, ServerProcess], seco
         failed = sum(result.failed for result in results["service"])
         ratios = " | ".join(f"{rates['service'] / rates[name]:.2f} ({rates[name]:,.0f})" for name in noop)
         print(f"| {kind}, {connections} | {rates['service']:,.0f} | {p50:.2f} | {p99:.2f} | {failed} | {ratios} |")
+
+
+def normalised_pictures(service: ServerProcess, seconds: float) -> None:
+    """Print throughput and latency of pictures that are normalised, parsed by processes of the pool."""
+    print("\n| picture, connections | requests/s | p50 ms | p99 ms | failed |\n|---|---:|---:|---:|---:|")
+    for name, body in request_bodies.pictures().items():
+        for connections in (1, 16):
+            result = closed_loop(service.predict_request(*body), connections, seconds)
+            latencies = f"{result.p50_ms:.1f} | {result.p99_ms:.1f}"
+            print(f"| {name}, {connections} | {result.rate:,.0f} | {latencies} | {result.failed} |")
 
 
 def bulk_pictures(service: ServerProcess, seconds: float) -> None:
@@ -146,12 +157,16 @@ def measure_service(seconds: float) -> None:
     with start_server() as service, start_server(NOOP_ASGI) as asgi, start_server(NOOP_FLASK) as flask:
         single_pictures(service, {"asgi": asgi, "flask": flask}, seconds - 1)
         warm_mb = service.memory_mb()
+        normalised_pictures(service, seconds)
+        time.sleep(1)  # idle parser processes return memory
+        pictures_mb = service.memory_mb()
         bulk_pictures(service, seconds)
         after_bulk_mb = service.memory_mb()
     with start_server() as service:
         overload(service, seconds)
     print("\n| memory and start | |\n|---|---:|")
-    print(f"| proportional set size of all processes, after single pictures | {warm_mb:.0f} MB |")
+    print(f"| proportional set size of all processes, after plain images | {warm_mb:.0f} MB |")
+    print(f"| the same after pictures, with parser processes | {pictures_mb:.0f} MB |")
     print(f"| the same after bulk | {after_bulk_mb:.0f} MB |")
     print(f"| from exec to the first prediction | {statistics.median(start_seconds):.2f} s |")
 

@@ -15,35 +15,41 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from service import responses
 from service.context import ServiceContext
-from service.errors import RequestError
+from service.errors import OutOfMemory, RequestError
 from service.inference.model_store import PreloadedModel
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
-from service.prediction.auth import ApiKey, basic_to_bearer
+from service.prediction.auth import ApiKey
+from service.prediction.inline_parser import BodyParser
 from service.responses import JsonResponse
 from service.settings import Settings
-from service.web import api_docs, feedback, health, predict, report, ui
+from service.web import api_docs, feedback, headers, health, predict, report, ui
 
 PROTECTED_ROUTES = frozenset({"/model", "/feedback", *report.ROUTES})
 """Routes that require the API key, besides those that predict: service/prediction/admission.py checks it there."""
 
 
-def create_app(settings: Settings | None = None, preloaded: PreloadedModel | None = None) -> Flask:
+def create_app(
+    settings: Settings | None = None, preloaded: PreloadedModel | None = None, parser: BodyParser | None = None
+) -> Flask:
     """Create the application, with the newest version loaded and watched.
 
     Args:
         settings: the settings; those of the environment unless given.
         preloaded: a model that `model_store.preload` loaded before a fork; it is not loaded again.
+        parser: parses request bodies; unless given, they are parsed in this process, without limits on time.
 
     Raises:
         SettingError: no settings were given, and those of the environment are wrong.
     """
-    context = ServiceContext(settings or Settings.from_environment(), preloaded)
+    context = ServiceContext(settings or Settings.from_environment(), preloaded, parser)
     app = Flask("service", static_folder=None, template_folder="web/templates")
     # Werkzeug cuts a chunked body at its limit without an error: with one byte more, body_parser detects it.
     app.config["MAX_CONTENT_LENGTH"] = context.settings.max_body_bytes + 1
     app.config["MAX_FORM_PARTS"] = None  # body_parser counts them
     app.extensions["digits"] = context
+    app.after_request(headers.with_default_headers)
+    app.after_request(headers.with_relative_redirect)  # before the others: Flask calls the last one first
     _record_requests(app, context.metrics)
     _require_api_key(app, context.admission.api_key)
     _register_error_handlers(app, context)
@@ -51,7 +57,7 @@ def create_app(settings: Settings | None = None, preloaded: PreloadedModel | Non
     app.register_blueprint(health.blueprint(context.store, context.metrics, lambda: context.stopping))
     app.register_blueprint(ui.blueprint(context.settings, context.store, context.admission, context.predictor))
     app.register_blueprint(report.blueprint(context.settings, context.store))
-    app.register_blueprint(feedback.blueprint(context.settings, context.metrics))
+    app.register_blueprint(feedback.blueprint(context.settings, context.metrics, context.parser))
     app.register_blueprint(api_docs.blueprint(context.settings))
     context.start()
     return app
@@ -83,7 +89,7 @@ def _require_api_key(app: Flask, api_key: ApiKey) -> None:
     def check() -> None:
         if _route() in PROTECTED_ROUTES:
             authorization = request.headers.get("Authorization", "").encode("latin-1")  # as WSGI decoded it
-            api_key.check(basic_to_bearer(authorization) if _route() in report.ROUTES else authorization)
+            api_key.check(authorization, allow_basic=_route() in report.ROUTES)
 
 
 def _register_error_handlers(app: Flask, context: ServiceContext) -> None:
@@ -97,6 +103,11 @@ def _register_error_handlers(app: Flask, context: ServiceContext) -> None:
         if response.status_code == 401 and _route() in report.ROUTES:
             response.headers.add("WWW-Authenticate", report.BASIC_CHALLENGE)
         return response
+
+    @app.errorhandler(MemoryError)
+    def out_of_memory(error: MemoryError) -> Response:
+        app.logger.error("out of memory in %s %s: %s", request.method, _route(), error)
+        return request_error(OutOfMemory())
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:

@@ -5,6 +5,7 @@ from service.inference.model_store import ModelStore, PreloadedModel
 from service.monitoring.drift_reference import ReferenceDistribution
 from service.monitoring.metrics import CONFIDENCE_BUCKETS, Metrics
 from service.prediction.admission import Admission
+from service.prediction.inline_parser import BodyParser, InlineParser
 from service.prediction.predictor import Predictor
 from service.settings import Settings
 
@@ -15,12 +16,15 @@ LOAD_SECONDS = 20.0
 class ServiceContext:
     """The state of one application: `app.extensions["digits"]`."""
 
-    def __init__(self, settings: Settings, preloaded: PreloadedModel | None = None) -> None:
+    def __init__(
+        self, settings: Settings, preloaded: PreloadedModel | None = None, parser: BodyParser | None = None
+    ) -> None:
         """Create it; nothing is loaded before `start`.
 
         Args:
             settings: the settings of the application.
             preloaded: a model that `model_store.preload` loaded before a fork; it is not loaded again.
+            parser: parses request bodies; unless given, they are parsed in this process, without limits on time.
         """
         self.settings = settings
         self.metrics = Metrics(settings.metrics_dir)
@@ -33,7 +37,8 @@ class ServiceContext:
             preloaded=preloaded,
         )
         self.admission = Admission(settings, self.metrics)
-        self.predictor = Predictor(settings, self.store, self.metrics)
+        self.parser = parser or InlineParser(settings)
+        self.predictor = Predictor(settings, self.store, self.metrics, self.parser)
         self.stopping = False
 
     def start(self) -> None:
@@ -51,8 +56,9 @@ class ServiceContext:
         self.stopping = True
 
     def close(self) -> None:
-        """Stop watching, and write the last counts."""
+        """Stop watching, end the parser processes, and write the last counts."""
         self.store.close()
+        self.parser.close()
         self.metrics.close()
 
     def _on_model_loaded(self, new: Model, old: Model | None) -> None:

@@ -23,6 +23,13 @@ class Unauthorised(RequestError):
     reason = "unauthorised"
 
 
+class Forbidden(RequestError):
+    """The request comes from a web page of another site (403)."""
+
+    status = 403
+    reason = "forbidden"
+
+
 class RequestTimeout(RequestError):
     """The body does not arrive in time (408)."""
 
@@ -51,6 +58,20 @@ class NoDigitFound(RequestError):
     reason = "no_digit"
 
 
+class ParserTimeout(RequestError):
+    """Parsing the body takes more time than is allowed (422)."""
+
+    status = 422
+    reason = "parser_timeout"
+
+
+class ParserCrashed(RequestError):
+    """The body ended the process that parsed it (422)."""
+
+    status = 422
+    reason = "parser_crashed"
+
+
 class TooManyRequests(RequestError):
     """The worker has as many requests in flight as it accepts (429)."""
 
@@ -70,6 +91,16 @@ class ModelNotReady(RequestError):
 
     status = 503
     reason = "model_not_ready"
+
+
+class OutOfMemory(RequestError):
+    """The service has no memory for the request, which may be valid (503)."""
+
+    status = 503
+    reason = "out_of_memory"
+
+    def __init__(self, message: str = "the service has no memory left for this request; send it again") -> None:
+        super().__init__(message)
 
 
 class InsufficientStorage(RequestError):

@@ -11,8 +11,10 @@ import logging
 import os
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from gunicorn.arbiter import Arbiter
@@ -20,6 +22,7 @@ from gunicorn.workers.base import Worker
 
 from service.app import create_app
 from service.inference import model_store
+from service.isolation.parser_pool import ParserPool
 from service.monitoring import prometheus_compat
 from service.server import gunicorn_compat, gunicorn_settings
 from service.server.acceptor import ConnectionCounts
@@ -93,11 +96,13 @@ def pre_fork(server: Arbiter, worker: Worker) -> None:
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
-    """Point the new process at the metrics files of its slot, before it creates the application."""
+    """Point the new process at the metrics files of its slot, and start its parsers, before the application."""
     prometheus_compat.use_slot_files(server.metrics_dir, worker.slot)
     own = dataclasses.replace(settings, metrics_dir=server.metrics_dir)
     worker.inherited_signals = gunicorn_compat.queued_signals(server)  # as the fork copied it
-    worker.app_factory = lambda: create_app(own, server.preloaded)
+    # Without its fork server a worker could replace no parser: it stops as at SIGTERM, and the arbiter replaces it.
+    parsers = ParserPool.start(own, on_lost=partial(os.kill, os.getpid(), signal.SIGTERM))
+    worker.app_factory = lambda: create_app(own, server.preloaded, parsers)
 
 
 def child_exit(server: Arbiter, worker: Worker) -> None:

@@ -4,15 +4,20 @@ from typing import NamedTuple
 
 import orjson
 
-from service.errors import RequestError, TooManyRequests, Unauthorised
+from service.errors import OutOfMemory, RequestError, TooManyRequests, Unauthorised
 
 JSON = "application/json"
 RETRY_AFTER_SECONDS = 1
 INTERNAL_ERROR = "internal error; the log of the service has the traceback"
 
+DEFAULT_HEADERS = (("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
+"""Headers of every response, JSON or not, that has no value of its own for them."""
+_DEFAULT_HEADERS_OF_ASGI = tuple((name.encode(), value.encode()) for name, value in DEFAULT_HEADERS)
+_CONTENT_TYPE = (b"Content-Type", JSON.encode())
+
 
 class JsonResponse(NamedTuple):
-    """A JSON response; `headers` come before Content-Type and Content-Length."""
+    """A JSON response; `headers` come before Content-Type, Content-Length and DEFAULT_HEADERS."""
 
     status: int
     body: bytes
@@ -22,7 +27,7 @@ class JsonResponse(NamedTuple):
 def asgi_headers(response: JsonResponse) -> list[tuple[bytes, bytes]]:
     """All headers of a response, as ASGI represents them."""
     own = [(name.encode(), value.encode()) for name, value in response.headers] if response.headers else []
-    return [*own, (b"Content-Type", b"application/json"), (b"Content-Length", b"%d" % len(response.body))]
+    return [*own, _CONTENT_TYPE, (b"Content-Length", b"%d" % len(response.body)), *_DEFAULT_HEADERS_OF_ASGI]
 
 
 def error_response(status: int, message: str, *headers: tuple[str, str]) -> JsonResponse:
@@ -33,7 +38,7 @@ def error_response(status: int, message: str, *headers: tuple[str, str]) -> Json
 def response_for(error: RequestError) -> JsonResponse:
     """The response to a request that failed with this error."""
     match error:
-        case TooManyRequests():
+        case TooManyRequests() | OutOfMemory():
             return error_response(error.status, str(error), ("Retry-After", str(RETRY_AFTER_SECONDS)))
         case Unauthorised():
             return error_response(error.status, str(error), ("WWW-Authenticate", "Bearer"))

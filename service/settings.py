@@ -4,6 +4,7 @@ Every field is the variable of the same name in capitals: `max_pictures` is DIGI
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,6 +16,8 @@ FOREIGN_VARIABLES = {"DIGITS_DATA", "DIGITS_DOCS_URL"}
 
 RUNTIMES = ("auto", "tensorflow", "litert")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+KEY = re.compile(r"([^\s,\x00-\x1f\x7f]([^,\x00-\x1f\x7f]*[^\s,\x00-\x1f\x7f])?)?")
+"""An API key. A comma joins the values of two headers; white space around the value of a header is removed."""
 
 
 class SettingError(ValueError):
@@ -34,7 +37,9 @@ class Range:
     maximum: float
 
 
-def _setting(default: Any, description: str, allowed: Range | tuple[str, ...] | None = None, **more: Any) -> Any:
+def _setting(
+    default: Any, description: str, allowed: Range | tuple[str, ...] | re.Pattern[str] | None = None, **more: Any
+) -> Any:
     return field(default=default, metadata={"description": description, "allowed": allowed}, **more)
 
 
@@ -55,7 +60,7 @@ class Settings:
     host: str = _setting("127.0.0.1", "address to listen on")
     port: int = _setting(8000, "port to listen on; 0 picks a free one", Range(0, 65535))
     workers: int = _setting(cores(), "worker processes; by default one per core", Range(1, 256))
-    threads: int = _setting(4, "worker threads for slow requests: picture normalisation and bulk bodies", Range(1, 256))
+    threads: int = _setting(4, "worker threads for bulk bodies, and for other routes with a body", Range(1, 256))
     shutdown_timeout_seconds: int = _setting(
         30, "seconds that requests in flight have to finish after SIGTERM", Range(1, 3600)
     )
@@ -64,9 +69,23 @@ class Settings:
     max_pictures: int = _setting(10_000, "maximum number of pictures in one request", Range(1, 1_000_000))
     max_pixels: int = _setting(25_000_000, "maximum number of pixels of one picture", Range(784, 1 << 30))
     max_side: int = _setting(16_384, "maximum width and height of one picture in pixels", Range(28, 1 << 16))
-    max_in_flight: int = _setting(40, "maximum predict requests in flight per worker; more get 429", Range(1, 65536))
+    max_in_flight: int = _setting(
+        40, "maximum predict requests in flight per worker, at most half of them slow; more get 429", Range(1, 65536)
+    )
+    picture_processes: int = _setting(
+        2, "maximum processes per worker that parse pictures and other slow bodies", Range(1, 256)
+    )
+    picture_seconds: float = _setting(
+        2.0, "seconds of CPU time that parsing one request may take, and half of the wall time", Range(0.05, 3600)
+    )
+    picture_memory_bytes: int = _setting(
+        256 << 20, "bytes of memory that parsing one request may take", Range(16 << 20, 1 << 40)
+    )
     api_key: str = _setting(
-        "", "key that `/predict`, `/feedback`, `/model` and `/report/` require; if empty, none is required", repr=False
+        "",
+        "key that `/predict`, `/feedback`, `/model` and `/report/` require; if empty, none is required",
+        KEY,
+        repr=False,
     )
     feedback_dir: Path | None = _setting(
         None, "directory where feedback is stored; without it, `/feedback` does not exist"
@@ -100,6 +119,12 @@ def _parse(variable: str, text: str, item: Any) -> object:
     if isinstance(allowed, tuple):
         if text not in allowed:
             raise SettingError(variable, text, ", ".join(allowed))
+        return text
+    if isinstance(allowed, re.Pattern):
+        if not allowed.fullmatch(text):
+            raise SettingError(
+                variable, "(hidden)", "text without commas, control characters and white space around it"
+            )
         return text
     if isinstance(allowed, Range):
         return _number(variable, text, item.type, allowed)

@@ -1,7 +1,7 @@
 """A pytest plugin: sorts the tests into groups, and fails a run in which a required group was skipped.
 
 A test's group follows from its directory and its fixtures, so that a new test need not be marked; `slow`, `docker`,
-`wrk` and `alone` can be set by hand as well. pyproject.toml describes the markers.
+`nginx`, `wrk` and `alone` can be set by hand as well. pyproject.toml describes the markers.
 """
 
 import os
@@ -12,7 +12,7 @@ from _pytest.terminal import TerminalReporter
 
 BESIDE_OTHERS = (
     *("test_accuracy", "test_fresh_clone", "test_malformed_requests", "test_pictures", "test_plain_worker", "test_tls"),
-    "test_web_ui",
+    *("test_proxy", "test_web_ui"),
 )
 """Modules of tests/system, by the beginning of their name, that compare responses only: load does not change them."""
 

@@ -41,7 +41,7 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # abou
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns first; `_check_size` decides on the same header
 
 _DECODE_ERRORS = (
-    *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError, MemoryError),
+    *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError),
     *(AssertionError, AttributeError, KeyError, struct.error, zlib.error),
 )
 """What Pillow's decoders raise on damaged and forged files."""

@@ -94,7 +94,7 @@ def parse_body(
         return _collect([(1, digit) for digit in reader.read_picture(body, settings, options)], settings)
     if media_type in _BULK_PARSERS:
         batch = _BULK_PARSERS[media_type](body, settings.max_pictures)
-        if options.normalise != "always" and not options.split:
+        if not _normalises_bulk(options):
             return ParsedBody(batch)
         return _parse_all(list(batch), lambda image: reader.read_image(image, options), settings)
     if media_type == "multipart/form-data":
@@ -104,6 +104,15 @@ def parse_body(
         images, booleans = parse_json_images(body, settings), b"true" in body or b"false" in body
         return _parse_all(images, lambda image: parse_json_image(image, settings, options, booleans=booleans), settings)
     raise UnsupportedMediaType(f"the content type is {media_type[:100] or 'missing'!r}; supported: {SUPPORTED_TYPES}")
+
+
+def is_plain_bulk(content_type: str, options: NormaliseOptions) -> bool:
+    """Whether a body is a bulk format that is not normalised: to parse it takes constant time."""
+    return parse_options_header(content_type)[0].lower() in _BULK_PARSERS and not _normalises_bulk(options)
+
+
+def _normalises_bulk(options: NormaliseOptions) -> bool:
+    return options.normalise == "always" or options.split
 
 
 def _parse_form(body: bytes, parameters: dict[str, str], settings: Settings) -> list[bytes]:

@@ -9,8 +9,10 @@ from service.errors import TooManyRequests
 class ConcurrencyLimiter:
     """A semaphore that rejects instead of blocking, and a context manager. Thread-safe."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, requests: str = "requests") -> None:
+        """Accept `limit` requests at once; `requests` names them in the error."""
         self._limit = self._available = limit
+        self._requests = requests
         self._lock = threading.Lock()
 
     @property
@@ -43,4 +45,4 @@ class ConcurrencyLimiter:
 
     def rejection(self) -> TooManyRequests:
         """The error for a rejected request."""
-        return TooManyRequests(f"{self._limit} requests are in flight, which is the limit")
+        return TooManyRequests(f"{self._limit} {self._requests} are in flight, which is the limit")

@@ -16,7 +16,8 @@ from service.inference.model_store import ModelStore
 from service.inference.predictions import Predictions
 from service.monitoring.metrics import Metrics
 from service.prediction import fast_path
-from service.prediction.body_parser import ParsedBody, parse_body
+from service.prediction.body_parser import ParsedBody, is_plain_bulk, parse_body
+from service.prediction.inline_parser import BodyParser
 from service.prediction.options import PredictOptions, parse_query
 from service.settings import Settings
 from service.types import DigitImage
@@ -43,8 +44,8 @@ class PredictResult(NamedTuple):
 class Predictor:
     """Predicts with the current model. Thread-safe."""
 
-    def __init__(self, settings: Settings, store: ModelStore, metrics: Metrics) -> None:
-        self._settings, self._store, self._metrics = settings, store, metrics
+    def __init__(self, settings: Settings, store: ModelStore, metrics: Metrics, parser: BodyParser) -> None:
+        self._settings, self._store, self._metrics, self._parser = settings, store, metrics, parser
 
     def predict(self, body: bytes, content_type: str, query: bytes) -> PredictResult:
         """Parse a complete request and run the model.
@@ -58,9 +59,30 @@ class Predictor:
             RequestError: the request is wrong, or no model is loaded.
         """
         options = parse_query(query)
-        model = self._store.require_current()
+        self._store.require_current()
         with self._metrics.time_stage("decode"):
-            parsed = parse_body(body, content_type, self._settings, options.normalise)
+            if is_plain_bulk(content_type, options.normalise):
+                parsed = parse_body(body, content_type, self._settings)
+            else:
+                parsed = self._parser.parse_blocking(body, content_type, options.normalise)
+        return self.predict_parsed(parsed, options)
+
+    async def parse(self, body: bytes, content_type: str, options: PredictOptions) -> ParsedBody:
+        """Parse a complete body without blocking the event loop; a cancelled call ends its work.
+
+        Raises:
+            RequestError: the request is wrong, or takes more time or memory than is allowed.
+        """
+        with self._metrics.time_stage("decode"):
+            return await self._parser.parse(body, content_type, options.normalise)
+
+    def predict_parsed(self, parsed: ParsedBody, options: PredictOptions) -> PredictResult:
+        """Run the model on a parsed body.
+
+        Raises:
+            ModelNotReady: no model is loaded.
+        """
+        model = self._store.require_current()
         started = time.perf_counter()
         predictions = model.predict(parsed.images)
         self._metrics.inference_completed(len(parsed.images), time.perf_counter() - started)
@@ -75,6 +97,14 @@ class Predictor:
             RequestError: as `predict` does.
         """
         return self.encode(self.predict(body, content_type, query))
+
+    def predict_parsed_json(self, parsed: ParsedBody, options: PredictOptions) -> bytes:
+        """Run the model on a parsed body, and encode the result as JSON.
+
+        Raises:
+            ModelNotReady: no model is loaded.
+        """
+        return self.encode(self.predict_parsed(parsed, options))
 
     def read_fast(self, body: bytes, content_type: bytes, options: PredictOptions) -> bytes | None:
         """Parse a body on the fast path to N x 784 bytes; None: `predict` has to parse it."""

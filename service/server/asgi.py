@@ -1,7 +1,8 @@
 """The application through ASGI: cheap requests are handled in the event loop, without a change of thread.
 
     POST /predict, cheap to parse   -> fast_path -> DynamicBatcher
-    POST /predict, everything else  -> a thread: Predictor.predict_json, as the Flask view calls it
+    POST /predict, plain bulk       -> a thread: Predictor.predict_json, as the Flask view calls it
+    POST /predict, everything else  -> BodyParser, under gunicorn a process of ParserPool -> DynamicBatcher, or a thread
     every other route               -> Flask; in a thread if there is a body, /metrics in a thread of its own
 
 service/server/connection.py calls `predict` for a complete request without building a scope; every other request
@@ -22,7 +23,10 @@ from flask import Flask
 from service.context import ServiceContext
 from service.errors import RequestError
 from service.inference.batching import DynamicBatcher
-from service.prediction.options import parse_query
+from service.inference.model_store import Model
+from service.prediction.body_parser import ParsedBody, is_plain_bulk
+from service.prediction.fast_path import MAX_IMAGES
+from service.prediction.options import PredictOptions, parse_query
 from service.prediction.predictor import PredictResult
 from service.responses import INTERNAL_ERROR, JsonResponse, asgi_headers, error_response
 from service.server.asgi_types import Headers, Receive, Scope, Send
@@ -39,7 +43,7 @@ class Application:
         context: ServiceContext = flask.extensions["digits"]
         self.flask, self.context = flask, context
         self._metrics, self._predictor, self._admission = context.metrics, context.predictor, context.admission
-        self.limiter = self._admission.limiter
+        self.limiter, self._slow_limiter = self._admission.limiter, self._admission.slow_limiter
         self.batcher = DynamicBatcher(self._metrics.inference_completed)
         self._slow_requests = ThreadPoolExecutor(context.settings.threads, thread_name_prefix="slow-request")
         self._metrics_requests = ThreadPoolExecutor(1, thread_name_prefix="metrics")
@@ -94,7 +98,7 @@ class Application:
         try:
             try:
                 response = JsonResponse(200, await self._respond(headers, query, body))
-            except RequestError as error:
+            except (RequestError, MemoryError) as error:
                 response = self._admission.reject(error)
             except ClientDisconnected:
                 return
@@ -106,6 +110,7 @@ class Application:
             self.batcher.spin_briefly()
         finally:
             self._metrics.request_finished()
+            body.release()
         await body.drain()
 
     async def _respond(self, headers: Headers, query: bytes, body: StreamedBody | BufferedBody) -> bytes:
@@ -126,17 +131,34 @@ class Application:
                 authorization = value
         self._admission.check(authorization, length)
         received = await body.read()
-        with self.limiter:
-            return await self._predict_body(received, content_type, query)
-
-    async def _predict_body(self, body: bytes, content_type: bytes, query: bytes) -> bytes:
         options = parse_query(query)
         model = self.context.store.require_current()
-        images = self._predictor.read_fast(body, content_type, options)
+        images = self._predictor.read_fast(received, content_type, options)
         if images is None:
-            call = partial(self._predictor.predict_json, body, content_type.decode("latin-1"), query)
-            return await asyncio.get_running_loop().run_in_executor(self._slow_requests, call)
-        result = PredictResult(options, model.version, await self.batcher.predict(model, images))
+            with self.limiter, self._slow_limiter:
+                return await self._predict_slowly(body, received, content_type.decode("latin-1"), query)
+        with self.limiter:
+            return await self._predict_batched(model, options, images)
+
+    async def _predict_slowly(
+        self, body: StreamedBody | BufferedBody, received: bytes, content_type: str, query: bytes
+    ) -> bytes:
+        """Predict what the fast path does not read."""
+        options = parse_query(query)
+        in_thread = partial(asyncio.get_running_loop().run_in_executor, self._slow_requests)
+        if is_plain_bulk(content_type, options.normalise):
+            return await in_thread(self._predictor.predict_json, received, content_type, query)
+        parsed = await body.cancel_on_disconnect(self._predictor.parse(received, content_type, options))
+        if len(parsed.images) > MAX_IMAGES:
+            return await in_thread(self._predictor.predict_parsed_json, parsed, options)
+        model = self.context.store.require_current()
+        return await self._predict_batched(model, options, parsed.images.tobytes(), parsed)
+
+    async def _predict_batched(
+        self, model: Model, options: PredictOptions, images: bytes, parsed: ParsedBody | None = None
+    ) -> bytes:
+        """Predict N x 784 bytes together with other requests."""
+        result = PredictResult(options, model.version, await self.batcher.predict(model, images), parsed)
         encoded = self._predictor.encode(result)
         self._predictor.record(result)
         return encoded
@@ -146,18 +168,20 @@ class Application:
         body.complete = scope["method"] not in {"POST", "PUT", "PATCH"}
         is_scrape = scope["path"] == "/metrics"
         is_slow = is_scrape or not body.complete
+        loop = asyncio.get_running_loop()
+        self.context.parser.attach(loop)
         environ = build_environ(scope, b"")
         if not body.complete:
             try:
                 environ["wsgi.input"] = BytesIO(await body.read())
-            except RequestError as error:
+            except (RequestError, MemoryError) as error:
                 environ["wsgi.input"] = RejectedBody(error)
             except ClientDisconnected:
                 return
         if is_slow:
             threads = self._metrics_requests if is_scrape else self._slow_requests
-            call = asyncio.get_running_loop().run_in_executor(threads, call_wsgi, self.flask, environ)
-            status, headers, content = await call
+            status, headers, content = await loop.run_in_executor(threads, call_wsgi, self.flask, environ)
+            body.release()
         else:
             status, headers, content = call_wsgi(self.flask, environ)
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -60,6 +60,8 @@ class Connection(HttpConnection):
         """What arrived while a request was handled on the fast path."""
         self._fast_request_started: float | None = None
         """When the request arrived that is handled on the fast path; None if there is none."""
+        self._body: BufferedBody | None = None
+        """The body of the request that is handled on the fast path."""
         self._last_response_at = -math.inf
         """When the last response of the fast path was sent, in the event loop's time."""
 
@@ -122,7 +124,9 @@ class Connection(HttpConnection):
             self._host.rejections.submit(self)
 
     async def _respond(self, headers: list[tuple[bytes, bytes]], query: bytes, body: bytes) -> None:
-        await self._host.asgi.predict(headers, query, BufferedBody(body), self._send)
+        self._body = BufferedBody(body)
+        await self._host.asgi.predict(headers, query, self._body, self._send)
+        self._body = None
         self._next_request()
 
     async def _send(self, response: JsonResponse) -> None:
@@ -168,6 +172,8 @@ class Connection(HttpConnection):
         if not self.is_lost:
             self._host.connections.discard(self)
             self._host.counts.add(self._host.slot, -1)
+        if self._body and self._body.on_disconnect:
+            self._body.on_disconnect()
         super().connection_lost(exc)
         self.resume_writing()  # ends a `drain_writes` that would wait forever
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import gunicorn
 
-from service.responses import JsonResponse, asgi_headers, error_response
+from service.responses import DEFAULT_HEADERS, JsonResponse, asgi_headers, error_response
 
 TESTED_VERSION = "27.0.1"
 
@@ -191,7 +191,7 @@ class HttpConnection(ASGIProtocol):  # type: ignore[misc]
             f"HTTP/1.1 {status} {self._get_reason_phrase(status)}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n"
         )
-        head += "".join(f"{name}: {value}\r\n" for name, value in extra_headers)
+        head += "".join(f"{name}: {value}\r\n" for name, value in (*DEFAULT_HEADERS, *extra_headers))
         self._safe_write(head.encode("latin-1") + b"\r\n" + body)
 
 

@@ -1,15 +1,19 @@
 """Request bodies while they arrive: each bounded in bytes and in time, and all of them together in bytes."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any, TypeVar
 
 from service.errors import RequestTimeout, TooManyRequests
 from service.prediction import body_parser
 from service.server.asgi_types import Message, Receive
 from service.settings import Settings
 
+Result = TypeVar("Result")
+
 MAX_BUFFERED_BODIES = 8
-"""Times the largest body: what a worker buffers of bodies that are still arriving; more are rejected with 429."""
+"""Times the largest body: what a worker holds of bodies, arriving or being handled; more are rejected with 429."""
 LINGER_SECONDS = 2.0
 """How long a rejected body is received and discarded: closing at once could discard the response with it (RFC 9112,
 section 9.6)."""
@@ -20,7 +24,7 @@ class ClientDisconnected(Exception):
 
 
 class ReceiveBudget:
-    """The bytes of all bodies that are arriving at one worker."""
+    """The bytes of all bodies that one worker holds."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -31,11 +35,13 @@ class ReceiveBudget:
 class BufferedBody:
     """A body that has arrived. `complete`: nothing more of it will arrive."""
 
-    __slots__ = ("_body",)
+    __slots__ = ("_body", "on_disconnect")
     complete = True
 
     def __init__(self, body: bytes) -> None:
         self._body = body
+        self.on_disconnect: Callable[[], object] | None = None
+        """What the connection calls when the client disconnects."""
 
     async def read(self) -> bytes:
         """The complete body."""
@@ -44,14 +50,33 @@ class BufferedBody:
     async def drain(self) -> None:
         """Receive and discard the rest of it: nothing."""
 
+    def release(self) -> None:
+        """A small body is not counted."""
+
+    async def cancel_on_disconnect(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine as a task, and cancel it when the client disconnects.
+
+        Raises:
+            ClientDisconnected: the client disconnected.
+        """
+        task = asyncio.get_running_loop().create_task(work)
+        self.on_disconnect = task.cancel
+        try:
+            return await task
+        except asyncio.CancelledError:
+            raise ClientDisconnected from None
+        finally:
+            self.on_disconnect = None
+
 
 class StreamedBody:
     """A body that is arriving. `complete`: nothing more of it will arrive."""
 
-    __slots__ = ("_budget", "_receive", "complete")
+    __slots__ = ("_budget", "_held", "_receive", "complete")
 
     def __init__(self, receive: Receive, budget: ReceiveBudget) -> None:
         self._receive, self._budget = receive, budget
+        self._held = 0
         self.complete = False
 
     async def read(self) -> bytes:
@@ -59,7 +84,7 @@ class StreamedBody:
 
         Raises:
             PayloadTooLarge: it has more bytes than are allowed.
-            TooManyRequests: too many bytes of bodies are arriving already.
+            TooManyRequests: the worker holds too many bytes of bodies already.
             RequestTimeout: it does not arrive in time.
             ClientDisconnected: the client disconnected.
         """
@@ -67,7 +92,7 @@ class StreamedBody:
         if not message.get("more_body") and "body" in message:
             self.complete = True
             body = message["body"]
-            body_parser.check_body_size(len(body), self._budget.settings, at_least=True)
+            self._hold(len(body))
             return bytes(body)
         seconds = self._budget.settings.receive_timeout_seconds
         try:
@@ -85,21 +110,50 @@ class StreamedBody:
                         pass
 
     async def _collect(self, message: Message) -> bytes:
-        budget, chunks, length = self._budget, [], 0
+        chunks = []
+        while True:
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            chunk = message.get("body", b"")
+            self.complete = not message.get("more_body")
+            chunks.append(chunk)
+            self._hold(len(chunk))
+            if self.complete:
+                return b"".join(chunks)
+            message = await self._receive()
+
+    def _hold(self, length: int) -> None:
+        budget = self._budget
+        self._held += length
+        budget.used += length
+        body_parser.check_body_size(self._held, budget.settings, at_least=True)
+        if budget.used > budget.limit:
+            raise TooManyRequests(f"the worker holds more than {budget.limit} bytes of bodies, which is the limit")
+
+    def release(self) -> None:
+        """Count the body no longer; call it once the request has been handled."""
+        self._budget.used -= self._held
+        self._held = 0
+
+    async def cancel_on_disconnect(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine as a task, and cancel it when the client disconnects. The body must be complete.
+
+        Raises:
+            ClientDisconnected: the client disconnected.
+        """
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(work)
+        watcher = loop.create_task(self._wait_for_disconnect())
+        watcher.add_done_callback(lambda _: task.cancel())
         try:
-            while True:
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnected
-                chunk = message.get("body", b"")
-                self.complete = not message.get("more_body")
-                chunks.append(chunk)
-                length += len(chunk)
-                budget.used += len(chunk)
-                body_parser.check_body_size(length, budget.settings, at_least=True)
-                if budget.used > budget.limit:
-                    raise TooManyRequests(f"more than {budget.limit} bytes of bodies are arriving, which is the limit")
-                if self.complete:
-                    return b"".join(chunks)
-                message = await self._receive()
+            return await task
+        except asyncio.CancelledError:
+            if watcher.done():
+                raise ClientDisconnected from None
+            raise
         finally:
-            budget.used -= length
+            watcher.cancel()
+
+    async def _wait_for_disconnect(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass

@@ -12,9 +12,9 @@ from service.server.asgi_types import Scope
 
 
 class RejectedBody(RawIOBase):
-    """Stands in for a body that could not be received; raises the RequestError when the view reads it."""
+    """Stands in for a body that could not be received; raises the error when the view reads it."""
 
-    def __init__(self, error: RequestError) -> None:
+    def __init__(self, error: RequestError | MemoryError) -> None:
         self._error = error
 
     def readable(self) -> bool:

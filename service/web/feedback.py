@@ -2,7 +2,9 @@
 
     {"image": base64 of a picture, or 28x28 or 784 numbers, "digit": 7, "predicted": 1, "version": "2"}
 
-Each request becomes one JSON file in DIGITS_FEEDBACK_DIR, written atomically.
+Each request becomes one JSON file in DIGITS_FEEDBACK_DIR, written atomically. This is the only route that stores what a
+client sends. Web pages of other sites must not reach it: they may send a form or plain text to any address without a
+permission (https://fetch.spec.whatwg.org/#simple-header), but not application/json, for which a browser asks first.
 """
 
 import secrets
@@ -15,9 +17,11 @@ import orjson
 from flask import Blueprint, Response, request
 
 from service.atomic_write import atomic_write
-from service.errors import BadRequest, InsufficientStorage, PayloadTooLarge
+from service.errors import BadRequest, Forbidden, InsufficientStorage, PayloadTooLarge, UnsupportedMediaType
+from service.imaging.reader import DEFAULT_OPTIONS
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
+from service.prediction.inline_parser import BodyParser
 from service.responses import JSON
 from service.settings import SettingError, Settings
 
@@ -26,6 +30,7 @@ MAX_BYTES = 1 << 16
 MAX_VERSION_LENGTH = 20
 REQUIRED_KEYS = {"image", "digit"}
 ALLOWED_KEYS = REQUIRED_KEYS | {"predicted", "version"}
+FOREIGN_SITES = {"cross-site", "same-site"}
 
 
 class FeedbackStore:
@@ -59,7 +64,7 @@ class FeedbackStore:
             atomic_write(self._directory / name, content)
 
 
-def blueprint(settings: Settings, metrics: Metrics) -> Blueprint:
+def blueprint(settings: Settings, metrics: Metrics, parser: BodyParser) -> Blueprint:
     """POST /feedback, if `settings.feedback_dir` is set.
 
     Raises:
@@ -72,7 +77,9 @@ def blueprint(settings: Settings, metrics: Metrics) -> Blueprint:
 
     @routes.post("/feedback")
     def feedback() -> Response:
-        document = parse_feedback(request.get_data(cache=False), settings)
+        check_origin(request.headers.get("Sec-Fetch-Site", ""), request.mimetype)
+        document = parse_feedback(request.get_data(cache=False))
+        check_image(document["image"], settings, parser)
         store.add(document)
         metrics.feedback_received(document["digit"])
         return Response(orjson.dumps({"status": "kept"}), 201, mimetype=JSON)
@@ -80,13 +87,30 @@ def blueprint(settings: Settings, metrics: Metrics) -> Blueprint:
     return routes
 
 
-def parse_feedback(body: bytes, settings: Settings) -> dict[str, Any]:
+def check_origin(fetch_site: str, media_type: str) -> None:
+    """Reject what a web page of another site can make a browser send.
+
+    Args:
+        fetch_site: the header Sec-Fetch-Site, which browsers set and a page cannot
+            (https://www.w3.org/TR/fetch-metadata/); "" without one.
+        media_type: the media type in the header Content-Type in small letters, without parameters; "" without one.
+
+    Raises:
+        Forbidden: a browser sends the request for a page of another site or origin.
+        UnsupportedMediaType: the media type is another one than application/json.
+    """
+    if fetch_site in FOREIGN_SITES:
+        raise Forbidden(f"the request comes from a web page of another origin (Sec-Fetch-Site: {fetch_site})")
+    if media_type != JSON:
+        raise UnsupportedMediaType(f"the content type is {media_type[:100] or 'missing'!r}; supported: {JSON}")
+
+
+def parse_feedback(body: bytes) -> dict[str, Any]:
     """Parse a request body: "image" and "digit", optionally "predicted" and "version".
 
     Raises:
         BadRequest: the body is not such a JSON object, or a value is not allowed.
         PayloadTooLarge: the body is over MAX_BYTES.
-        RequestError: POST /predict would reject the image.
     """
     if len(body) > MAX_BYTES:
         raise PayloadTooLarge(f"the feedback has {len(body)} bytes; {MAX_BYTES} are allowed")
@@ -104,8 +128,19 @@ def parse_feedback(body: bytes, settings: Settings) -> dict[str, Any]:
         raise BadRequest(
             f"version is {str(version)[:50]!r}; expected: a string of at most {MAX_VERSION_LENGTH} characters"
         )
-    body_parser.parse_json_image(document["image"], settings, booleans=b"true" in body or b"false" in body)
     return document
+
+
+def check_image(image: object, settings: Settings, parser: BodyParser) -> None:
+    """Check that an image can be read: base64 of a picture by the parser, pixels here.
+
+    Raises:
+        RequestError: POST /predict would reject the image.
+    """
+    if isinstance(image, str):
+        parser.parse_blocking(orjson.dumps({"images": [image]}), JSON, DEFAULT_OPTIONS)
+    else:
+        body_parser.parse_json_image(image, settings, booleans=True)
 
 
 def _check_digit(key: str, value: object) -> None:

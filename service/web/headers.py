@@ -1,9 +1,14 @@
-"""Response headers for browsers: caching, and what a page may load and be embedded in.
+"""Response headers for browsers: caching, redirects, and what a page may load and be embedded in.
 
 Content-Security-Policy: https://www.w3.org/TR/CSP3/
 """
 
+from urllib.parse import urlsplit
+
 from flask import Response, request
+from werkzeug.routing import RequestRedirect
+
+from service.responses import DEFAULT_HEADERS
 
 HTML = "text/html"
 
@@ -41,3 +46,23 @@ def with_security_headers(response: Response, policy: str = WEB_UI_POLICY) -> Re
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
+
+
+def with_default_headers(response: Response) -> Response:
+    """Add the headers of every response, where the route has not set them."""
+    for name, value in DEFAULT_HEADERS:
+        response.headers.setdefault(name, value)
+    return response
+
+
+def with_relative_redirect(response: Response) -> Response:
+    """Replace a redirect of the router, to a missing slash or away from a double one, by one without a host.
+
+    The router builds an absolute URL of the header Host, which a client chooses, and repeats it in a page.
+    """
+    redirect = request.routing_exception
+    if not isinstance(redirect, RequestRedirect):
+        return response
+    target = urlsplit(redirect.new_url)
+    location = "/" + target.path.lstrip("/") + (f"?{target.query}" if target.query else "")
+    return Response(status=redirect.code, headers={"Location": location})

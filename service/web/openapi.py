@@ -13,16 +13,25 @@ Json = dict[str, Any]
 
 ERROR_DESCRIPTIONS = {
     "400": "malformed request",
-    "401": "API key missing or wrong",
+    "401": "API key missing or wrong, or two Authorization headers",
+    "403": "sent by a web page of another origin",
     "404": "not found",
     "408": "request body not received in time",
     "413": "body, picture or batch too large",
     "415": "unsupported media type",
     "422": "no digit found on the picture",
     "429": "too many requests in flight; retry after the seconds in Retry-After",
-    "503": "no model loaded, or the service is stopping",
+    "503": "no model loaded, the service is stopping, or out of memory",
     "507": "feedback storage full",
 }
+
+_RETRY_AFTER: Json = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+ERROR_HEADERS: dict[str, Json] = {
+    "401": {"headers": {"WWW-Authenticate": {"schema": {"type": "string"}}}},
+    "429": {"headers": _RETRY_AFTER},
+    "503": {"headers": _RETRY_AFTER},
+}
+"""Headers of error responses; of 503 only if a request can soon be sent again."""
 
 
 def build_document(settings: Settings) -> Json:
@@ -109,11 +118,12 @@ def _form() -> Json:
 def _feedback() -> Json:
     return {
         "summary": "Report the digit that a picture shows",
+        "description": "Only as application/json, which a web page of another origin cannot send.",
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Feedback"}}},
         },
-        "responses": _responses("Status", "400", "413", "415", "422", "507", success="201"),
+        "responses": _responses("Status", "400", "403", "413", "415", "422", "503", "507", success="201"),
     }
 
 
@@ -147,7 +157,10 @@ def _responses(schema: str, *errors: str, success: str = "200") -> Json:
 
 
 def _error_responses(statuses: Iterable[str]) -> Json:
-    return {status: {"description": ERROR_DESCRIPTIONS[status], "content": _json("Error")} for status in statuses}
+    return {
+        status: {"description": ERROR_DESCRIPTIONS[status], "content": _json("Error")} | ERROR_HEADERS.get(status, {})
+        for status in statuses
+    }
 
 
 def _json(schema: str) -> Json:

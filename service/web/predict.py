@@ -17,7 +17,7 @@ def blueprint(settings: Settings, admission: Admission, predictor: Predictor) ->
     def predict() -> Response:
         authorization = request.headers.get("Authorization", "").encode("latin-1")  # as WSGI decoded it
         admission.check(authorization, request.content_length or 0)
-        with admission.limiter:
+        with admission.limiter, admission.slow_limiter:
             body = request.get_data(cache=False)
             body_parser.check_body_size(len(body), settings, at_least=True)
             encoded = predictor.predict_json(body, request.headers.get("Content-Type", ""), request.query_string)

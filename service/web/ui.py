@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
 from flask import Blueprint, Response, abort, render_template, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
@@ -93,9 +94,9 @@ def blueprint(settings: Settings, store: ModelStore, admission: Admission, predi
     def submit_form() -> Response:
         try:
             response = render(results=_group_by_picture(_predict_form(settings, admission, predictor)))
-        except RequestError as error:
+        except (RequestError, MemoryError) as error:
             rejection = admission.reject(error)
-            response = render(error=f"{error}")
+            response = render(error=orjson.loads(rejection.body)["error"])
             response.status_code = rejection.status
             response.headers.extend(rejection.headers)
         response.headers["Cache-Control"] = "no-store"
@@ -132,8 +133,9 @@ def _predict_form(settings: Settings, admission: Admission, predictor: Predictor
         key = request.form.get("key", "") if settings.api_key else ""
     except RequestEntityTooLarge:
         raise body_parser.body_too_large(settings) from None
-    admission.check(f"Bearer {key}".encode(), len(body))
-    with admission.limiter:
+    admission.api_key.check_key(key.encode())
+    body_parser.check_body_size(len(body), settings)
+    with admission.limiter, admission.slow_limiter:
         return predictor.predict(body, request.headers.get("Content-Type", ""), FORM_QUERY)
 
 

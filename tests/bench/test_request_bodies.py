@@ -3,6 +3,8 @@
 from flask.testing import FlaskClient
 
 from bench import request_bodies
+from service.prediction import fast_path
+from service.settings import Settings
 
 
 def test_every_body_of_one_picture_is_predicted_alike(client: FlaskClient) -> None:
@@ -12,6 +14,13 @@ def test_every_body_of_one_picture_is_predicted_alike(client: FlaskClient) -> No
     }
     assert {name: response.status_code for name, response in responses.items()} == dict.fromkeys(responses, 200)
     assert len({response.data for response in responses.values()}) == 1
+
+
+def test_pictures_are_normalised_and_show_one_digit(client: FlaskClient) -> None:
+    for content_type, body in request_bodies.pictures().values():
+        assert fast_path.try_read(body, content_type.encode(), Settings()) is None
+        response = client.post("/predict?fields=digit", data=body, content_type=content_type)
+        assert len(response.get_json()["predictions"]) == 1
 
 
 def test_bulk_has_as_many_images_as_requested(client: FlaskClient) -> None:

@@ -93,7 +93,7 @@ def test_an_invalid_content_length_is_a_client_error(client: FlaskClient) -> Non
         "Bearer ",
         "Bearer secre",
         "Bearer secret2",
-        "bearer secret",
+        "Bearer secret, Bearer secret",
         "Basic secret",
         "secret",
         "Bearer é",
@@ -148,6 +148,46 @@ def test_an_unexpected_exception_is_500_and_logged_and_the_service_continues(
     assert samples(client, "digits_in_flight_requests") == ["digits_in_flight_requests 1.0"]
     store.current = model
     assert predict(client) == 200
+
+
+class ExhaustedRuntime:
+    name = "exhausted"
+
+    def __call__(self, batch: Batch) -> Probabilities:
+        raise MemoryError(f"{len(batch)} images")
+
+
+@pytest.mark.parametrize("route", ["/predict", "/"])
+def test_a_memory_error_is_503_counted_and_logged_in_one_line(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture, route: str
+) -> None:
+    store = service_of(client).store
+    assert store.current
+    model, store.current = store.current, replace(store.current, runtime=ExhaustedRuntime())
+    response = client.post(route, data=form(PICTURE), content_type="multipart/form-data; boundary=edge")
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert "the service has no memory left for this request; send it again" in response.text
+    assert [record.exc_info for record in caplog.records if record.levelno >= logging.ERROR] == [None]
+    assert samples(client, "digits_rejected_total") == ['digits_rejected_total{reason="out_of_memory"} 1.0']
+    store.current = model
+    assert predict(client) == 200
+
+
+@pytest.mark.parametrize("route", ["/", "/metrics", "/readyz", "/model", "/docs"])
+def test_a_memory_error_is_503_on_every_route(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, route: str
+) -> None:
+    def fail(**_: object) -> None:
+        raise MemoryError
+
+    with client.application.test_request_context(route) as context:
+        endpoint = context.request.endpoint
+    assert endpoint
+    monkeypatch.setitem(client.application.view_functions, endpoint, fail)
+    response = client.get(route)
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert response.get_json() == {"error": "the service has no memory left for this request; send it again"}
+    assert "Traceback" not in caplog.text
 
 
 def test_requests_are_counted_by_route_method_and_status(client: FlaskClient) -> None:

@@ -10,12 +10,14 @@ from service.errors import (
     BadRequest,
     InsufficientStorage,
     ModelNotReady,
+    OutOfMemory,
     PayloadTooLarge,
     RequestError,
     TooManyRequests,
     Unauthorised,
 )
 from service.responses import (
+    DEFAULT_HEADERS,
     INTERNAL_ERROR,
     JSON,
     RETRY_AFTER_SECONDS,
@@ -29,6 +31,7 @@ from service.responses import (
 def test_the_constants_of_the_api() -> None:
     assert JSON == "application/json"
     assert RETRY_AFTER_SECONDS == 1
+    assert DEFAULT_HEADERS == (("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
     assert INTERNAL_ERROR == "internal error; the log of the service has the traceback"
 
 
@@ -51,6 +54,7 @@ def test_any_message_is_valid_json(message: str) -> None:
         (PayloadTooLarge("why"), 413, ()),
         (TooManyRequests("why"), 429, (("Retry-After", "1"),)),
         (ModelNotReady("why"), 503, ()),
+        (OutOfMemory("why"), 503, (("Retry-After", "1"),)),
         (InsufficientStorage("why"), 507, ()),
     ],
 )
@@ -58,12 +62,19 @@ def test_an_error_becomes_a_response(error: RequestError, status: int, headers: 
     assert response_for(error) == JsonResponse(status, b'{"error":"why"}', headers)
 
 
-def test_asgi_headers_are_bytes_with_type_and_length_last() -> None:
-    assert asgi_headers(JsonResponse(200, b"{}")) == [(b"Content-Type", b"application/json"), (b"Content-Length", b"2")]
+def test_asgi_headers_are_bytes_with_type_length_and_default_headers_last() -> None:
+    assert asgi_headers(JsonResponse(200, b"{}")) == [
+        (b"Content-Type", b"application/json"),
+        (b"Content-Length", b"2"),
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"Cache-Control", b"no-store"),
+    ]
     assert asgi_headers(response_for(TooManyRequests("why"))) == [
         (b"Retry-After", b"1"),
         (b"Content-Type", b"application/json"),
         (b"Content-Length", b"15"),
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"Cache-Control", b"no-store"),
     ]
 
 

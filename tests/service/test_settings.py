@@ -26,6 +26,9 @@ def test_every_setting_is_read_from_its_variable() -> None:
         max_pixels=784,
         max_side=28,
         max_in_flight=2,
+        picture_processes=3,
+        picture_seconds=0.5,
+        picture_memory_bytes=1 << 30,
         api_key="a key with spaces",
         feedback_dir=Path("/srv/feedback"),
         feedback_max_files=12,
@@ -90,6 +93,9 @@ RANGES: dict[str, tuple[float, int]] = {
     "max_pixels": (784, 1 << 30),
     "max_side": (28, 65536),
     "max_in_flight": (1, 65536),
+    "picture_processes": (1, 256),
+    "picture_seconds": (0.05, 3600),
+    "picture_memory_bytes": (16 << 20, 1 << 40),
     "feedback_max_files": (1, 1_000_000),
 }
 
@@ -138,6 +144,9 @@ def test_the_defaults() -> None:
         "max_pixels": 25_000_000,
         "max_side": 16_384,
         "max_in_flight": 40,
+        "picture_processes": 2,
+        "picture_seconds": 2.0,
+        "picture_memory_bytes": 268_435_456,
         "api_key": "",
         "feedback_dir": None,
         "feedback_max_files": 10_000,
@@ -152,6 +161,19 @@ def test_an_unknown_variable_is_named_without_its_value() -> None:
     names = ", ".join(f"DIGITS_{item.name.upper()}" for item in fields(Settings))
     assert str(caught.value) == f"DIGITS_API_KYE is not a setting; allowed: {names}"
     assert caught.value.value is None
+
+
+@pytest.mark.parametrize("key", ["a,b", ",", " a", "a ", " ", "a\n", "a\tb", "\x7f", "a\u3000"])
+def test_rejects_a_key_that_a_header_cannot_carry_without_showing_it(key: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings.from_environment({"DIGITS_API_KEY": key})
+    allowed = "text without commas, control characters and white space around it"
+    assert str(caught.value) == f"DIGITS_API_KEY is '(hidden)'; allowed: {allowed}"
+
+
+@pytest.mark.parametrize("key", ["", "a", "a b", "schlüssel", "Zm9v==", "a;b"])
+def test_accepts_other_keys(key: str) -> None:
+    assert Settings.from_environment({"DIGITS_API_KEY": key}).api_key == key
 
 
 def test_other_variables_are_ignored() -> None:

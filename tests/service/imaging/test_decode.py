@@ -183,9 +183,8 @@ def test_messages_name_the_cause() -> None:
         (ValueError("two  words\nand a line"), "two words and a line"),
         (ValueError("x" * 200), "x" * 100),
         (KeyError(), "KeyError"),
-        (MemoryError(), "MemoryError"),
     ],
-    ids=["white space", "a long message", "no message", "memory"],
+    ids=["white space", "a long message", "no message"],
 )
 def test_an_error_of_pillow_becomes_one_short_sentence(
     monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
@@ -195,6 +194,15 @@ def test_an_error_of_pillow_becomes_one_short_sentence(
 
     monkeypatch.setattr(decode_module, "_decode", fail)
     assert message_of(encode(stroke())) == f"the picture cannot be decoded: {reason}"
+
+
+def test_a_memory_error_is_no_fault_of_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Image.Image) -> Decoded:
+        raise MemoryError
+
+    monkeypatch.setattr(decode_module, "_decode", fail)
+    with pytest.raises(MemoryError):
+        decode(encode(stroke()), Settings())
 
 
 def test_limits_are_inclusive() -> None:

@@ -37,6 +37,17 @@ def test_without_a_key_only_the_size_is_checked() -> None:
         admission.check(b"", 101)
 
 
+def test_a_memory_error_is_counted_as_a_fault_of_the_service(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    response = Admission(SETTINGS, metrics).reject(MemoryError("3 GiB"))
+    assert (response.status, response.headers) == (503, (("Retry-After", "1"),))
+    assert json.loads(response.body) == {"error": "the service has no memory left for this request; send it again"}
+    assert 'digits_rejected_total{reason="out_of_memory"} 1.0' in metrics.exposition().decode()
+    assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [
+        ("out of memory in a predict request: 3 GiB", None)
+    ]
+
+
 def test_its_api_key_is_that_of_the_settings() -> None:
     api_key = Admission(SETTINGS, Metrics()).api_key
     api_key.check(KEY)

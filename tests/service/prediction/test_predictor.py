@@ -27,6 +27,7 @@ from service.inference.runtimes import LiteRT
 from service.monitoring.metrics import Metrics
 from service.prediction import predictor as predictor_module
 from service.prediction.body_parser import ParsedBody
+from service.prediction.inline_parser import InlineParser
 from service.prediction.options import PredictOptions, parse_query
 from service.prediction.predictor import Predictor, PredictResult, encode_json, join_digits, png_base64
 from service.settings import Settings
@@ -88,7 +89,8 @@ def predictor(runtime: InkRuntime, metrics: Metrics, tmp_path: Path) -> Predicto
     store = ModelStore(tmp_path, lambda _: model, on_loaded=lambda *_: None, on_rejected=lambda _: None)
     model = Model("5", Manifest(5, {}, Thresholds(0.8)), runtime)
     store.current = model
-    return Predictor(Settings(max_pictures=3), store, metrics)
+    settings = Settings(max_pictures=3)
+    return Predictor(settings, store, metrics, InlineParser(settings))
 
 
 def samples(metrics: Metrics, *names: str) -> list[str]:
@@ -132,7 +134,7 @@ def test_predict_raises_what_is_wrong_with_the_query_before_the_body(predictor: 
 def test_predict_without_a_model_raises_before_the_body_is_parsed(metrics: Metrics, tmp_path: Path) -> None:
     store = ModelStore(tmp_path, lambda _: None, on_loaded=lambda *_: None, on_rejected=lambda _: None)  # type: ignore[arg-type, return-value]
     with pytest.raises(ModelNotReady):
-        Predictor(Settings(), store, metrics).predict(b"", "", b"")
+        Predictor(Settings(), store, metrics, InlineParser(Settings())).predict(b"", "", b"")
 
 
 def test_predict_json_is_predict_and_encode(predictor: Predictor) -> None:

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 
 from service.inference.runtimes import LiteRT
 from service.server.asgi import Application
-from service.server.request_body import MAX_BUFFERED_BODIES
+from service.server.request_body import MAX_BUFFERED_BODIES, StreamedBody
 from service.types import Batch, Probabilities
 from tests.conftest import Serve, service_of
 from tests.exposition import samples
@@ -49,15 +49,18 @@ async def call(
     request: dict[str, Any],
     sent_messages: asyncio.Queue[dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
-    """Send a request in messages; returns the messages of the response. After the last one the client disconnects."""
+    """Send a request in messages; returns those of the response. After an incomplete body the client disconnects."""
     pieces = list(sent)
     responses: list[dict[str, Any]] = []
     steps = iter(pieces)
     left = len(pieces)
+    is_complete = not pieces or isinstance(pieces[-1], bytes)
 
     async def receive() -> dict[str, Any]:
         nonlocal left
         left -= 1
+        if left < 0 and is_complete:
+            await asyncio.Event().wait()  # the client waits for the response
         step = next(steps, {"type": "http.disconnect"})
         if callable(step):
             return await step()
@@ -152,6 +155,8 @@ REQUESTS = {
     "readyz": Request("GET", "/readyz", {}),
     "model": Request("GET", "/model", {}),
     "options": Request("OPTIONS", "/predict", {}),
+    "metrics of another method": Request("TRACE", "/metrics", {}),
+    "redirect": Request("GET", "/report", {}),
 }
 
 
@@ -167,7 +172,7 @@ def test_wsgi_and_asgi_respond_and_count_alike(serve: Serve, one_version: Path, 
     assert counts[0] == counts[1]
 
 
-@pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer é", "Bearer secret"])
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer é", "Bearer secret,Bearer secret", "Bearer secret"])
 def test_wsgi_and_asgi_require_the_api_key(serve: Serve, one_version: Path, header: str | None) -> None:
     headers = PNG | ({} if header is None else {"Authorization": header})
     for path, method in (("/predict", "POST"), ("/model", "GET"), ("/healthz", "GET")):
@@ -181,6 +186,42 @@ def test_wsgi_and_asgi_require_the_api_key(serve: Serve, one_version: Path, head
 def test_without_a_model_both_respond_503(serve: Serve, models: Path) -> None:
     client = serve(models)
     assert by_asgi(client, REQUESTS["PNG"]) == by_flask(client, REQUESTS["PNG"])
+
+
+class Exhausted:
+    name = "exhausted"
+
+    def __call__(self, batch: Batch) -> Probabilities:
+        raise MemoryError(f"{len(batch)} images")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "PNG that is normalised", "the page's form"])
+def test_a_memory_error_is_503_by_both(serve: Serve, one_version: Path, kind: str) -> None:
+    responses = []
+    for interface in (by_flask, by_asgi):
+        client = serve(one_version)
+        store = service_of(client).store
+        assert store.current
+        store.current = replace(store.current, runtime=Exhausted())
+        responses.append(interface(client, REQUESTS[kind]))
+        assert samples(client.get("/metrics").text, "digits_rejected_total") == [
+            'digits_rejected_total{reason="out_of_memory"} 1.0'
+        ]
+    assert responses[0] == responses[1]
+    assert (responses[0][0], dict(responses[0][1])["Retry-After"]) == (503, "1")
+
+
+@pytest.mark.parametrize(("path", "status"), [("/predict", 503), ("/", 503), ("/nowhere", 404)])
+def test_a_memory_error_while_a_body_arrives_is_503(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, path: str, status: int
+) -> None:
+    async def fail(_: StreamedBody) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(StreamedBody, "read", fail)
+    found, headers, body = by_asgi(client, Request("POST", path, {"Content-Type": FORM}, form(encode(ONE))))
+    assert (found, "Retry-After" in dict(headers)) == (status, status == 503)
+    assert (b"the service has no memory left for this request; send it again" in body) == (status == 503)
 
 
 class Counted:
@@ -380,7 +421,7 @@ def test_metrics_are_served_while_all_slow_requests_are_busy(
     monkeypatch.setattr(service_of(client).predictor, "predict_json", block)
 
     async def scenario() -> tuple[int, int]:
-        slow = asyncio.ensure_future(call(application, [b"x"], scope("POST", "/predict", PNG)))
+        slow = asyncio.ensure_future(call(application, [bytes(17 * 784)], scope("POST", "/predict", OCTETS)))
         await asyncio.get_running_loop().run_in_executor(None, entered.wait, 20)
         try:
             metrics = await asyncio.wait_for(call(application, [], scope("GET", "/metrics", {})), 20)

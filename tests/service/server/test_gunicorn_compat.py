@@ -1,12 +1,13 @@
 """Each private name of gunicorn that is used is missed if it changes, and the tested version is the installed one."""
 
 import importlib
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from service.server import gunicorn_compat
-from service.server.gunicorn_compat import ATTRIBUTES, SIGNATURES, find_incompatibilities
+from service.server.gunicorn_compat import ATTRIBUTES, SIGNATURES, HttpConnection, find_incompatibilities
 
 
 def test_the_installed_gunicorn_is_the_tested_one() -> None:
@@ -60,3 +61,20 @@ def test_a_module_that_is_gone_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(SIGNATURES, "gunicorn.nowhere:Nothing", {"_method": ("self",)})
     (problem,) = find_incompatibilities()
     assert problem.startswith("gunicorn.nowhere:Nothing._method has the parameters None")
+
+
+def test_a_response_to_what_is_not_http_has_the_headers_of_every_response() -> None:
+    written: list[bytes] = []
+    connection: Any = SimpleNamespace(_get_reason_phrase=lambda _: "Bad Request", _safe_write=written.append)
+    HttpConnection._send_error_response(connection, 400, "why", [("Allow", "GET")])
+    head, _, body = b"".join(written).partition(b"\r\n\r\n")
+    assert body == b'{"error":"why"}'
+    assert head.decode().split("\r\n") == [
+        "HTTP/1.1 400 Bad Request",
+        "Content-Type: application/json",
+        "Content-Length: 15",
+        "Connection: close",
+        "X-Content-Type-Options: nosniff",
+        "Cache-Control: no-store",
+        "Allow: GET",
+    ]

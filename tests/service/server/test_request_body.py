@@ -43,7 +43,9 @@ def test_a_body_in_one_message_or_in_several_is_the_same() -> None:
         body = StreamedBody(Source(messages), shared)
         assert asyncio.run(body.read()) == b"abc"
         assert body.complete
-    assert shared.used == 0
+        assert shared.used == 3
+        body.release()
+        assert shared.used == 0
 
 
 @pytest.mark.parametrize("pieces", [1, 2])
@@ -64,14 +66,18 @@ def test_eight_largest_bodies_may_arrive_together_and_no_byte_more() -> None:
     async def scenario() -> None:
         shared = budget()
         sources = [Source([chunk(bytes(LIMIT))]) for _ in range(8)]
-        tasks = [asyncio.ensure_future(StreamedBody(source, shared).read()) for source in sources]
+        bodies = [StreamedBody(source, shared) for source in sources]
+        tasks = [asyncio.ensure_future(body.read()) for body in bodies]
         await asyncio.sleep(0)
         assert shared.used == shared.limit == 8 * LIMIT
-        with pytest.raises(TooManyRequests, match=r"^more than 800 bytes of bodies are arriving, which is the limit$"):
-            await StreamedBody(Source([chunk(b"x"), chunk(b"y")]), shared).read()
+        rejected = StreamedBody(Source([chunk(b"x"), chunk(b"y")]), shared)
+        with pytest.raises(TooManyRequests, match=r"^the worker holds more than 800 bytes of bodies"):
+            await rejected.read()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for body in (rejected, *bodies):
+            body.release()
         assert shared.used == 0
 
     asyncio.run(scenario())
@@ -79,8 +85,10 @@ def test_eight_largest_bodies_may_arrive_together_and_no_byte_more() -> None:
 
 def test_a_body_that_does_not_arrive_in_time_is_rejected_and_released() -> None:
     shared = budget()
+    body = StreamedBody(Source([chunk(b"x")]), shared)
     with pytest.raises(RequestTimeout, match=r"^the body did not arrive within 1 seconds$"):
-        asyncio.run(StreamedBody(Source([chunk(b"x")]), shared).read())
+        asyncio.run(body.read())
+    body.release()
     assert shared.used == 0
 
 

@@ -92,9 +92,53 @@ def test_accepts_the_limits(client: FlaskClient, feedback_dir: Path) -> None:
     assert client.post("/feedback", json=VALID | {"digit": 0, "predicted": 9}).status_code == 201
     assert client.post("/feedback", json=VALID | {"digit": 9, "predicted": 0, "version": "1" * 20}).status_code == 201
     body = json.dumps(VALID).encode().ljust(1 << 16)
-    assert client.post("/feedback", data=body).status_code == 201
-    assert client.post("/feedback", data=body + b" ").status_code == 413
+    json_type = "application/json"
+    assert client.post("/feedback", data=body, content_type=json_type).status_code == 201
+    assert client.post("/feedback", data=body + b" ", content_type=json_type).status_code == 413
     assert len(stored_documents(feedback_dir)) == 3
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        *(None, "", "text/plain", "text/plain; application/json", "multipart/form-data; boundary=edge", "text/json"),
+        *("application/x-www-form-urlencoded", "application/jsonp", "application/json, text/plain"),
+    ],
+)
+def test_rejects_what_a_page_of_another_site_can_send_without_permission(
+    client: FlaskClient, feedback_dir: Path, content_type: str | None
+) -> None:
+    """The content types of https://fetch.spec.whatwg.org/#cors-safelisted-request-header, and lookalikes of JSON."""
+    response = client.post("/feedback", data=json.dumps(VALID), content_type=content_type)
+    media_type = (content_type or "missing").partition(";")[0]
+    assert response.status_code == 415
+    assert response.get_json() == {"error": f"the content type is {media_type!r}; supported: application/json"}
+    assert stored_documents(feedback_dir) == []
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8"])
+def test_accepts_json_with_any_parameters(client: FlaskClient, content_type: str) -> None:
+    assert client.post("/feedback", data=json.dumps(VALID), content_type=content_type).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 201), ("none", 201)]
+)
+def test_rejects_requests_of_pages_of_other_origins(
+    client: FlaskClient, feedback_dir: Path, site: str, status: int
+) -> None:
+    response = client.post("/feedback", json=VALID, headers={"Sec-Fetch-Site": site})
+    assert response.status_code == status
+    assert len(stored_documents(feedback_dir)) == (status == 201)
+    if status == 403:
+        error = f"the request comes from a web page of another origin (Sec-Fetch-Site: {site})"
+        assert response.get_json() == {"error": error}
+
+
+def test_grants_no_permission_to_other_origins(client: FlaskClient) -> None:
+    headers = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
+    preflight = client.options("/feedback", headers=headers | {"Access-Control-Request-Headers": "content-type"})
+    assert "Access-Control" not in str(preflight.headers)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b'{"digit": 7}', b"\xff", b"[" * 2000])

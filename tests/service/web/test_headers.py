@@ -32,6 +32,26 @@ REPORT_POLICY = {
 MAIN_CSS = f"/static/{StaticFiles().digest}/main.css"
 
 
+NOT_PAGES = [
+    ("GET", "/healthz", 200),
+    ("HEAD", "/healthz", 200),
+    ("GET", "/readyz", 200),
+    ("GET", "/model", 200),
+    ("GET", "/metrics", 200),
+    ("POST", "/predict", 415),
+    ("POST", "/feedback", 404),
+    ("GET", "/nowhere", 404),
+    ("GET", "/static/0/none.css", 404),
+    ("GET", "/report/none", 404),
+    ("DELETE", "/predict", 405),
+    ("TRACE", "/predict", 405),
+    ("BREW", "/", 405),
+    ("OPTIONS", "/predict", 200),
+    ("OPTIONS", "/", 200),
+    ("GET", "/report", 308),
+]
+
+
 @pytest.fixture
 def client(serve: Serve) -> FlaskClient:
     """A client of the service with the committed version, which has a report."""
@@ -63,6 +83,53 @@ def test_every_page_has_its_policy_and_caching(
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Referrer-Policy"] == "no-referrer"
     assert response.headers["Cache-Control"] == cache_control
+
+
+@pytest.mark.parametrize(("method", "path", "status"), NOT_PAGES)
+def test_every_other_response_is_neither_sniffed_nor_stored(
+    client: FlaskClient, method: str, path: str, status: int
+) -> None:
+    response = client.open(path, method=method, data=b"x" if method == "POST" else None)
+    assert response.status_code == status
+    assert response.headers.getlist("X-Content-Type-Options") == ["nosniff"]
+    assert response.headers.getlist("Cache-Control") == ["no-store"]
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [
+        ("/report", "/report/"),
+        ("/report?x=//a&y=%2F", "/report/?x=//a&y=%2F"),
+        ("//report", "/report/"),
+        ("//report//plot.png?a", "/report/plot.png?a"),
+    ],
+)
+@pytest.mark.parametrize("host", ["attacker.example", "localhost:1", "[::1]:8000"])
+def test_a_redirect_names_no_host(client: FlaskClient, path: str, location: str, host: str) -> None:
+    path, _, query = path.partition("?")
+    environ = {"PATH_INFO": path, "QUERY_STRING": query, "HTTP_HOST": host}
+    response = client.get(environ_overrides=environ)
+    assert (response.status_code, response.headers["Location"], response.data) == (308, location, b"")
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/report", "/nowhere", "/report/"])
+def test_no_response_repeats_the_header_host(client: FlaskClient, path: str) -> None:
+    response = client.get(path, headers={"Host": "attacker.example"})
+    assert "attacker" not in f"{response.headers}{response.text}"
+
+
+def test_options_lists_the_allowed_methods(client: FlaskClient) -> None:
+    for path, methods in (("/predict", {"OPTIONS", "POST"}), ("/", {"GET", "HEAD", "OPTIONS", "POST"})):
+        response = client.options(path)
+        assert (response.status_code, response.data) == (200, b"")
+        assert set(response.headers["Allow"].split(", ")) == methods
+
+
+def test_head_has_the_headers_of_get_and_no_body(client: FlaskClient) -> None:
+    for path in ("/", "/docs", "/healthz", "/model", "/nowhere", "/report/", MAIN_CSS):
+        head, get = client.head(path), client.get(path)
+        assert (head.status_code, head.data) == (get.status_code, b"")
+        assert head.headers == get.headers
 
 
 def test_a_response_that_is_not_modified_keeps_its_headers(client: FlaskClient) -> None:

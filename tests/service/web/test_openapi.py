@@ -13,7 +13,7 @@ from openapi_spec_validator import validate
 from service.prediction import body_parser
 from service.settings import Settings
 from service.web.openapi import build_document
-from tests.conftest import Serve
+from tests.conftest import Serve, service_of
 from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, stroke
 from tests.service.web.test_feedback import VALID
 
@@ -94,7 +94,7 @@ def test_lists_the_statuses_of_every_operation(document: dict[str, Any]) -> None
     }
     assert statuses == {
         "post /predict": "200 400 401 408 413 415 422 429 503",
-        "post /feedback": "201 400 401 413 415 422 507",
+        "post /feedback": "201 400 401 403 413 415 422 503 507",
         "get /model": "200 401 503",
         "get /healthz": "200",
         "get /readyz": "200 503",
@@ -149,6 +149,7 @@ BAD_REQUESTS = [
     ("/predict", json_of([0] * 784), "application/json", 422),
     ("/predict?split=x", PICTURE, "image/png", 400),
     ("/feedback", b"{}", "application/json", 400),
+    ("/feedback", b"{}", "text/plain", 415),
 ]
 
 
@@ -158,6 +159,19 @@ def test_describes_error_responses(client: FlaskClient, document: dict[str, Any]
         assert response.status_code == status
         responses = document["paths"][url.partition("?")[0]]["post"]["responses"]
         check(document, responses[str(status)]["content"]["application/json"]["schema"], response.get_json())
+
+
+def test_describes_the_headers_of_error_responses(client: FlaskClient, document: dict[str, Any]) -> None:
+    limiter = service_of(client).admission.limiter
+    while limiter.available:
+        limiter.acquire()
+    busy = client.post("/predict", data=PICTURE, content_type="image/png", headers=KEY)
+    described = document["paths"]["/predict"]["post"]["responses"]
+    assert (busy.status_code, list(described["429"]["headers"])) == (429, ["Retry-After"])
+    check(document, described["429"]["headers"]["Retry-After"]["schema"], int(busy.headers["Retry-After"]))
+    denied = client.post("/predict", data=PICTURE, content_type="image/png")
+    assert (denied.status_code, list(described["401"]["headers"])) == (401, ["WWW-Authenticate"])
+    assert denied.headers["WWW-Authenticate"] == "Bearer"
 
 
 def test_lists_the_supported_content_types_of_predict(document: dict[str, Any]) -> None:

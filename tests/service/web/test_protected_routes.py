@@ -37,8 +37,8 @@ WRONG_KEYS = [
     "Bearer ",
     "Bearer secre",
     "Bearer secret2",
-    "Bearer  secret",
-    "bearer secret",
+    "Bearer secret, Bearer secret",
+    "bearer secret,bearer other",
     "Basic secret",
     "Basic c2VjcmV0",  # "secret", without the colon before a password
     "Basic OnNlY3JldDI=",  # ":secret2"
@@ -71,11 +71,23 @@ def test_a_missing_or_wrong_key_is_401(client: FlaskClient, method: str, path: s
             assert list(response.get_json()) == ["error"]
 
 
+@pytest.mark.parametrize("key", ["Bearer secret", "bearer secret", "BEARER   secret"])
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
-def test_the_right_key_passes(client: FlaskClient, method: str, path: str) -> None:
-    response = client.open(path, method=method, headers={"Authorization": "Bearer secret"})
-    expected = {"/predict": 400, "/feedback": 400, "/model": 200}.get(path, 404)  # no body; this version has no report
+def test_the_right_key_passes(client: FlaskClient, method: str, path: str, key: str) -> None:
+    response = client.open(path, method=method, headers={"Authorization": key})
+    expected = {"/predict": 400, "/feedback": 415, "/model": 200}.get(path, 404)  # no body; this version has no report
     assert response.status_code == expected
+
+
+@pytest.mark.parametrize(("method", "path"), PROTECTED)
+def test_two_headers_are_401_even_if_both_have_the_key(client: FlaskClient, method: str, path: str) -> None:
+    for other in ("Bearer secret", "Basic YW55b25lOnNlY3JldA==", "x", ""):
+        headers = [("Authorization", "Bearer secret"), ("Authorization", other)]
+        response = client.open(path, method=method, headers=headers)
+        assert response.status_code == 401
+        if method != "HEAD":
+            error = "the request has two Authorization headers; send one, with `Bearer KEY`"
+            assert response.get_json() == {"error": error}
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
@@ -83,7 +95,7 @@ def test_without_a_configured_key_nothing_is_protected(
     serve: Serve, one_version: Path, tmp_path: Path, method: str, path: str
 ) -> None:
     client = serve(one_version, feedback_dir=tmp_path)
-    assert client.open(path, method=method).status_code in {200, 400, 404}
+    assert client.open(path, method=method).status_code in {200, 400, 404, 415}
 
 
 def test_basic_authentication_is_accepted_for_the_report_only(client: FlaskClient) -> None:

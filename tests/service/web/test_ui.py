@@ -214,6 +214,8 @@ def test_the_form_accepts_a_key_beyond_ascii(serve: Serve, one_version: Path) ->
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == "Bearer"
     assert post(client, PICTURE, key="schlüssel").status_code == 200
+    response = post(client, PICTURE, key="schlüssel,schlüssel")
+    assert (response.status_code, "with the right key" in response.text) == (401, True)
 
 
 def test_the_form_escapes_what_the_client_sent(client: FlaskClient) -> None:

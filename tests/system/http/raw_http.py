@@ -3,7 +3,7 @@
 import select
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.client import parse_headers
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from tests.system.server import Server
 PICTURE = encode(stroke())
 """A PNG file of 28x28 pixels, which the fast path reads."""
 PHOTOGRAPH = encode(np.full((1500, 1500), 255, np.uint8) - np.pad(stroke(), 736))
-"""A PNG file that takes a worker thread some hundredths of a second to read."""
+"""A PNG file that takes a parser process some hundredths of a second to read."""
 TIMEOUT_SECONDS = 60
 
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
@@ -82,14 +82,19 @@ class RawConnection:
             return True
 
 
+def connect(server: Server, *, receive_buffer: int | None = None) -> AbstractContextManager[RawConnection]:
+    """Open a connection to a service, as `open_connection`."""
+    return open_connection(server.host_and_port, receive_buffer=receive_buffer)
+
+
 @contextmanager
-def connect(server: Server, *, receive_buffer: int | None = None) -> Iterator[RawConnection]:
+def open_connection(address: tuple[str, int], *, receive_buffer: int | None = None) -> Iterator[RawConnection]:
     """Open a connection, and close it at the end; `receive_buffer`: size of the socket's buffer in bytes."""
     with socket.socket() as opened:
         opened.settimeout(TIMEOUT_SECONDS)
         if receive_buffer:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        opened.connect(server.host_and_port)
+        opened.connect(address)
         connection = RawConnection(opened)
         try:
             yield connection

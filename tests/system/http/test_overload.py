@@ -1,6 +1,6 @@
 """More predict requests than the limit: rejected with 429, cheaply, without loss of connections or order.
 
-The limit is one request in flight. A form of large pictures, which take one thread some hundredths of a second each,
+The limit is one request in flight. A form of large pictures, which take a process some hundredths of a second each,
 is the request that is in flight.
 """
 
@@ -34,7 +34,7 @@ ERROR = b'{"error":"1 requests are in flight, which is the limit"}'
 
 @pytest.fixture(scope="module")
 def server(one_version: Path) -> Iterator[Server]:
-    with serving(model_dir=one_version, workers=1, max_in_flight=1, threads=1) as running:
+    with serving(model_dir=one_version, workers=1, max_in_flight=1, threads=1, picture_seconds=60) as running:
         yield running
     assert "Traceback" not in running.log
 

@@ -43,8 +43,11 @@ def read_until_not_ready(connection: http.client.HTTPConnection) -> bytes:
 
 
 def test_sigterm_finishes_more_requests_than_the_drain_of_idle_connections_takes(one_version: Path) -> None:
-    """The photographs take one thread more than the second for which idle connections are kept."""
-    with serving(model_dir=one_version, workers=1, threads=1, max_in_flight=200) as server, ExitStack() as opened:
+    """The photographs take one process more than the second for which idle connections are kept."""
+    with (
+        serving(model_dir=one_version, workers=1, picture_processes=1, picture_seconds=60, max_in_flight=200) as server,
+        ExitStack() as opened,
+    ):
         connections = [opened.enter_context(connect(server)) for _ in range(25)]
         for connection in connections:
             connection.send(PREDICT_PHOTOGRAPH)
