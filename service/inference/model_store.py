@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 RECHECKS_PER_SCAN = 32
 """Rejected versions of which a scan takes a snapshot, in turn, to see whether they were repaired: 32 take 3 ms."""
 RETRY_SECONDS = 30.0
-"""When a version is tried again that was rejected for what may be the fault of the process."""
+"""When a version is first tried again that was rejected for what may be the fault of the process; then less often."""
 MAX_RETRY_SECONDS = 60.0
 """The longest delay until a version is tried again whose files have changed since it was rejected."""
 PRELOAD_SECONDS = 10.0
@@ -59,7 +59,7 @@ class _Rejection(NamedTuple):
         """
         seconds = time.monotonic() - self.time
         if candidate == self.snapshot:
-            return self.transient and seconds >= RETRY_SECONDS
+            return self.transient and seconds >= min(RETRY_SECONDS * 2 ** min(self.attempts - 1, 10), 3600)
         return self.attempts == 1 or seconds >= min(2.0 ** min(self.attempts, 10), MAX_RETRY_SECONDS)
 
 
@@ -115,6 +115,8 @@ class ModelStore:
         numbers = list_numbers(self._models)
         self._forget_removed(numbers)
         current = int(self._current_snapshot.path.name) if self._current_snapshot else -1
+        if current not in numbers:  # retired: it stays in use until another one is loaded
+            current = -1
         rechecked = self._choose_rechecked(current)
         started = time.monotonic()
         for number in numbers:

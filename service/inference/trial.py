@@ -30,8 +30,8 @@ from service.inference.rejection import ModelRejected, one_line
 from service.inference.runtimes import LiteRT, Runtime, TensorFlow
 from service.inference.warm_up import warm_up
 
-SECONDS = 60
-"""CPU time and wall time of a trial; importing TensorFlow takes most of it on a busy machine."""
+SECONDS = {"litert": 20, "tensorflow": 60}
+"""CPU time and wall time of a trial, by runtime: a hundred times what it takes, but for the import of TensorFlow."""
 MEMORY_BYTES = {"litert": 256 << 20, "tensorflow": 4 << 30}
 """How much the address space of the process may grow, by runtime, besides MEMORY_FACTOR times the network's size."""
 MEMORY_FACTOR = 8
@@ -67,7 +67,9 @@ def try_network(network: bytes | Path, size: int) -> None:
         else:
             outcome = _spawn(runtime, network, growth)
     except TimeoutError:
-        raise ModelRejected("crash", f"the model takes over {SECONDS} s to load and run", transient=True) from None
+        raise ModelRejected(
+            "crash", f"the model takes over {SECONDS[runtime]} s to load and run", transient=True
+        ) from None
     except OSError as error:
         message = f"the process to try the model in cannot be started: {one_line(error)}"
         raise ModelRejected("error", message, transient=True) from error
@@ -86,7 +88,7 @@ def _fork(content: bytes, growth: int) -> Outcome:
         _try_and_exit("litert", content, growth, writer)
     os.close(writer)
     try:
-        in_time = bool(select.select([reader], [], [], SECONDS)[0])
+        in_time = bool(select.select([reader], [], [], SECONDS["litert"])[0])
         output = os.read(reader, 1 << 16) if in_time else b""
     finally:
         os.close(reader)
@@ -103,7 +105,12 @@ def _spawn(runtime: str, network: bytes | Path, growth: int) -> Outcome:
     command = [sys.executable, "-c", BOOTSTRAP, json.dumps(sys.path), runtime, str(growth), directory]
     try:
         done = subprocess.run(
-            command, input=content, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SECONDS, check=False
+            command,
+            input=content,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=SECONDS[runtime],
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise TimeoutError from None
@@ -168,13 +175,14 @@ def _limit_process(runtime: str, growth: int) -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         libc.mallopt(M_ARENA_MAX, 1)  # one for each thread would reserve 64 MiB of address space each
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # large batches start a thread for each core
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes: the parent decides
     os.nice(NICE)
     if runtime == "tensorflow":
         with contextlib.suppress(ImportError):
             importlib.import_module("tensorflow")  # before the memory is limited
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     used = resource.getrusage(resource.RUSAGE_SELF)
-    cpu_seconds = int(used.ru_utime + used.ru_stime) + SECONDS
+    cpu_seconds = int(used.ru_utime + used.ru_stime) + SECONDS[runtime]
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
     with contextlib.suppress(OSError, ValueError):  # no /proc, or a lower hard limit
         pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -508,7 +508,7 @@ def test_a_version_rejected_for_a_fault_of_the_process_is_tried_again_later(
     rejected: list[str] = []
     store = ModelStore(models, load_at_the_third_attempt, on_loaded=lambda *_: None, on_rejected=rejected.append)
     seen = []
-    for now in (1000.0, 1001.0, 1029.9, 1030.0, 1031.0, 1060.0):  # noqa: B007 - the store reads it
+    for now in (1000.0, 1001.0, 1029.9, 1030.0, 1089.9, 1090.0):  # noqa: B007 - the store reads it
         store.refresh()
         seen.append(attempts)
     assert seen == [1, 1, 1, 2, 2, 3]
@@ -602,6 +602,19 @@ def test_the_preloaded_model_is_used_while_versions_above_it_are_tried(
         store.close()
     assert rejected == ["crash", "crash"]
     assert store.current is preloaded.model
+
+
+def test_a_repaired_version_is_loaded_after_a_higher_one_was_retired(versions: Versions, models: Path) -> None:
+    change_manifest(versions.put(models, 1, digit=1), metrics=None)
+    recorder = StoreRecorder(models)
+    recorder.store.refresh()
+    versions.put(models, 2, digit=2)
+    assert recorder.refresh().version == "2"
+    registry.retire(models, 2)
+    assert recorder.refresh().version == "2"
+    change_manifest(models / "1", metrics={})
+    assert recorder.refresh().version == "1"
+    assert recorder.rejected == ["manifest"]
 
 
 def test_closing_does_not_wait_for_a_version_that_is_being_loaded(models: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_network_that_crashes_litert_is_rejected() -> None:
 def test_whatever_a_network_does_is_reported(  # noqa: PLR0913 - most are fixtures
     statement: str, message: str, *, transient: bool, way: str, tflite: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial, "SECONDS", 2)
+    monkeypatch.setattr(trial, "SECONDS", {"litert": 2})
     definition = f"import os, signal, sys, time\ndef network(content):\n    {statement}"
     if way == "fork":
         scope: dict[str, Any] = {}
