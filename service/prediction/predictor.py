@@ -116,9 +116,17 @@ class Predictor:
         return images
 
     def record(self, result: PredictResult) -> None:
-        """Count the predictions of one request."""
+        """Count the predictions of one request.
+
+        Raises:
+            InvalidPrediction: a confidence is not a number from 0 to 1. Nothing is counted: a NaN would stay in a
+                metric for good.
+        """
         predictions = result.predictions
-        self._metrics.predictions_made(predictions.digits, predictions.confidence, sum(predictions.uncertain))
+        uncertain = sum(predictions.uncertain)
+        if uncertain:
+            predictions.check(result.version)
+        self._metrics.predictions_made(predictions.digits, predictions.confidence, uncertain)
 
     def encode(self, result: PredictResult) -> bytes:
         """Call `encode_json`, and record the duration of the stage."""

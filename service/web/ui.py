@@ -73,13 +73,13 @@ def blueprint(settings: Settings, store: ModelStore, admission: Admission, predi
 
     def render(**variables: Any) -> Response:
         model = store.current
-        manifest = (model.manifest or {}) if model else {}
+        manifest = model.manifest if model else None
         html = render_template(
             "index.html",
             settings=settings,
             version=model.version if model else None,
-            accuracy=None if settings.api_key else manifest.get("metrics", {}).get("test_accuracy"),
-            has_report="report/index.html" in manifest.get("files", {}),
+            accuracy=None if settings.api_key or manifest is None else manifest.metrics.test_accuracy,
+            has_report=manifest is not None and "report/index.html" in manifest.files,
             confidence_labels=CONFIDENCE_LABELS,
             uncertain_label=UNCERTAIN_LABEL,
             **variables,
