@@ -127,13 +127,29 @@ def _normalises_bulk(options: NormaliseOptions) -> bool:
 
 def _parse_form(body: bytes, parameters: dict[str, str], settings: Settings) -> list[bytes]:
     """Return the contents of the file parts of a form (RFC 7578); other fields are ignored."""
-    boundary = parameters.get("boundary", "")
-    if not boundary or not boundary.isascii():
-        raise BadRequest("the content type multipart/form-data has no boundary parameter in ASCII")
-    contents = form_parser.parse_form(body, boundary.encode(), settings.max_pictures)
+    contents = form_parser.parse_form(body, _boundary(parameters), settings.max_pictures)
     if not contents:
         raise BadRequest("the form has 0 file parts; send each picture as one")
     return contents
+
+
+def read_form_field(body: bytes, content_type: str, name: str, settings: Settings) -> bytes:
+    """The content of a field of a form that is not a file; b"" without such a field, or if the body is no form.
+
+    Raises:
+        BadRequest, PayloadTooLarge: the form is malformed or over a limit.
+    """
+    media_type, parameters = parse_options_header(content_type)
+    if media_type.lower() != "multipart/form-data":
+        return b""
+    return form_parser.read_field(body, _boundary(parameters), name.encode(), settings.max_pictures)
+
+
+def _boundary(parameters: dict[str, str]) -> bytes:
+    boundary = parameters.get("boundary", "")
+    if not boundary or not boundary.isascii():
+        raise BadRequest("the content type multipart/form-data has no boundary parameter in ASCII")
+    return boundary.encode()
 
 
 def parse_json_images(body: bytes, settings: Settings) -> list[Any]:

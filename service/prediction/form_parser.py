@@ -6,6 +6,7 @@ a form that it cannot parse, and takes 1.5 s for 10,000 parts.
 """
 
 import re
+from collections.abc import Iterator
 
 from service.errors import BadRequest, PayloadTooLarge
 
@@ -20,6 +21,8 @@ _FILE = re.compile(
     rb"\s*+[a-z-]++\s*+(?:;\s*+(?!filename\*?\s*+=)%b)*+;\s*+filename\*?\s*+=" % _PARAMETER, re.IGNORECASE
 )
 
+_NAME = re.compile(rb';\s*+name\s*+=\s*+(?:"([^"]*+)"|([^;"\s]++))', re.IGNORECASE)
+
 
 def parse_form(body: bytes, boundary: bytes, max_parts: int) -> list[bytes]:
     """Parse a complete form; other fields than files are ignored.
@@ -33,16 +36,32 @@ def parse_form(body: bytes, boundary: bytes, max_parts: int) -> list[bytes]:
         BadRequest: the body is not a form with this boundary, is truncated, or has a part without a disposition.
         PayloadTooLarge: it has too many parts, or a part with too many or too long headers.
     """
-    files = []
+    parts = _parse_parts(body, boundary, max_parts)
+    return [part[place:] for disposition, part, place in parts if _FILE.match(disposition)]
+
+
+def read_field(body: bytes, boundary: bytes, name: bytes, max_parts: int) -> bytes:
+    """The content of the first field with this name that is not a file; b"" if there is none.
+
+    Raises:
+        BadRequest, PayloadTooLarge: as `parse_form` raises them.
+    """
+    for disposition, part, place in _parse_parts(body, boundary, max_parts):
+        found = _NAME.search(disposition)
+        if found and name in found.groups() and not _FILE.match(disposition):
+            return part[place:]
+    return b""
+
+
+def _parse_parts(body: bytes, boundary: bytes, max_parts: int) -> Iterator[tuple[bytes, bytes, int]]:
+    """The value of Content-Disposition of each part, the part, and the place of its content."""
     for number, part in enumerate(_split(body, b"--" + boundary, max_parts), 1):
         newline = b"\n" if part.startswith(b"\n") else b"\r\n"
         head, place = _read_head(part, newline, number)
         disposition = _DISPOSITION.search(head)
         if not disposition:
             raise BadRequest(f"the form cannot be read: part {number} has no header Content-Disposition")
-        if _FILE.match(disposition[1]):
-            files.append(part[place:])
-    return files
+        yield disposition[1], part, place
 
 
 def _split(body: bytes, opening: bytes, max_parts: int) -> list[bytes]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from werkzeug.formparser import parse_form_data
 
 from service.errors import BadRequest, PayloadTooLarge, RequestError
-from service.prediction.form_parser import MAX_HEADER_BYTES, MAX_HEADERS, parse_form
+from service.prediction.form_parser import MAX_HEADER_BYTES, MAX_HEADERS, parse_form, read_field
 
 FILE = b'Content-Disposition: form-data; name="a"; filename="a.png"'
 
@@ -56,6 +56,7 @@ def test_a_part_with_a_file_name_is_a_file(head: bytes, is_file: bool) -> None: 
     body = form(part(head, b"content"), part(FILE, b"other"))
     expected = [b"content", b"other"] if is_file else [b"other"]
     assert parse_form(body, b"edge", 2) == expected
+    assert read_field(body, b"edge", b"a", 2) == (b"" if is_file or b'"a"' not in head else b"content")
     assert files_of(body) == expected
 
 
