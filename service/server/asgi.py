@@ -23,7 +23,7 @@ from flask import Flask
 from service.context import ServiceContext
 from service.errors import RequestError
 from service.inference.batching import DynamicBatcher
-from service.inference.model_store import Model
+from service.inference.model import Model
 from service.prediction.body_parser import ParsedBody, is_plain_bulk
 from service.prediction.fast_path import MAX_IMAGES
 from service.prediction.options import PredictOptions, parse_query
