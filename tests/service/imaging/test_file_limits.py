@@ -92,6 +92,7 @@ def test_the_size_is_checked_before_a_file_is_decoded() -> None:
         check_file(png_with_size(50_000, 50_000), LIMITS)
     with pytest.raises(PayloadTooLarge, match=r"^the picture has 60x40 pixels; a side may have 59$"):
         check_file(encode(page()), Settings(max_side=59))
+    assert check_file(encode(page()), Settings(max_pixels=2400, max_side=60)) == 2400
 
 
 def chunk(name: bytes, content: bytes = b"") -> bytes:
@@ -222,6 +223,24 @@ def test_scans_by_pixels_are_limited(side: int, scans: int) -> None:
         PayloadTooLarge, match=rf"^the JPEG has more than {scans} scans of {side}x{side} pixels, which "
     ):
         check_file(progressive(side, scans + 1), LIMITS)
+
+
+def test_the_scans_of_a_sequential_jpeg_are_limited_if_the_first_has_not_all_components() -> None:
+    data = encode(np.zeros((2000, 2000, 3), np.uint8), kind="JPEG")
+    start, more = data.index(b"\xff\xda"), segment(0xDA, b"\1\1\0\0\x3f\0") * 200
+    assert check_file(data[:-2] + more + data[-2:], LIMITS) == 4_000_000  # the decoder reads one scan
+    first = data[: start + 4] + b"\1" + data[start + 5 :]
+    assert check_file(first, LIMITS) == 4_000_000
+    with pytest.raises(PayloadTooLarge, match=r"^the JPEG has more than 125 scans of 2000x2000 pixels, which is the"):
+        check_file(first[:-2] + more + first[-2:], LIMITS)
+
+
+def test_markers_without_a_length_are_segments_too() -> None:
+    exif = segment(0xE1, b"Exif\0\0" + bytes(65_000)) * 5
+    assert check_file(jpeg(b"\xff\xd0" * 900), LIMITS) == 784
+    for before in (b"\xff\xd0" * 1001, b"\xff\xd0" + exif):
+        with pytest.raises(PayloadTooLarge):
+            check_file(jpeg(before), LIMITS)
 
 
 def test_scans_are_counted_up_to_the_end_of_the_picture_and_not_in_metadata() -> None:
