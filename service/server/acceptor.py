@@ -47,15 +47,16 @@ class ConnectionCounts:
         return int(self._numbers[slot])
 
     def add(self, slot: int, count: int) -> None:
-        """Change the count of a slot's worker by `count`."""
-        self._numbers[slot] += count
+        """Change the count of a slot's worker by `count`, unless it is not registered."""
+        if self._numbers[slot] != NO_WORKER:
+            self._numbers[slot] += count
 
     def register(self, slot: int) -> None:
         """Start counting for a slot's new worker."""
         self._numbers[slot] = 0
 
     def unregister(self, slot: int) -> None:
-        """The slot's worker has ended, or accepts no more connections."""
+        """The slot's worker has ended, or leaves new connections to the others."""
         self._numbers[slot] = NO_WORKER
 
 
@@ -109,13 +110,19 @@ class Acceptor:
         self._timer = None
         self._loop.add_reader(self._listener, self._accept_ready)
 
-    def close(self) -> None:
-        """Accept no more connections, and close the socket."""
+    def close(self, *, accept_queued: bool = False) -> None:
+        """Accept no more connections, and close the socket; with `accept_queued`, after accepting those queued now."""
+        self._stop_watching()
+        while accept_queued and self._accept_one():
+            pass
+        self._stop_watching()  # an accept that failed has set a timer
+        self._listener.close()
+
+    def _stop_watching(self) -> None:
         if self._timer:
             self._timer.cancel()
-        else:
-            self._loop.remove_reader(self._listener)
-        self._listener.close()
+            self._timer = None
+        self._loop.remove_reader(self._listener)
 
     @property
     def opening(self) -> "set[asyncio.Task[object]]":

@@ -8,14 +8,23 @@ To port the server to another version of gunicorn, change this file only: TESTED
 tests/service/server/test_gunicorn_compat.py and tests/system/http find.
 """
 
+import functools
 import inspect
+import logging
+import os
+import select
+import tempfile
+from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import gunicorn
 
 from service.responses import DEFAULT_HEADERS, JsonResponse, asgi_headers, error_response
+
+log = logging.getLogger(__name__)
 
 TESTED_VERSION = "27.0.1"
 
@@ -45,6 +54,7 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
         "load_wsgi": ("self",),
     },
     "gunicorn.sock:ssl_context": {"": ("conf",)},
+    "gunicorn.arbiter:Arbiter": {"spawn_worker": ("self",), "stop": ("self", "graceful")},
 }
 """The parameters of each function that is called or overridden; "" is the object itself."""
 
@@ -57,7 +67,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "gunicorn.asgi.parser:PythonProtocol": (
         *("content_length", "headers", "http_version", "is_chunked", "method", "path", "should_keep_alive"),
     ),
-    "gunicorn.arbiter:Arbiter": ("SIG_QUEUE",),
+    "gunicorn.arbiter:Arbiter": ("SIG_QUEUE", "master_pid", "reexec_pid", "systemd"),
 }
 """The attributes that each class sets in __init__."""
 
@@ -166,6 +176,27 @@ class HttpConnection(ASGIProtocol):  # type: ignore[misc]
         """Close the connection as after a keep-alive timeout."""
         super()._keepalive_timeout()
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that were written, and that the kernel has not taken yet."""
+        return int(self.transport.get_write_buffer_size())
+
+    def abort(self) -> None:
+        """Close the connection at once, and discard what is unsent."""
+        self.transport.abort()
+
+    def has_unread_data(self) -> bool:
+        """Whether something has arrived, data or the end, that the event loop has not read yet."""
+        opened = self.transport.get_extra_info("socket")
+        if opened is None:
+            return False
+        poll = select.poll()
+        poll.register(opened, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def closed_by_server(self) -> None:
+        """Called when the server has closed the connection; it ends when the client has read what was written."""
+
     def headers_complete(self) -> bool:
         """Called when the head of a request is parsed; returns whether the parser is to skip its body."""
         return bool(super()._on_headers_complete())
@@ -179,6 +210,11 @@ class HttpConnection(ASGIProtocol):  # type: ignore[misc]
 
     def _keepalive_timeout(self) -> None:
         self.timed_out()
+
+    def _close_transport(self) -> None:
+        if self.transport and not self._closed:
+            super()._close_transport()
+            self.closed_by_server()
 
     async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> Any:
         """Handle a request in the task of its connection: one task fewer than gunicorn's."""
@@ -249,3 +285,66 @@ def running_workers(server: Any) -> list[Any]:
 def queued_signals(server: Any) -> Any:
     """The arbiter's queue of signals that it has not handled yet: SimpleQueue[int]."""
     return server.SIG_QUEUE
+
+
+def call_before_stop(server: Any, callback: Callable[[], None]) -> None:
+    """Have `callback` called when the arbiter stops the service, before it closes its listening sockets.
+
+    Not if something else accepts from them: systemd, or another arbiter, which SIGUSR2 has started.
+    """
+    stop = server.stop
+
+    def stop_service(graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - as gunicorn calls it
+        if server.reexec_pid == server.master_pid == 0 and not server.systemd:
+            callback()
+        stop(graceful)
+
+    server.stop = stop_service
+
+
+def is_second_arbiter(server: Any) -> bool:
+    """Whether another arbiter has started this one, which accepts from the same sockets."""
+    return bool(server.master_pid)
+
+
+def is_usable_directory(directory: Path) -> bool:
+    """Whether a worker can have its heartbeat file there: a file is created, and removed."""
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+def never_raises(hook: Callable[..., None]) -> Callable[..., None]:
+    """Log the exceptions of a hook that the arbiter calls: they would end the arbiter, and all workers with it."""
+
+    @functools.wraps(hook)
+    def guarded(*arguments: Any) -> None:
+        try:
+            hook(*arguments)
+        except Exception:  # whatever it is, the workers go on
+            log.exception("gunicorn's hook %s failed", hook.__name__)
+
+    return guarded
+
+
+def retry_failed_starts(server: Any, was_ready: Callable[[], bool]) -> None:
+    """Have the arbiter try again, within a second, to fork a worker that it could not fork.
+
+    Without file descriptors, processes, memory, or space for the heartbeat file, gunicorn would end the service: one
+    killed worker would take the others with it. Until `was_ready` returns True, the start of the service fails as in
+    gunicorn.
+    """
+    spawn = server.spawn_worker
+
+    def spawn_worker() -> int | None:
+        try:
+            return int(spawn())
+        except (OSError, RuntimeError) as error:
+            if os.getpid() != server.pid or not was_ready():
+                raise
+            server.log.warning("cannot start a worker: %s; the next attempt is within a second", error)
+            return None
+
+    server.spawn_worker = spawn_worker
