@@ -27,6 +27,9 @@ ACCEPT_AFTER_DEFERRAL = 4
 """Connections accepted after a fruitless deferral, plus 1/16 of the current count, so that bursts are not throttled."""
 TLS_SHUTDOWN_SECONDS = 1.0
 """How long a closing TLS connection waits for the client's close_notify; many clients send none."""
+MAX_NOT_SENT_BYTES = 128 << 10
+"""What the kernel keeps of a response that the client does not read, of 4 MB otherwise: send_budget.py bounds the rest.
+What is on its way to a client that reads does not count, so that the throughput stays the same."""
 ACCEPT_BACKOFF_SECONDS = 0.1
 """How long no connection is accepted after an accept failed: for want of file descriptors, or of memory."""
 
@@ -176,6 +179,7 @@ class Acceptor:
             return False
         accepted.settimeout(0)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_NOT_SENT_BYTES)
         connect = self._loop.connect_accepted_socket(self._new_connection, accepted, **self._tls)
         opening = self._loop.create_task(connect)
         self._opening.add(opening)

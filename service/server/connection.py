@@ -23,6 +23,7 @@ from service.server.eager_task import run_eagerly
 from service.server.gunicorn_compat import HttpConnection
 from service.server.load_shedding import RejectionThrottle
 from service.server.request_body import BufferedBody
+from service.server.send_budget import SendBudget
 
 END_OF_HEAD = b"\r\n\r\n"
 PREDICT = re.compile(rb"/predict(?:\?([\w=,&.~%+-]*))?", re.ASCII)
@@ -41,6 +42,7 @@ class ConnectionHost(Protocol):
     counts: ConnectionCounts
     slot: int
     rejections: RejectionThrottle
+    send_budget: SendBudget
     loop: asyncio.AbstractEventLoop
     alive: bool
     nr: int
@@ -167,6 +169,21 @@ class Connection(HttpConnection):
         else:
             self.close_when_idle()
 
+    def pause_writing(self) -> None:
+        """The client does not read as fast as responses are written: bound what waits for it."""
+        super().pause_writing()
+        self._host.send_budget.register(self)
+
+    def resume_writing(self) -> None:
+        """The client has read most of what was written."""
+        super().resume_writing()
+        self._host.send_budget.release(self)
+
+    def closed_by_server(self) -> None:
+        """A closed connection ends when the client has read what was written, and so has to be bounded too."""
+        if self.unsent_bytes:
+            self._host.send_budget.register(self)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Release what the connection holds."""
         if not self.is_lost:
@@ -178,6 +195,7 @@ class Connection(HttpConnection):
         self.resume_writing()  # ends a `drain_writes` that would wait forever
 
     def close_if_idle(self) -> None:
-        """Close the connection, unless a request is being received or handled."""
-        if self.is_waiting_for_request and self._fast_request_started is None:
+        """Close the connection, unless a request has arrived or is being handled."""
+        is_idle = self.is_waiting_for_request and self._fast_request_started is None and not self.is_closed
+        if is_idle and not self.has_unread_data():
             self.close_when_idle()

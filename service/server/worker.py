@@ -9,6 +9,7 @@
 - When the arbiter is killed, the workers stop at once in the same way. gunicorn's would notice within a second, and
   then cut the connections that are in use.
 - Workers share new connections evenly: see acceptor.py.
+- Responses that clients do not read are bounded: see send_budget.py.
 
 tests/system/http holds this against real sockets, tests/service/server/test_worker.py against a fake transport.
 """
@@ -30,6 +31,7 @@ from service.server.connection import Connection
 from service.server.gunicorn_compat import EventLoopWorker, ssl_context
 from service.server.handshake_filter import refuse_handshakes
 from service.server.load_shedding import RejectionThrottle
+from service.server.send_budget import SendBudget
 from service.server.service_state import ServiceState
 
 log = logging.getLogger(__name__)
@@ -96,6 +98,9 @@ class DigitsWorker(EventLoopWorker):
         self._watch_arbiter()
         settings = self.asgi.context.settings
         self.rejections = RejectionThrottle(self.loop)
+        self.send_budget = SendBudget(
+            self.loop, settings.send_timeout_seconds, self.asgi.context.metrics.response_aborted
+        )
         self.counts.register(self.slot)
         context = ssl_context(self.cfg)
         tls = Tls(context, settings.receive_timeout_seconds) if context else None

@@ -182,7 +182,10 @@ def test_an_accepted_socket_does_not_block_and_does_not_delay_small_packets(loop
     setup = Setup(loop, 0, 10, Tls(context, 7))
     (accepted,) = setup.queue(1)
     assert accepted.timeout == 0
-    assert accepted.options == [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+    assert accepted.options == [
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 131_072),
+    ]
     assert loop.tls == [{"ssl": context, "ssl_handshake_timeout": 7, "ssl_shutdown_timeout": 1.0}]
 
 

@@ -60,7 +60,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self.settings = Settings(receive_timeout_seconds=7)
+        self.settings = Settings(receive_timeout_seconds=7, send_timeout_seconds=9)
+        self.metrics = SimpleNamespace(response_aborted=lambda _: None)
 
     def drain(self) -> None:
         self.calls.append("drain")
