@@ -32,8 +32,8 @@ from bench.synthetic_photos import Pixels, Random
 from service.errors import NoDigitFound
 from service.imaging import mnist_format, reader
 from service.imaging.reader import DEFAULT_OPTIONS, NormaliseOptions
-from service.inference import model_store
-from service.inference.model_store import Model
+from service.inference.model import Model, load
+from service.inference.version_list import list_versions
 from service.settings import Settings
 from training.data import mnist
 from training.evaluation import debian_packages
@@ -226,8 +226,8 @@ def _format_row(name: str, result: Result, unchanged: str) -> str:
 
 @cache
 def _newest_model() -> Model:
-    newest = model_store.list_versions(MODELS)[0].path
-    return model_store.load(newest, "litert")
+    newest = list_versions(MODELS)[0]
+    return load(newest, "litert")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """What lives as long as the application: settings, metrics, the model store, and what predicts with them."""
 
-from service.inference import model_store
-from service.inference.model_store import Model, ModelStore, PreloadedModel
+from service.inference.model import Model, load
+from service.inference.model_store import ModelStore, PreloadedModel
 from service.monitoring.drift_reference import ReferenceDistribution
 from service.monitoring.metrics import CONFIDENCE_BUCKETS, Metrics
 from service.prediction.admission import Admission
 from service.prediction.inline_parser import BodyParser, InlineParser
 from service.prediction.predictor import Predictor
 from service.settings import Settings
+
+LOAD_SECONDS = 20.0
+"""How long the start of an application waits for the first model."""
 
 
 class ServiceContext:
@@ -28,7 +31,7 @@ class ServiceContext:
         self.metrics.set_in_flight_limit(settings.max_in_flight)
         self.store = ModelStore(
             settings.model_dir,
-            lambda path: model_store.load(path, settings.runtime),
+            lambda path: load(path, settings.runtime),
             on_loaded=self._on_model_loaded,
             on_rejected=self.metrics.model_load_failed,
             preloaded=preloaded,
@@ -39,9 +42,13 @@ class ServiceContext:
         self.stopping = False
 
     def start(self) -> None:
-        """Load the newest version, then watch for newer ones. Without a version, the service responds 503."""
-        self.store.refresh()
+        """Load the newest version, then watch for newer ones. Without a version, the service responds 503.
+
+        A version that takes long to check or to load must not delay the start until gunicorn kills the worker, which is
+        after 30 s: it is then loaded while the service responds 503.
+        """
         self.store.watch(self.settings.model_poll_seconds)
+        self.store.wait_until_ready(LOAD_SECONDS)
         self.metrics.start()
 
     def drain(self) -> None:
@@ -56,5 +63,12 @@ class ServiceContext:
 
     def _on_model_loaded(self, new: Model, old: Model | None) -> None:
         previous = (old.version, old.runtime.name) if old else None
-        reference = ReferenceDistribution.from_manifest(new.manifest, CONFIDENCE_BUCKETS)
-        self.metrics.model_changed(new.version, new.runtime.name, previous, reference)
+        self.metrics.model_changed(new.version, new.runtime.name, previous, _reference_distribution(new))
+
+
+def _reference_distribution(model: Model) -> ReferenceDistribution:
+    reference = model.manifest.reference if model.manifest else None
+    if reference is None:
+        return ReferenceDistribution()
+    edges, histogram = reference.confidence_edges, reference.confidence_histogram
+    return ReferenceDistribution.from_histogram(reference.class_shares, edges, histogram, CONFIDENCE_BUCKETS)

@@ -79,6 +79,13 @@ class TooManyRequests(RequestError):
     reason = "too_many_requests"
 
 
+class InvalidPrediction(RequestError):
+    """The model returned no probabilities for this picture, although it did in the warm-up (500)."""
+
+    status = 500
+    reason = "invalid_prediction"
+
+
 class ModelNotReady(RequestError):
     """No model is loaded, or the service is stopping (503)."""
 

@@ -15,6 +15,8 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from gunicorn.workers.base import Worker
 from service.app import create_app
 from service.inference import model_store
 from service.isolation.parser_pool import ParserPool
-from service.monitoring import prometheus_compat
+from service.monitoring import prometheus_compat, slot_files
 from service.server import gunicorn_compat, gunicorn_settings
 from service.server.acceptor import ConnectionCounts
 from service.server.service_state import ServiceState
@@ -67,12 +69,9 @@ def on_starting(server: Arbiter) -> None:
     except SettingError as error:
         print(f"digits: {error}", file=sys.stderr)
         sys.exit(2)
-    if settings.metrics_dir is None:
-        server.metrics_dir = Path(tempfile.mkdtemp(prefix="digits-metrics-", dir=worker_tmp_dir))
-        atexit.register(_remove_metrics_dir, server.metrics_dir, os.getpid())
-    else:
-        server.metrics_dir = settings.metrics_dir
-        server.metrics_dir.mkdir(parents=True, exist_ok=True)
+    with _exit_without_space_for_metrics():
+        server.metrics_dir = _make_metrics_dir()
+        slot_files.check_space(server.metrics_dir, settings.workers)
     server.counts, server.service_state = ConnectionCounts(), ServiceState.create()
     server.service_state.shares_sockets = gunicorn_compat.is_second_arbiter(server)
     gunicorn_compat.call_before_stop(server, server.service_state.stop)
@@ -82,12 +81,12 @@ def on_starting(server: Arbiter) -> None:
 
 
 def when_ready(server: Arbiter) -> None:
-    """Remove counts of an earlier run, and print the address of the service with a command to try it.
+    """Replace counts of an earlier run, and print the address of the service with a command to try it.
 
     Not before the port is bound: a second start on the same port must not erase the counts of a running service.
     """
-    for old in server.metrics_dir.glob("*.db"):
-        old.unlink()
+    with _exit_without_space_for_metrics():
+        slot_files.create(server.metrics_dir, settings.workers)
     host, port = gunicorn_compat.bound_address(server)
     address = f"{'https' if server.cfg.is_ssl else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
     print(f"Digits is ready on {address}", flush=True)
@@ -138,7 +137,32 @@ def worker_exit(server: Arbiter, worker: Worker) -> None:
 def child_exit(server: Arbiter, worker: Worker) -> None:
     """Forget the gauges and connections of a worker that has ended; its counters stay, for the next one in its slot."""
     server.counts.unregister(worker.slot)
-    prometheus_compat.remove_live_gauges(server.metrics_dir, worker.slot)
+    slot_files.clear_live_gauges(server.metrics_dir, worker.slot)
+
+
+def _make_metrics_dir() -> Path:
+    if settings.metrics_dir is not None:
+        settings.metrics_dir.mkdir(parents=True, exist_ok=True)
+        return settings.metrics_dir
+    directory = Path(tempfile.mkdtemp(prefix="digits-metrics-", dir=worker_tmp_dir))
+    atexit.register(_remove_metrics_dir, directory, os.getpid())
+    return directory
+
+
+@contextmanager
+def _exit_without_space_for_metrics() -> Iterator[None]:
+    """Exit with code 2 and one sentence if the metric files cannot be made: /metrics would lack what is in them."""
+    try:
+        yield
+    except OSError as error:
+        directory = settings.metrics_dir or worker_tmp_dir or tempfile.gettempdir()
+        print(
+            f"digits: {settings.workers * slot_files.SLOT_BYTES} bytes for the metrics of {settings.workers} workers "
+            f"cannot be allocated in {directory}: {error.strerror or error}; free space there, or set "
+            "DIGITS_METRICS_DIR to another directory",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 
 def _remove_metrics_dir(directory: Path, pid: int) -> None:

@@ -69,6 +69,9 @@ class Settings:
     max_body_bytes: int = _setting(16 << 20, "maximum size of a request body in bytes", Range(1, 1 << 30))
     max_pictures: int = _setting(10_000, "maximum number of pictures in one request", Range(1, 1_000_000))
     max_pixels: int = _setting(25_000_000, "maximum number of pixels of one picture", Range(784, 1 << 30))
+    max_request_pixels: int = _setting(
+        100_000_000, "maximum number of pixels of all pictures in one request", Range(784, 1 << 34)
+    )
     max_side: int = _setting(16_384, "maximum width and height of one picture in pixels", Range(28, 1 << 16))
     max_in_flight: int = _setting(
         40, "maximum predict requests in flight per worker, at most half of them slow; more get 429", Range(1, 65536)

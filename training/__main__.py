@@ -2,6 +2,9 @@
 
 import sys
 
-from training.cli import main
+try:
+    from training.cli import main
+except KeyboardInterrupt:  # the imports take part of a second
+    sys.exit(130)
 
 sys.exit(main())

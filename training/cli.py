@@ -13,6 +13,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,16 +27,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code. An error is one line on standard error and exit code 2."""
     options = _parser().parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # a run shows its progress in a pipe or a file too
+        # A run shows its progress in a pipe or a file too; a name in a file may have characters that cannot be encoded.
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     try:
         COMMANDS[options.command](options)
-    except (TrainingError, OSError) as error:
-        print(f"python -m training {options.command}: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
-        print("interrupted; `list` shows the published versions", file=sys.stderr)
+        _print_error("interrupted; `list` shows the published versions")
         return 130
+    except Exception as error:
+        if not _can_be_corrected(error):
+            raise
+        reason = "there is not enough memory" if isinstance(error, MemoryError) else _one_line(str(error))
+        _print_error(f"python -m training {options.command}: {reason}")
+        return 2
     return 0
+
+
+def _can_be_corrected(error: Exception) -> bool:
+    """Whether the user can correct the cause: a disk, memory, a file. Any other error is a defect, with a traceback."""
+    tensorflow = sys.modules.get("tensorflow")  # its errors are those of files and memory in its runtime
+    operation_failed = tensorflow is not None and isinstance(error, tensorflow.errors.OpError)
+    return operation_failed or isinstance(error, TrainingError | OSError | MemoryError)
+
+
+def _print_error(line: str) -> None:
+    """Print the line, unless standard error cannot be written either: then the exit code has to suffice."""
+    with suppress(OSError):
+        print(line, file=sys.stderr)
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by the caller
+        try:
+            stream.flush()
+        except OSError:  # the interpreter would fail again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _one_line(text: str) -> str:
+    """The text in one line, without control characters."""
+    line = " ".join(text.split())
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
 
 
 class _Parser(argparse.ArgumentParser):

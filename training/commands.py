@@ -4,7 +4,9 @@ TensorFlow takes seconds to import, so a module that needs it is imported in the
 """
 
 import argparse
+import reprlib
 import statistics
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from training.pipeline import RunResult
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
+MAX_SEED = 2**31 - 1
+TEMPORARY_BYTES = 1 << 14
+MAX_CELL = 60  # characters of a value from a file
 SUMMARY = {
     "test_accuracy": "test",
     "test_accuracy_first_half": "first-half",
@@ -40,6 +45,7 @@ def train(options: argparse.Namespace) -> None:
     recipe = Recipe.load(options.recipe or "best", overrides)
     baseline = _baseline_recipe(options)
     data = mnist.load(options.data, skip_checksums=options.skip_checksums)
+    _check_temporary_directory()
     from training.pipeline import TrainingPipeline  # noqa: PLC0415
 
     pipeline = TrainingPipeline(data, options.models, options.runs, _cache(options), baseline, options.force)
@@ -59,11 +65,11 @@ def seeds(text: str) -> range:
     """Parse a range of seeds, `0..4`, or a single seed, `3`.
 
     Raises:
-        ValueError: the text is neither, the range is empty, or a seed is negative.
+        ValueError: the text is neither, the range is empty, or a seed is negative or above 2147483647.
     """
     first, _, last = text.partition("..")
     parsed = range(int(first), int(last or first) + 1)
-    if not parsed or parsed[0] < 0:
+    if not parsed or parsed[0] < 0 or parsed[-1] > MAX_SEED:
         raise ValueError(text)
     return parsed
 
@@ -98,9 +104,9 @@ def compare(options: argparse.Namespace) -> None:
     recipes = [run.summary["recipe"] for run in runs]
     differing = [key for key in recipes[0] if any(recipe.get(key) != recipes[0][key] for recipe in recipes)]
     metrics = [run.summary["metrics"] for run in runs]
-    table = [["", *(run.name for run in runs)]]
-    table += [[key, *(str(recipe.get(key)) for recipe in recipes)] for key in differing]
-    table += [[key, *(f"{m[key]:.4f}" if key in m else "?" for m in metrics)] for key in metrics[0]]
+    table = [["", *(_cell(run.name) for run in runs)]]
+    table += [[_cell(key), *(_cell(recipe.get(key)) for recipe in recipes)] for key in differing]
+    table += [[_cell(key), *(f"{m[key]:.4f}" if key in m else "?" for m in metrics)] for key in metrics[0]]
     table.append(["seconds", *(str(run.summary["seconds"]) for run in runs)])
     for line in format_table(table):
         print(line)
@@ -118,9 +124,10 @@ def list_versions(options: argparse.Namespace) -> None:
         state = "retired" if version.retired else "serving" if version == serving else ""
         accuracy = "?" if version.accuracy is None else f"{version.accuracy:.4f}"
         recipe = version.manifest.get("recipe")
-        name = recipe.get("name", "?") if isinstance(recipe, dict) else recipe or "?"
-        created = version.manifest.get("created_at", "?")
-        table.append([str(version.number), accuracy, str(name), str(created), state])
+        name = recipe.get("name") if isinstance(recipe, dict) else recipe
+        created = version.manifest.get("created_at")
+        cells = ("?" if value is None else _cell(value) for value in (name, created))
+        table.append([str(version.number), accuracy, *cells, state])
     for line in format_table(table):
         print(line)
 
@@ -128,8 +135,10 @@ def list_versions(options: argparse.Namespace) -> None:
 def evaluate_version(options: argparse.Namespace) -> None:
     """Evaluate the files of a version, and print the results beside the metrics of its manifest."""
     version = registry.get_version(options.models, options.number)
+    registry.verify_files(version)
     baseline = _baseline_recipe(options)
     data = mnist.load(options.data, skip_checksums=options.skip_checksums)
+    _check_temporary_directory()
     from training.evaluation.assessment import evaluate_model  # noqa: PLC0415
     from training.pipeline import train_baseline  # noqa: PLC0415
     from training.publish import saved_model  # noqa: PLC0415
@@ -168,6 +177,29 @@ def format_table(table: Sequence[Sequence[str]]) -> list[str]:
     """The rows of a table as lines of text, with aligned columns."""
     widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
+def _check_temporary_directory() -> None:
+    """TensorFlow compiles functions in the temporary directory, and fails with another error if that is full.
+
+    Raises:
+        TrainingError: it cannot be written.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(bytes(TEMPORARY_BYTES))
+    except OSError as error:
+        raise TrainingError(
+            f"the temporary directory {tempfile.gettempdir()} cannot be written: {error.strerror or error}; free space "
+            "there, or set TMPDIR to another directory"
+        ) from error
+
+
+def _cell(value: object) -> str:
+    """A value from a file as text of a table: one line of printable characters, shortened if it is long."""
+    text = value if isinstance(value, str) else reprlib.repr(value) if isinstance(value, list | dict) else str(value)
+    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[:MAX_CELL])
+    return text if len(text) <= MAX_CELL else f"{text[: MAX_CELL - 3]}..."
 
 
 def _cache(options: argparse.Namespace) -> Path:

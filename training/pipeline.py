@@ -17,10 +17,11 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from training.data.mnist import Dataset, Split
+from training.errors import TrainingError
 from training.evaluation import metrics, model_card, plots
 from training.evaluation.assessment import Baseline, EvaluationReport, evaluate_model
 from training.evaluation.metrics import Floats
-from training.fit import checkpoint, loop, optimisers, teacher
+from training.fit import loop, run_log, teacher
 from training.fit.run_log import RunError, RunLogger
 from training.model import network
 from training.model.network import Parameters
@@ -39,6 +40,10 @@ REPORT_FILES = (
     "recipe.toml",
 )
 HEADER = f"{'iteration':>9} {'accuracy':>9} {'cross-entropy':>13}   {'training':>9} {'validation':>10}"
+
+
+class DivergedError(TrainingError):
+    """The parameters are not finite."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +86,14 @@ class TrainingPipeline:
         """Continue a run from its last checkpoint, with the same result as without interruption, and publish it.
 
         Raises:
-            RunError: the directory is not that of a run.
+            RunError: the directory is not that of a run, or cannot be written.
+        CheckpointError: its checkpoint is damaged.
             RecipeError, RenamedKeysError: its recipe.toml is not a recipe of this release.
         """
         if not (run / "recipe.toml").exists():
             raise RunError(f"{run} is not the directory of a run: it has no recipe.toml")
         recipe = Recipe.load(str(run / "recipe.toml"))
-        checkpoint_path, iteration = run / CHECKPOINT_FILE, 0
-        if checkpoint_path.exists():
-            iteration = int(checkpoint.load(checkpoint_path, optimisers.initial_state(recipe)).iteration)
+        iteration = int(loop.load_state(recipe, run / CHECKPOINT_FILE).iteration)
         with RunLogger.resume(run, iteration) as logger:
             return self._run(recipe, logger, publishing=True)
 
@@ -111,12 +115,17 @@ class TrainingPipeline:
         print(f"{recipe.name}, seed {recipe.seed}: {recipe.parameters} parameters; run in {logger.path}")
         parameters = _train_with_progress(recipe, self.data, logger)
         seconds = logger.seconds
+        if not all(np.isfinite(array).all() for layer in parameters for array in layer):
+            raise DivergedError(
+                f"the training of {logger.path} has diverged: reduce learning_rate, {recipe.learning_rate:g}"
+            )
         with registry.staging(self.models) as directory:
             manifest, report = self._export_and_evaluate(recipe, parameters, directory)
             overfitting = _overfitting_summary(recipe, self.data, parameters)
             print(overfitting)
-            _write_plots(logger, recipe, self.data, parameters, report)
-            _write_report(logger.path, model_card.render_card(manifest, report, overfitting), report)
+            with run_log.writing(logger.path):
+                _write_plots(logger, recipe, self.data, parameters, report)
+                _write_report(logger.path, model_card.render_card(manifest, report, overfitting), report)
             _copy_report(logger.path, directory / "report")
             summary = {"seconds": seconds, "metrics": manifest["metrics"], "overfitting": overfitting}
             logger.finish({"recipe": recipe.as_dict(), **summary})

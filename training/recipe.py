@@ -7,6 +7,7 @@ out of range raises `RecipeError`, which names the key, the value and the allowe
 """
 
 import json
+import reprlib
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from training.errors import TrainingError
+from training.read_file import read_regular_file
 
 RECIPES = Path(__file__).parent / "recipes"
 RENAMED_KEYS = {
@@ -29,13 +31,18 @@ RENAMED_KEYS = {
     "warm_up": "warmup_iterations",
 }
 """Old names of keys, found in the recipe.toml of old runs, and their present names."""
+MAX_FILE_BYTES = 1 << 20
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = 100
+_repr.maxtuple = _repr.maxlist = 20
 
 
 class RecipeError(TrainingError):
     """An unknown or missing key, or a value out of range."""
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
-        super().__init__(f"recipe: {key} is {value!r}; allowed: {allowed}")
+        super().__init__(f"recipe: {key} is {_describe(value)}; allowed: {allowed}")
         self.key, self.value, self.allowed = key, value, allowed
 
 
@@ -67,7 +74,7 @@ def _integer(low: int, high: int = 2**31 - 1) -> Any:
 
 def _real(low: float, high: float) -> Any:
     def admits(value: object) -> bool:
-        return type(value) in (int, float) and low <= float(value) <= high  # type: ignore[arg-type]
+        return isinstance(value, int | float) and type(value) is not bool and low <= value <= high
 
     return _key(Rule(f"a number from {low:g} to {high:g}", float, admits))
 
@@ -131,6 +138,11 @@ class Recipe:
     elastic_sigma: float = _real(0.5, 28)  # sigma of the Gaussian that smooths the displacement field, pixels
 
     def __post_init__(self) -> None:
+        if (
+            not (isinstance(self.name, str) and 1 <= len(self.name) <= 100 and self.name.isprintable())
+            or "/" in self.name
+        ):
+            raise RecipeError("name", self.name, "1 to 100 printable characters without /")
         for item in fields(self):
             rule, value = item.metadata.get("rule"), getattr(self, item.name)
             if rule and not rule.admits(value):
@@ -149,10 +161,12 @@ class Recipe:
         """
         path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
         try:
-            values = tomllib.loads(path.read_text())
+            values = tomllib.loads(read_regular_file(path, MAX_FILE_BYTES).decode())
         except FileNotFoundError:
             raise RecipeError("name", name, recipe_names()) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except RecursionError:
+            raise RecipeError("name", name, "a TOML file (it is nested too deeply)") from None
+        except ValueError as error:
             raise RecipeError("name", name, f"a TOML file ({error})") from None
         rules = _rules()
         if renamed := sorted(values.keys() & RENAMED_KEYS.keys()):
@@ -185,12 +199,20 @@ class Recipe:
 
     def as_toml(self) -> str:
         """The resolved recipe as TOML text that `load` can read."""
-        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.as_dict().items())
+        return "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in self.as_dict().items())
 
 
 def recipe_names() -> str:
     """The names of the recipes in `training/recipes`, comma-separated."""
     return ", ".join(sorted(path.stem for path in RECIPES.glob("*.toml")))
+
+
+def _describe(value: object) -> str:
+    """A short text for a value, of any size and depth."""
+    try:
+        return _repr.repr(value)
+    except ValueError:
+        return "an integer of thousands of digits"  # Python does not print it
 
 
 def _rules() -> dict[str, Rule]:

@@ -118,34 +118,31 @@ def _read_decoded(picture: Image.Image, scale: float, options: NormaliseOptions)
 
 def _extract_from_page(picture: Image.Image, *, split: bool) -> Sequence[DigitInk]:
     """The digits on the page; on the whole picture if there are none on the page."""
-    page = find_page(picture)
-    if page != (0, picture.height, 0, picture.width):
+    page, whole = find_page(picture), Box(0, picture.height, 0, picture.width)
+    if page != whole:
         with suppress(NoDigitFound):
-            return _extract_in_area(picture, page, split=split)
-    return _extract_digits(picture, split=split)
+            return _extract_digits(picture, page, split=split)
+    return _extract_digits(picture, whole, split=split)
 
 
-def _extract_digits(picture: Image.Image, *, split: bool) -> Sequence[DigitInk]:
-    small, factor = downscale(picture, ANALYSIS_SIDE)
+def _extract_digits(picture: Image.Image, area: Box, *, split: bool) -> Sequence[DigitInk]:
+    """The digits in an area of the picture; their boxes are on the whole picture."""
+    small, factor = downscale(picture, ANALYSIS_SIDE, area)
     components = find_components(extract_ink(small))
     digits = segment_row(components) if split else [extract_single_digit(components)]
     largest = max(max(digit.ink.shape) for digit in digits)
-    size = picture.height, picture.width
-    digits = [DigitInk(digit.ink, digit.box.scaled(factor).expanded(0, *size)) for digit in digits]
-    area = Box.enclosing(digit.box for digit in digits).expanded(factor * largest, *size)
-    if factor == 1 or largest >= MIN_DIGIT_SIDE or area.area > picture.width * picture.height / 2:
+    size = area.height, area.width
+    boxes = [digit.box.scaled(factor).expanded(0, *size) for digit in digits]
+    closer_area = Box.enclosing(boxes).expanded(factor * largest, *size)
+    digits = [
+        DigitInk(digit.ink, box.translated(area.top, area.left)) for digit, box in zip(digits, boxes, strict=True)
+    ]
+    if factor == 1 or largest >= MIN_DIGIT_SIDE or closer_area.area > area.area / 2:
         return digits
     with suppress(NoDigitFound):
-        closer = _extract_in_area(picture, area, split=split)
+        closer = _extract_digits(picture, closer_area.translated(area.top, area.left), split=split)
         return closer if len(closer) == len(digits) else digits
     return digits
-
-
-def _extract_in_area(picture: Image.Image, area: Box, *, split: bool) -> Sequence[DigitInk]:
-    """The digits in a part of the picture; their boxes are on the whole picture."""
-    part = picture.crop((area.left, area.top, area.right, area.bottom))
-    digits = _extract_digits(part, split=split)
-    return [DigitInk(digit.ink, digit.box.translated(area.top, area.left)) for digit in digits]
 
 
 def _upload_coordinates(box: Box, scale: float) -> tuple[int, int, int, int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from service.inference.model_store import Model
+from service.inference.model import Model
 from service.inference.predictions import Predictions
 from service.types import IMAGE_PIXELS, IMAGE_SIDE
 

@@ -1,59 +1,39 @@
-"""The current model: find the newest version, verify its files, load it, warm it up, swap it in; poll for newer ones.
+"""The current model: find the newest version, load it, swap it in; poll for newer ones.
 
 A request reads `store.current` once and keeps that model, so no response mixes two versions. The highest version
 number wins. A version that cannot be served is rejected once, with the reason logged and counted, and the next lower
 one is tried. The current model stays in use until a better one is loaded and warm.
+
+Whatever is wrong with a version, and whatever fails while the directory is scanned, ends neither the watcher nor the
+start of a worker.
 """
 
-import hashlib
-import json
+import importlib.util
 import logging
+import os
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from service.errors import ModelNotReady
-from service.inference.predictions import Predictions
-from service.inference.runtimes import LiteRT, ModelRejected, Runtime, TensorFlow
-from service.types import IMAGE_SIDE, Batch
+from service.inference.model import Model, load
+from service.inference.rejection import ModelRejected, one_line
+from service.inference.version_list import MAX_ENTRIES, VersionSnapshot, list_numbers, list_versions, take_snapshot
 
 log = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
-TFLITE_FILE = "model.tflite"
-
-Fingerprint = tuple[tuple[str, int, int, int], ...]
-"""Relative path, inode, size in bytes and modification time in ns of every file of a version."""
-
-
-@dataclass(frozen=True)
-class Model:
-    """A loaded version. `load` returns it warm."""
-
-    version: str
-    manifest: Mapping[str, Any] | None
-    runtime: Runtime
-
-    @property
-    def confidence_threshold(self) -> float:
-        """Predictions with a lower confidence are uncertain: 0 to 1; 0 if the manifest sets no threshold."""
-        return float((self.manifest or {}).get("thresholds", {}).get("confidence", 0.0))
-
-    def predict(self, batch: Batch) -> Predictions:
-        """Predict a batch uint8 [N, 28, 28], N >= 1."""
-        return Predictions.from_probabilities(self.runtime(batch), self.confidence_threshold)
-
-
-@dataclass(frozen=True)
-class VersionSnapshot:
-    """A version's directory at one time: a different fingerprint means that its files have changed."""
-
-    path: Path
-    fingerprint: Fingerprint
+RECHECKS_PER_SCAN = 32
+"""Rejected versions of which a scan takes a snapshot, in turn, to see whether they were repaired: 32 take 3 ms."""
+RETRY_SECONDS = 30.0
+"""When a version is first tried again that was rejected for what may be the fault of the process; then less often."""
+MAX_RETRY_SECONDS = 60.0
+"""The longest delay until a version is tried again whose files have changed since it was rejected."""
+PRELOAD_SECONDS = 10.0
+"""How long `preload` tries further versions before it leaves the rest to the workers."""
+USE_PRELOADED_SECONDS = 1.0
+"""How long newer versions are tried before the preloaded model is used meanwhile: loading one takes half a second."""
 
 
 class PreloadedModel(NamedTuple):
@@ -61,6 +41,26 @@ class PreloadedModel(NamedTuple):
 
     snapshot: VersionSnapshot
     model: Model
+
+
+class _Rejection(NamedTuple):
+    """The last rejection of a version, at a monotonic time, after so many attempts."""
+
+    snapshot: VersionSnapshot
+    sentence: str
+    transient: bool
+    attempts: int
+    time: float
+
+    def allows_retry(self, candidate: VersionSnapshot) -> bool:
+        """Whether to try the version again, whose files are now those of `candidate`.
+
+        A repaired version is tried at once; one whose files go on changing, after longer and longer delays.
+        """
+        seconds = time.monotonic() - self.time
+        if candidate == self.snapshot:
+            return self.transient and seconds >= min(RETRY_SECONDS * 2 ** min(self.attempts - 1, 10), 3600)
+        return self.attempts == 1 or seconds >= min(2.0 ** min(self.attempts, 10), MAX_RETRY_SECONDS)
 
 
 class ModelStore:
@@ -75,13 +75,13 @@ class ModelStore:
         on_rejected: Callable[[str], None],
         preloaded: PreloadedModel | None = None,
     ) -> None:
-        """Create the store; nothing is loaded before `refresh`.
+        """Create the store; nothing is loaded before `refresh` or `watch`.
 
         Args:
             models: the model directory; it need not exist yet.
             load: loads the version in a directory; raises ModelRejected if it cannot be served.
             on_loaded: called with the new current model and the previous one.
-            on_rejected: called with the reason, once for each rejected snapshot.
+            on_rejected: called with the reason, once for each rejected version, and again if its reason changes.
             preloaded: a model that is used instead of calling `load`, if its files have not changed since.
         """
         self.current: Model | None = None
@@ -89,8 +89,11 @@ class ModelStore:
         self._on_loaded, self._on_rejected = on_loaded, on_rejected
         self._preloaded = preloaded
         self._current_snapshot: VersionSnapshot | None = None
-        self._rejected: set[VersionSnapshot] = set()
+        self._rejections: dict[int, _Rejection] = {}
+        self._rechecked = 0
+        """How many rejected versions were checked again, by all scans together."""
         self._stop = threading.Event()
+        self._ready = threading.Event()
         self._watcher: threading.Thread | None = None
 
     def require_current(self) -> Model:
@@ -104,161 +107,143 @@ class ModelStore:
         return self.current
 
     def refresh(self) -> None:
-        """Scan the directory once, and make the newest version that can be served the current one."""
-        versions = list_versions(self._models)
-        self._rejected &= set(versions)
-        for candidate in versions:
+        """Scan the directory once, and make the newest version that can be served the current one.
+
+        Raises:
+            OSError: the directory cannot be read.
+        """
+        numbers = list_numbers(self._models)
+        self._forget_removed(numbers)
+        current = int(self._current_snapshot.path.name) if self._current_snapshot else -1
+        if current not in numbers:  # retired: it stays in use until another one is loaded
+            current = -1
+        rechecked = self._choose_rechecked(current)
+        started = time.monotonic()
+        for number in numbers:
+            if number in self._rejections and number not in rechecked and number != current:
+                continue
+            candidate = take_snapshot(self._models / str(number))
             if candidate == self._current_snapshot:
                 return
-            if candidate not in self._rejected and self._try_version(candidate):
+            if self._may_try(number, candidate) and self._try_version(number, candidate):
                 return
-            if self._current_snapshot and candidate.path == self._current_snapshot.path:
+            if self.current is None and time.monotonic() - started > USE_PRELOADED_SECONDS:
+                self._use_preloaded()
+            if number == current:
                 return  # its files were damaged after they were loaded: the model in memory is intact
 
     def watch(self, seconds: float) -> None:
-        """Call `refresh` every `seconds`, in a thread, until `close`."""
+        """Call `refresh` now and then every `seconds`, in a thread, until `close`."""
         self._watcher = threading.Thread(target=self._watch, args=(seconds,), name="model-watch", daemon=True)
         self._watcher.start()
 
+    def wait_until_ready(self, seconds: float) -> bool:
+        """Wait until there is a model, or `watch` has found none; False if it takes longer than `seconds`."""
+        return self._ready.wait(seconds)
+
     def close(self) -> None:
-        """Stop the watcher thread; the current model stays."""
+        """Stop the watcher thread; the current model stays. A version that is being loaded is not waited for."""
         self._stop.set()
         if self._watcher:
-            self._watcher.join()
+            self._watcher.join(1.0)
 
     def _watch(self, seconds: float) -> None:
-        while not self._stop.wait(seconds):
+        failure = ""
+        while True:
             try:
                 self.refresh()
-            except OSError as error:
-                log.warning("cannot list the versions in %s: %s", self._models, error)
+                failure = ""
+            except Exception as error:  # noqa: BLE001 - without the watcher, no version would ever be loaded again
+                sentence = f"{type(error).__name__}: {one_line(error)}"
+                if sentence != failure:  # once, not at every scan
+                    log.error("cannot look for new versions in %s: %s", self._models, sentence)  # noqa: TRY400
+                failure = sentence
+            self._ready.set()
+            if self._stop.wait(seconds):
+                return
 
-    def _try_version(self, candidate: VersionSnapshot) -> bool:
+    def _forget_removed(self, numbers: list[int]) -> None:
+        for number in self._rejections.keys() - set(numbers):
+            del self._rejections[number]
+
+    def _choose_rechecked(self, current: int) -> set[int]:
+        """Choose the rejected versions above the current one that this scan checks again."""
+        rejected = sorted((number for number in self._rejections if number > current), reverse=True)
+        if len(rejected) <= RECHECKS_PER_SCAN:
+            return set(rejected)
+        start = self._rechecked % len(rejected)
+        self._rechecked += RECHECKS_PER_SCAN
+        return set((rejected[start:] + rejected[:start])[:RECHECKS_PER_SCAN])
+
+    def _may_try(self, number: int, candidate: VersionSnapshot) -> bool:
+        rejection = self._rejections.get(number)
+        return rejection is None or rejection.allows_retry(candidate)
+
+    def _try_version(self, number: int, candidate: VersionSnapshot) -> bool:
         try:
             model = self._load_or_reuse(candidate)
         except ModelRejected as error:
-            self._rejected.add(candidate)
-            log.error("version %s is rejected (%s): %s", candidate.path.name, error.reason, error)  # noqa: TRY400
-            self._on_rejected(error.reason)
+            self._reject(number, candidate, error)
             return False
-        previous, self.current, self._current_snapshot = self.current, model, candidate
-        log.info("version %s is in use, runtime %s", model.version, model.runtime.name)
-        self._on_loaded(model, previous)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this version's: the next lower one is tried
+            self._reject(number, candidate, ModelRejected("error", f"{type(error).__name__}: {one_line(error)}"))
+            return False
+        self._rejections.pop(number, None)
+        self._use(model, candidate)
         return True
+
+    def _use(self, model: Model, snapshot: VersionSnapshot) -> None:
+        previous, self.current, self._current_snapshot = self.current, model, snapshot
+        log.info("version %s is in use, runtime %s", model.version, model.runtime.name)
+        try:
+            self._on_loaded(model, previous)
+        finally:
+            self._ready.set()
+
+    def _use_preloaded(self) -> None:
+        """Use the preloaded model, unless its files have changed: a start need not wait for bad versions."""
+        if self._preloaded and take_snapshot(self._preloaded.snapshot.path) == self._preloaded.snapshot:
+            self._use(self._preloaded.model, self._preloaded.snapshot)
 
     def _load_or_reuse(self, candidate: VersionSnapshot) -> Model:
         if self._preloaded and self._preloaded.snapshot == candidate:
             return self._preloaded.model
+        if not candidate.is_complete:
+            raise ModelRejected("files", f"it has more than {MAX_ENTRIES} files and directories")
         return self._load(candidate.path)
+
+    def _reject(self, number: int, candidate: VersionSnapshot, error: ModelRejected) -> None:
+        if not os.path.lexists(candidate.path):
+            return  # it was retired while it was loaded
+        known, sentence = self._rejections.get(number), f"{error.reason}: {error}"
+        attempts = known.attempts + 1 if known else 1
+        self._rejections[number] = _Rejection(candidate, sentence, error.transient, attempts, time.monotonic())
+        if known is None or known.sentence != sentence:
+            log.error("version %s is rejected (%s): %s", number, error.reason, error)
+            self._on_rejected(error.reason)
 
 
 def preload(models: Path, runtime: str) -> PreloadedModel | None:
-    """Load the newest version for LiteRT, so that processes forked from this one share its memory.
+    """Load the newest version that can be served, for LiteRT: processes forked from this one share its memory.
 
-    Returns None if there is no version, if it is rejected, or if TensorFlow has to run it: its threads do not
-    survive a fork.
+    Returns None if there is none, or if TensorFlow has to run it: its threads do not survive a fork. A version that is
+    rejected is skipped: each worker tries it again, and logs and counts the reason.
     """
-    try:
-        newest = list_versions(models)[:1]
-        if runtime == "tensorflow" or not newest or not (newest[0].path / TFLITE_FILE).exists():
-            return None
-        model = load(newest[0].path, "litert")
-    except (ModelRejected, OSError):
-        return None  # a worker tries it again, and logs the reason
-    return PreloadedModel(newest[0], model)
-
-
-def list_versions(models: Path) -> list[VersionSnapshot]:
-    """List the versions in `models`, newest first; none if the directory is missing."""
-    numbers = sorted((int(path.name) for path in models.glob("*") if _is_version(path)), reverse=True)
-    return [VersionSnapshot(models / str(number), _fingerprint(models / str(number))) for number in numbers]
-
-
-def _is_version(path: Path) -> bool:
-    name = path.name
-    return name.isascii() and name.isdigit() and str(int(name)) == name and path.is_dir()
-
-
-def load(path: Path, runtime: str) -> Model:
-    """Verify and load the version in `path`, and warm it up.
-
-    Args:
-        path: a version's directory.
-        runtime: "litert", "tensorflow", or "auto": LiteRT if the manifest lists a TFLite model, else TensorFlow.
-
-    Raises:
-        ModelRejected: a file does not match the manifest, the signature is another, or the runtime is not installed.
-    """
-    try:
-        manifest = _verified_manifest(path)
-        has_tflite = manifest is not None and TFLITE_FILE in manifest["files"]
-        if runtime == "litert" and not has_tflite:
-            raise ModelRejected("runtime", f"the runtime litert needs {TFLITE_FILE}, which no manifest lists")
-        use_litert = has_tflite and runtime != "tensorflow"
-        chosen: Runtime = LiteRT((path / TFLITE_FILE).read_bytes()) if use_litert else TensorFlow(path)
-    except OSError as error:
-        raise ModelRejected("files", f"a file cannot be read: {error}") from error
-    model = Model(path.name, manifest, chosen)
-    _warm_up(model)
-    return model
-
-
-def _verified_manifest(path: Path) -> Mapping[str, Any] | None:
-    """Read the manifest and check the SHA-256 of every file that it lists; None if there is no manifest."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_bytes(), parse_constant=_reject_constant)
-    except FileNotFoundError:
+    if runtime == "tensorflow":
         return None
-    except (ValueError, RecursionError) as error:
-        raise ModelRejected("manifest", f"{MANIFEST} is not JSON: {error}") from None
-    _check_manifest(manifest, path.name)
-    for name, sha256 in manifest["files"].items():
-        file = path / name
-        if "\0" in name or not file.resolve().is_relative_to(path.resolve()):
-            raise ModelRejected("manifest", f"{MANIFEST} lists {name!r}, which is outside of the version's directory")
-        if not file.is_file():
-            raise ModelRejected("checksum", f"{name} is missing")
-        actual = hashlib.sha256(file.read_bytes()).hexdigest()
-        if actual != sha256:
-            raise ModelRejected("checksum", f"{name} has sha256 {actual}; the manifest lists {sha256}")
-    return manifest  # type: ignore[no-any-return]
-
-
-def _reject_constant(constant: str) -> None:
-    """Python's json reads NaN and Infinity, which RFC 8259 does not allow."""
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _check_manifest(manifest: Any, version: str) -> None:
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise ModelRejected("manifest", f"{MANIFEST} has no object `files`")
-    if str(manifest.get("version")) != version:
-        raise ModelRejected(
-            "manifest", f"{MANIFEST} states version {manifest.get('version')}; its directory is {version}"
-        )
-    thresholds = manifest.get("thresholds", {})
-    threshold = thresholds.get("confidence", 0.0) if isinstance(thresholds, dict) else thresholds
-    if not isinstance(threshold, float | int) or not 0 <= threshold <= 1:
-        raise ModelRejected("manifest", f"{MANIFEST} has the confidence threshold {threshold!r}, not one from 0 to 1")
-
-
-def _warm_up(model: Model) -> None:
-    """Run one image and two: the first call of a batch size is slow, and its output is checked before any request."""
-    for count in (1, 2):
-        outputs = model.runtime(np.zeros((count, IMAGE_SIDE, IMAGE_SIDE), np.uint8))
-        if outputs.shape != (count, 10) or not np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
-            raise ModelRejected(
-                "signature", f"the outputs for {count} blank images are not probabilities: {outputs[:1].tolist()}"
-            )
-
-
-def _fingerprint(path: Path) -> Fingerprint:
-    """Fingerprint the files by their metadata: cheap, and different after any write."""
-    entries = []
-    for file in sorted(path.rglob("*")):
-        try:
-            status = file.stat()
-        except FileNotFoundError:
-            continue  # removed meanwhile: the next scan sees the rest
-        entries.append((str(file.relative_to(path)), status.st_ino, status.st_size, status.st_mtime_ns))
-    return tuple(entries)
+    needs_tensorflow = runtime == "auto" and importlib.util.find_spec("tensorflow") is not None
+    deadline = time.monotonic() + PRELOAD_SECONDS
+    try:
+        for path in list_versions(models):
+            snapshot = take_snapshot(path)
+            if time.monotonic() > deadline:
+                break
+            try:
+                if snapshot.is_complete:
+                    return PreloadedModel(snapshot, load(path, "litert"))
+            except ModelRejected as error:
+                if error.reason == "runtime" and needs_tensorflow:
+                    break
+    except OSError as error:
+        log.warning("cannot look for versions in %s: %s", models, error)
+    return None

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from service.inference.rejection import ModelRejected, one_line
 from service.settings import cores
 from service.types import Batch, Probabilities
 
@@ -21,14 +22,6 @@ INPUT = {"images": "uint8 [-1, 28, 28]"}
 OUTPUT = {"probabilities": "float32 [-1, 10]"}
 MAX_CHUNK = 256
 """Maximum images in one call of an interpreter: its memory grows with the largest batch that it ever ran."""
-
-
-class ModelRejected(Exception):
-    """A version cannot be served; `reason` is the label of `digits_model_load_failures_total`."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
 
 
 class Runtime(Protocol):
@@ -61,6 +54,10 @@ class LiteRT:
         """Run the model, as `Runtime.__call__` describes."""
         return self._pool.run(self._run_chunk, batch)
 
+    def release_threads(self) -> None:
+        """End the threads that large batches have started; the next one starts them again."""
+        self._pool.release()
+
     def _run_chunk(self, batch: Batch) -> Probabilities:
         return np.asarray(self._interpreter.run(images=batch)["probabilities"])
 
@@ -73,7 +70,7 @@ class _ThreadLocalInterpreter(threading.local):
             interpreter = Interpreter(model_content=model, num_threads=1)
             self.run = interpreter.get_signature_runner(SIGNATURE)
         except (ValueError, RuntimeError) as error:
-            raise ModelRejected("signature", f"the TFLite model cannot be loaded: {_one_line(error)}") from error
+            raise ModelRejected("signature", f"the TFLite model cannot be loaded: {one_line(error)}") from error
         _check_details("input", self.run.get_input_details(), INPUT)
         _check_details("output", self.run.get_output_details(), OUTPUT)
 
@@ -108,7 +105,7 @@ class TensorFlow:
             with session.graph.as_default():
                 signature = tf1.saved_model.load(session, ["serve"], str(directory)).signature_def[SIGNATURE]
         except (OSError, KeyError, ValueError, RuntimeError, tf.errors.OpError) as error:
-            raise ModelRejected("signature", f"the SavedModel cannot be loaded: {_one_line(error)}") from error
+            raise ModelRejected("signature", f"the SavedModel cannot be loaded: {one_line(error)}") from error
         dtypes = {dtype.as_datatype_enum: dtype.name for dtype in (tf.uint8, tf.int32, tf.int64, tf.float32)}
         images = _single_tensor("input", signature.inputs, INPUT, dtypes)
         probabilities = _single_tensor("output", signature.outputs, OUTPUT, dtypes)
@@ -118,6 +115,10 @@ class TensorFlow:
     def __call__(self, batch: Batch) -> Probabilities:
         """Run the model, as `Runtime.__call__` describes."""
         return self._pool.run(self._call, batch)
+
+    def release_threads(self) -> None:
+        """End the threads that large batches have started; the next one starts them again."""
+        self._pool.release()
 
 
 class _ChunkPool:
@@ -134,6 +135,12 @@ class _ChunkPool:
             self._process, self._pool = os.getpid(), ThreadPoolExecutor(cores(), thread_name_prefix="chunk")
         chunks = (batch[start : start + MAX_CHUNK] for start in range(0, len(batch), MAX_CHUNK))
         return np.concatenate(list(self._pool.map(call, chunks)))
+
+    def release(self) -> None:
+        """End the threads: a process that forks must not have any."""
+        if self._process == os.getpid():
+            self._pool.shutdown()
+            self._process = 0
 
 
 def _check_details(kind: str, details: Mapping[str, Any], expected: dict[str, str]) -> None:
@@ -158,7 +165,3 @@ def _single_tensor(kind: str, tensors: Mapping[str, Any], expected: dict[str, st
     if found != expected:
         raise ModelRejected("signature", f"the SavedModel's {kind} is {found}, not {expected}")
     return next(str(tensor.name) for tensor in tensors.values())
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

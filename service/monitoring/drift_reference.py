@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 
 class ReferenceDistribution(NamedTuple):
@@ -17,27 +17,25 @@ class ReferenceDistribution(NamedTuple):
     confidence_cdf: Mapping[float, float] = {}
 
     @classmethod
-    def from_manifest(cls, manifest: Mapping[str, Any] | None, bounds: Sequence[float]) -> Self:
-        """Read the entry `reference` of a manifest; an empty distribution if it is missing or malformed.
+    def from_histogram(
+        cls,
+        class_shares: Sequence[float],
+        confidence_edges: Sequence[float],
+        confidence_histogram: Sequence[float],
+        bounds: Sequence[float],
+    ) -> Self:
+        """Compute the CDF from a histogram of confidences.
 
         Args:
-            manifest: the manifest of a version, unverified; None if the version has none.
-            bounds: confidences to compute the CDF at; those that are not an edge of the manifest's histogram are left
-                out.
+            class_shares: the share of each digit, 10 values.
+            confidence_edges: the edges of the bins, one more than there are bins.
+            confidence_histogram: the share of predictions in each bin.
+            bounds: confidences to compute the CDF at; those that are not an edge are left out.
         """
-        try:
-            reference = (manifest or {})["reference"]
-            shares = [float(share) for share in reference["class_shares"]]
-            edges = [float(edge) for edge in reference["confidence_edges"]]
-            histogram = [float(share) for share in reference["confidence_histogram"]]
-        except (KeyError, TypeError, ValueError):
-            return cls()
-        if len(shares) != 10 or len(edges) != len(histogram) + 1 or not all(map(math.isfinite, shares + histogram)):
-            return cls()
         cdf = {
-            bound: math.fsum(histogram[:index])
+            bound: math.fsum(confidence_histogram[:index])
             for bound in bounds
-            for index, edge in enumerate(edges)
+            for index, edge in enumerate(confidence_edges)
             if math.isclose(bound, edge, abs_tol=1e-6)  # the edges went through float32
         }
-        return cls(shares, cdf)
+        return cls(class_shares, cdf)

@@ -3,8 +3,8 @@
 Events of a request are appended to a buffer, and added to the metrics ten times a second, before each exposition and
 at the end: an append takes 0.1 microseconds, an increment of a metric that workers share 2.
 
-The workers of gunicorn share their metrics through memory-mapped files, as in prometheus_client's multiprocess mode,
-but keyed by the worker's slot: see service/monitoring/prometheus_compat.py.
+The workers of gunicorn share their metrics through files, as in prometheus_client's multiprocess mode, but keyed by the
+worker's slot: see service/monitoring/slot_files.py.
 """
 
 import threading
@@ -17,13 +17,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from service.monitoring.drift_reference import ReferenceDistribution
-from service.monitoring.prometheus_compat import BatchCounter, BatchHistogram
+from service.monitoring.prometheus_compat import (
+    BatchCounter,
+    BatchHistogram,
+    FiniteGauge,
+    MetricSchema,
+    SlotFilesCollector,
+    used_slot_files,
+)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -55,8 +61,12 @@ class Metrics:
 
     def __init__(self, directory: Path | None = None) -> None:
         """Create the metrics; `directory` is the one given to `use_slot_files`, if that was called."""
-        self._directory = directory
         self._registry = registry = CollectorRegistry()
+        self._schema: dict[str, MetricSchema] = {}
+        self._files = used_slot_files() if directory else None
+        self._source: Collector = registry
+        if directory:
+            self._source = SlotFilesCollector(directory, self._schema, self._files)
         self._buffer: deque[tuple[Any, float]] = deque()
         self._flush_lock = threading.Lock()
         self._in_flight_lock = threading.Lock()
@@ -64,14 +74,20 @@ class Metrics:
         self._stop = threading.Event()
         self._flusher: threading.Thread | None = None
 
+        def declare(kind: str, name: str, labels: Sequence[str]) -> str:
+            self._schema[f"digits_{name}"] = MetricSchema(kind, frozenset(labels))
+            return f"digits_{name}"
+
         def counter(name: str, description: str, *labels: str) -> BatchCounter:
-            return BatchCounter(f"digits_{name}", description, labels, registry=registry)
+            return BatchCounter(declare("counter", name, labels), description, labels, registry=registry)
 
         def histogram(name: str, description: str, buckets: Sequence[float], *labels: str) -> BatchHistogram:
-            return BatchHistogram(f"digits_{name}", description, labels, buckets=buckets, registry=registry)
+            declared = declare("histogram", name, labels)
+            return BatchHistogram(declared, description, labels, buckets=buckets, registry=registry)
 
-        def gauge(name: str, description: str, mode: Any, *labels: str) -> Gauge:
-            return Gauge(f"digits_{name}", description, labels, multiprocess_mode=mode, registry=registry)
+        def gauge(name: str, description: str, mode: Any, *labels: str) -> FiniteGauge:
+            declared = declare("gauge", name, labels)
+            return FiniteGauge(declared, description, labels, multiprocess_mode=mode, registry=registry)
 
         self._requests = _LabelCache(counter("http_requests", "HTTP requests completed.", "route", "method", "status"))
         self._request_duration = _LabelCache(
@@ -228,7 +244,7 @@ class Metrics:
         self._feedback.labels(digit).inc()
 
     def flush(self) -> None:
-        """Add the buffered events to the metrics."""
+        """Add the buffered events to the metrics, and write these to the files of the slot if there are any."""
         with self._flush_lock:
             buffered = defaultdict(list)
             for _ in range(len(self._buffer)):
@@ -237,6 +253,8 @@ class Metrics:
             for metric, amounts in buffered.items():
                 metric.add(amounts)
             self._in_flight.set(self._in_flight_now)
+            if self._files:
+                self._files.write()
 
     def start(self) -> None:
         """Start a thread that flushes ten times a second, until `close`."""
@@ -257,11 +275,8 @@ class Metrics:
     def exposition(self) -> bytes:
         """The metrics of all workers in Prometheus's text format 0.0.4, of other workers as of their last flush."""
         self.flush()
-        source: Collector = self._registry
-        if self._directory is not None:
-            source = MultiProcessCollector(None, str(self._directory))  # type: ignore[no-untyped-call]
         filtered = CollectorRegistry()
-        filtered.register(_DropZeroSamples(source))
+        filtered.register(_DropZeroSamples(self._source))
         return generate_latest(filtered)
 
 

@@ -16,7 +16,11 @@ from service.types import IMAGE_PIXELS, IMAGE_SIDE, Batch
 IDX3_MAGIC = b"\x00\x00\x08\x03"
 NPY_MAGIC = b"\x93NUMPY"
 
+MAX_NPY_HEADER_BYTES = 10_000
+"""NumPy writes 118. It evaluates a header as a Python literal, which takes up to 40 ms for this size."""
+
 _DIMENSION_LIMIT = 1 << 32
+_NPY_VERSIONS = {b"\x01\x00", b"\x02\x00"}
 _SIDES = struct.pack(">2I", IMAGE_SIDE, IMAGE_SIDE)
 
 
@@ -62,8 +66,9 @@ def parse_npy(body: bytes, max_images: int) -> Batch:
 
     Raises:
         BadRequest: another dtype, shape or order, or the header and the length do not agree.
-        PayloadTooLarge: it has more than `max_images` images.
+        PayloadTooLarge: it has more than `max_images` images, or a longer header than MAX_NPY_HEADER_BYTES.
     """
+    _check_npy_header_size(body)
     file = BytesIO(body)
     shape, fortran, dtype = _parse_npy_header(file)
     if dtype != np.uint8:
@@ -75,6 +80,12 @@ def parse_npy(body: bytes, max_images: int) -> Batch:
     if actual != size:
         raise BadRequest(f"the .npy array of shape {shape} takes {size} bytes; {actual} follow its header")
     return _as_batch(np.frombuffer(body, np.uint8, offset=file.tell()), max_images)
+
+
+def _check_npy_header_size(body: bytes) -> None:
+    size = int.from_bytes(body[8:10] if body[6:7] == b"\x01" else body[8:12], "little")
+    if body.startswith(NPY_MAGIC) and body[6:8] in _NPY_VERSIONS and size > MAX_NPY_HEADER_BYTES:
+        raise PayloadTooLarge(f"the .npy header has {size} bytes; {MAX_NPY_HEADER_BYTES} are allowed")
 
 
 def _parse_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -90,6 +101,7 @@ def _parse_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[
             f"the .npy file has format version {version[0]}.{version[1]}; 1.0 and 2.0 are supported"
         ) from None
     except (ValueError, TypeError, IndexError, SyntaxError, tokenize.TokenError, RecursionError, MemoryError):
+        # Python's parser raises MemoryError for deeply nested brackets
         raise BadRequest("the .npy header cannot be read") from None
     if not all(0 <= dimension < _DIMENSION_LIMIT for dimension in shape):
         raise BadRequest(f"the .npy array has a dimension that is negative, or {_DIMENSION_LIMIT} or more")

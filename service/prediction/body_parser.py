@@ -16,26 +16,31 @@ normalise=always or split=digits.
 import binascii
 from base64 import b64decode
 from collections.abc import Callable, Sequence
-from io import BytesIO
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import orjson
-from werkzeug.exceptions import RequestEntityTooLarge
-
-# MultiPartParser is not in werkzeug's documented API, nor is the signature of its stream factory. The public
-# parse_form_data spools large files to disk, and ignores a form that it cannot parse. Tested with werkzeug 3.1.9.
-from werkzeug.formparser import MultiPartParser
 from werkzeug.http import parse_options_header
 
 from service.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
-from service.imaging import reader
+from service.imaging import file_limits, reader
 from service.imaging.reader import DEFAULT_OPTIONS, ExtractedDigit, NormaliseOptions
-from service.prediction import array_formats
+from service.prediction import array_formats, form_parser
 from service.settings import Settings
 from service.types import IMAGE_PIXELS, IMAGE_SIDE, Batch, DigitImage
 
+Parsed = TypeVar("Parsed")
 ParseEntry = Callable[[Any], list[ExtractedDigit]]
+
+SMALL_JSON_BYTES = 1 << 20
+"""A smaller document takes 25 MB at most, which is not worth counting."""
+MAX_JSON_ARRAYS = 500_000
+"""10,000 images of 28 rows have 290,001. An empty array takes 3 bytes as text, and 72 in memory."""
+MAX_JSON_OBJECTS = 1000
+MAX_JSON_NEGATIVES = 500_000
+"""Minus signs, which no image has: Python keeps the integers from -5 to 256, and allocates 32 bytes for others."""
+MAX_JSON_FRACTIONS = 3_000_000
+"""Decimal points; each number takes 56 bytes while it is parsed."""
 
 _IMAGE_KEYS = ({"images"}, {"instances"})
 
@@ -85,6 +90,7 @@ def parse_body(
     Raises:
         RequestError: the body is malformed, too large or of an unsupported type, or a picture has no digit; of
             several pictures, the message names the bad one.
+        MemoryError: the process may not allocate what parsing takes.
     """
     media_type, parameters = parse_options_header(content_type)
     media_type = media_type.lower()
@@ -99,9 +105,13 @@ def parse_body(
         return _parse_all(list(batch), lambda image: reader.read_image(image, options), settings)
     if media_type == "multipart/form-data":
         files = _parse_form(body, parameters, settings)
+        _check_pictures(files, settings)
         return _parse_all(files, lambda file: reader.read_picture(file, settings, options), settings)
     if media_type == "application/json":
         images, booleans = parse_json_images(body, settings), b"true" in body or b"false" in body
+        if any(isinstance(image, str) for image in images):
+            images = _decode_all_base64(images)
+            _check_pictures(images, settings)
         return _parse_all(images, lambda image: parse_json_image(image, settings, options, booleans=booleans), settings)
     raise UnsupportedMediaType(f"the content type is {media_type[:100] or 'missing'!r}; supported: {SUPPORTED_TYPES}")
 
@@ -117,20 +127,29 @@ def _normalises_bulk(options: NormaliseOptions) -> bool:
 
 def _parse_form(body: bytes, parameters: dict[str, str], settings: Settings) -> list[bytes]:
     """Return the contents of the file parts of a form (RFC 7578); other fields are ignored."""
-    boundary = parameters.get("boundary", "")
-    if not boundary or not boundary.isascii():
-        raise BadRequest("the content type multipart/form-data has no boundary parameter in ASCII")
-    parser = MultiPartParser(_memory_stream, settings.max_body_bytes, max_form_parts=settings.max_pictures)
-    try:
-        _, files = parser.parse(BytesIO(body), boundary.encode(), len(body))
-    except RequestEntityTooLarge:
-        raise PayloadTooLarge(f"the form has more than {settings.max_pictures} parts, which is the limit") from None
-    except ValueError as error:
-        raise BadRequest(f"the form cannot be read: {error}") from None
-    contents = [file.stream.read() for _, file in files.items(multi=True)]
+    contents = form_parser.parse_form(body, _boundary(parameters), settings.max_pictures)
     if not contents:
         raise BadRequest("the form has 0 file parts; send each picture as one")
     return contents
+
+
+def read_form_field(body: bytes, content_type: str, name: str, settings: Settings) -> bytes:
+    """The content of a field of a form that is not a file; b"" without such a field, or if the body is no form.
+
+    Raises:
+        BadRequest, PayloadTooLarge: the form is malformed or over a limit.
+    """
+    media_type, parameters = parse_options_header(content_type)
+    if media_type.lower() != "multipart/form-data":
+        return b""
+    return form_parser.read_field(body, _boundary(parameters), name.encode(), settings.max_pictures)
+
+
+def _boundary(parameters: dict[str, str]) -> bytes:
+    boundary = parameters.get("boundary", "")
+    if not boundary or not boundary.isascii():
+        raise BadRequest("the content type multipart/form-data has no boundary parameter in ASCII")
+    return boundary.encode()
 
 
 def parse_json_images(body: bytes, settings: Settings) -> list[Any]:
@@ -138,8 +157,9 @@ def parse_json_images(body: bytes, settings: Settings) -> list[Any]:
 
     Raises:
         BadRequest: it is not such an object, or has no entry.
-        PayloadTooLarge: it has too many entries.
+        PayloadTooLarge: it has too many entries, or its arrays, objects and strings would take too much memory.
     """
+    _check_json_structure(body, settings)
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -156,6 +176,23 @@ def parse_json_images(body: bytes, settings: Settings) -> list[Any]:
     return images
 
 
+def _check_json_structure(body: bytes, settings: Settings) -> None:
+    """Count on the bytes of a large document what takes far more memory than text."""
+    if len(body) <= SMALL_JSON_BYTES:
+        return
+    characters = np.frombuffer(body, np.uint8)
+    for character, limit, what in (
+        ("[", max(MAX_JSON_ARRAYS, 32 * settings.max_pictures), "arrays"),
+        ("{", MAX_JSON_OBJECTS, "objects"),
+        ('"', 8 * settings.max_pictures, "quotes"),
+        ("-", MAX_JSON_NEGATIVES, "negative numbers"),
+        (".", MAX_JSON_FRACTIONS, "fractions"),
+    ):
+        count = np.count_nonzero(characters == ord(character))  # a fifth of the time of bytes.count
+        if count > limit:
+            raise PayloadTooLarge(f"the JSON has {count} {what}; {limit} are allowed")
+
+
 def parse_json_image(
     image: object, settings: Settings, options: NormaliseOptions = DEFAULT_OPTIONS, *, booleans: bool
 ) -> list[ExtractedDigit]:
@@ -165,11 +202,9 @@ def parse_json_image(
         RequestError: it is neither, or no digit is found.
     """
     if isinstance(image, str):
-        try:
-            data = b64decode(image, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise BadRequest(f"the base64 cannot be read: {error}") from None
-        return reader.read_picture(data, settings, options)
+        image = _decode_base64(image)
+    if isinstance(image, bytes):
+        return reader.read_picture(image, settings, options)
     return reader.read_image(parse_pixels(image, booleans=booleans), options)
 
 
@@ -213,6 +248,34 @@ def _parse_pixel(value: object) -> int:
     return value
 
 
+def _decode_base64(text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadRequest(f"the base64 cannot be read: {error}") from None
+
+
+def _decode_all_base64(images: Sequence[Any]) -> list[Any]:
+    """Decode the entries that are strings; an error names the number of the bad one."""
+    count = len(images)
+    return [
+        _parse_one(image, number, count, _decode_base64) if isinstance(image, str) else image
+        for number, image in enumerate(images, 1)
+    ]
+
+
+def _check_pictures(entries: Sequence[Any], settings: Settings) -> None:
+    """Check the files (bytes) among several entries, and their pixels together, before one of them is decoded."""
+    count, pixels, limit = len(entries), 0, settings.max_request_pixels
+    for number, file in enumerate(entries, 1):
+        if count == 1 or not isinstance(file, bytes):
+            continue
+        pixels += _parse_one(file, number, count, lambda data: file_limits.check_file(data, settings))
+        if pixels > limit:
+            found = f"the first {number} of {count} pictures have {pixels} pixels together"
+            raise PayloadTooLarge(f"{found}; {limit} are allowed; send them in several requests")
+
+
 def _parse_all(entries: Sequence[Any], parse_entry: ParseEntry, settings: Settings) -> ParsedBody:
     """Parse every entry; if there are several, an error names the number of the bad one, from 1."""
     digits: list[tuple[int, ExtractedDigit]] = []
@@ -230,23 +293,13 @@ def _collect(digits: Sequence[tuple[int, ExtractedDigit]], settings: Settings) -
     return ParsedBody(images, [(number, digit.box) for number, digit in digits])
 
 
-def _parse_one(entry: object, number: int, count: int, parse_entry: ParseEntry) -> list[ExtractedDigit]:
+def _parse_one(entry: Any, number: int, count: int, parse_entry: Callable[[Any], Parsed]) -> Parsed:
     try:
         return parse_entry(entry)
     except RequestError as error:
         if count == 1:
             raise
         raise type(error)(f"picture {number} of {count}: {error}") from None
-
-
-def _memory_stream(
-    total_content_length: int | None,  # noqa: ARG001 - MultiPartParser passes all four by name
-    content_type: str | None,  # noqa: ARG001
-    filename: str | None,  # noqa: ARG001
-    content_length: int | None = None,  # noqa: ARG001
-) -> IO[bytes]:
-    """The stream factory of MultiPartParser: keeps every file in memory, within `max_body_bytes`."""
-    return BytesIO()
 
 
 def _describe_json(value: object) -> str:

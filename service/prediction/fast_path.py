@@ -25,7 +25,7 @@ MAX_BODY_BYTES = 1 << 16
 _BLANK_BORDER = bytes(4 * IMAGE_SIDE)
 _BELOW_MIN_CONTRAST = bytes(range(reader.MIN_CONTRAST))
 _FORM_TYPE = re.compile(rb"multipart/form-data; ?boundary=([A-Za-z0-9'()+_,./:=?-]{1,70})")
-_NAME = rb'"[^"\\%\x00-\x1f\x7f-\xff]*"'  # other bytes may be invalid UTF-8, which the general parser rejects
+_NAME = rb'"[^"\\%\x00-\x1f\x7f-\xff]*"'  # names with escapes are left to the general parser
 _PART = re.compile(
     rb"Content-Disposition: form-data; name=%b; filename=%b(?:\r\nContent-Type: image/[a-z+.-]+)?" % (_NAME, _NAME)
 )

@@ -5,13 +5,12 @@ body, query  ->  Predictor.predict  ->  PredictResult  ->  encode_json  ->  JSON
 
 import time
 from base64 import b64encode
-from io import BytesIO
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import orjson
-from PIL import Image
 
+from service.imaging import minimal_png
 from service.inference.model_store import ModelStore
 from service.inference.predictions import Predictions
 from service.monitoring.metrics import Metrics
@@ -117,9 +116,17 @@ class Predictor:
         return images
 
     def record(self, result: PredictResult) -> None:
-        """Count the predictions of one request."""
+        """Count the predictions of one request.
+
+        Raises:
+            InvalidPrediction: a confidence is not a number from 0 to 1. Nothing is counted: a NaN would stay in a
+                metric for good.
+        """
         predictions = result.predictions
-        self._metrics.predictions_made(predictions.digits, predictions.confidence, sum(predictions.uncertain))
+        uncertain = sum(predictions.uncertain)
+        if uncertain:
+            predictions.check(result.version)
+        self._metrics.predictions_made(predictions.digits, predictions.confidence, uncertain)
 
     def encode(self, result: PredictResult) -> bytes:
         """Call `encode_json`, and record the duration of the stage."""
@@ -161,6 +168,4 @@ def join_digits(result: PredictResult) -> list[str]:
 
 def png_base64(image: DigitImage) -> str:
     """Encode an image uint8 [28, 28] as a PNG file in base64."""
-    file = BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return b64encode(file.getvalue()).decode()
+    return b64encode(minimal_png.encode_minimal_png(image)).decode()

@@ -23,7 +23,7 @@ from flask import Flask
 from service.context import ServiceContext
 from service.errors import RequestError
 from service.inference.batching import DynamicBatcher
-from service.inference.model_store import Model
+from service.inference.model import Model
 from service.prediction.body_parser import ParsedBody, is_plain_bulk
 from service.prediction.fast_path import MAX_IMAGES
 from service.prediction.options import PredictOptions, parse_query
@@ -120,7 +120,8 @@ class Application:
             RequestError: the request is wrong, or cannot be handled now.
             ClientDisconnected: there is no client to respond to.
         """
-        content_type = authorization = b""
+        content_type = b""
+        authorization: bytes | None = None
         length = 0
         for name, value in headers:
             if name == b"content-type":
@@ -128,8 +129,8 @@ class Application:
             elif name == b"content-length":
                 length = int(value)
             elif name == b"authorization":
-                authorization = value
-        self._admission.check(authorization, length)
+                authorization = value if authorization is None else authorization + b"," + value  # two match no key
+        self._admission.check(authorization or b"", length)
         received = await body.read()
         options = parse_query(query)
         model = self.context.store.require_current()

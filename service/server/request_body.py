@@ -88,18 +88,18 @@ class StreamedBody:
             RequestTimeout: it does not arrive in time.
             ClientDisconnected: the client disconnected.
         """
-        message = await self._receive()
-        if not message.get("more_body") and "body" in message:
-            self.complete = True
-            body = message["body"]
-            self._hold(len(body))
-            return bytes(body)
         seconds = self._budget.settings.receive_timeout_seconds
         try:
             async with asyncio.timeout(seconds):
-                return await self._collect(message)
+                message = await self._receive()
+                if message.get("more_body") or "body" not in message:
+                    return await self._collect(message)
         except TimeoutError:
             raise RequestTimeout(f"the body did not arrive within {seconds} seconds") from None
+        self.complete = True
+        body = message["body"]
+        self._hold(len(body))
+        return bytes(body)
 
     async def drain(self) -> None:
         """Receive and discard the rest of it, for LINGER_SECONDS at most."""

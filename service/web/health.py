@@ -1,8 +1,8 @@
 """Routes for operators: liveness, readiness, the model in use, metrics."""
 
-import json
 from collections.abc import Callable
 
+import orjson
 from flask import Blueprint, Response
 
 from service.errors import ModelNotReady
@@ -34,7 +34,8 @@ def blueprint(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool])
     @routes.get("/model")
     def model() -> Response:
         current = store.require_current()
-        return _json({"version": current.version, "manifest": current.manifest, "runtime": current.runtime.name})
+        head = f'{{"version":"{current.version}","manifest":'.encode()
+        return _response(head + current.manifest_json + f',"runtime":"{current.runtime.name}"}}'.encode())
 
     @routes.get("/metrics")
     def exposition() -> Response:
@@ -44,5 +45,8 @@ def blueprint(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool])
 
 
 def _json(document: object) -> Response:
-    # A manifest may hold what orjson rejects: integers over 64 bits, lone surrogates. json writes both.
-    return Response(json.dumps(document, separators=(",", ":")), mimetype=JSON)
+    return _response(orjson.dumps(document))
+
+
+def _response(content: bytes) -> Response:
+    return Response(content, mimetype=JSON)

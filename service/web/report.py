@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from flask import Blueprint, Response, abort
 
 from service.inference.model_store import ModelStore
+from service.inference.version_files import UnusableFile, read_file
 from service.settings import Settings
 from service.web.headers import REPORT_POLICY, cacheable, with_security_headers
 
@@ -26,12 +27,12 @@ def blueprint(settings: Settings, store: ModelStore) -> Blueprint:
     @routes.get(ROUTES[1])
     def report(name: str = "index.html") -> Response:
         model = store.require_current()
-        sha256 = (model.manifest or {}).get("files", {}).get(f"report/{name}")
+        sha256 = model.manifest.files.get(f"report/{name}") if model.manifest else None
         if sha256 is None:
             abort(404)
         try:
-            content = (settings.model_dir / model.version / "report" / name).read_bytes()
-        except OSError:  # the version is being retired
+            content = read_file(settings.model_dir / model.version / "report" / name)
+        except (OSError, UnusableFile):  # the version is being retired, or was changed
             abort(404)
         response = cacheable(Response(content, content_type=_content_type(name)), etag=sha256)
         return with_security_headers(response, REPORT_POLICY)

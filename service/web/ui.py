@@ -73,13 +73,13 @@ def blueprint(settings: Settings, store: ModelStore, admission: Admission, predi
 
     def render(**variables: Any) -> Response:
         model = store.current
-        manifest = (model.manifest or {}) if model else {}
+        manifest = model.manifest if model else None
         html = render_template(
             "index.html",
             settings=settings,
             version=model.version if model else None,
-            accuracy=None if settings.api_key else manifest.get("metrics", {}).get("test_accuracy"),
-            has_report="report/index.html" in manifest.get("files", {}),
+            accuracy=None if settings.api_key or manifest is None else manifest.metrics.test_accuracy,
+            has_report=manifest is not None and "report/index.html" in manifest.files,
             confidence_labels=CONFIDENCE_LABELS,
             uncertain_label=UNCERTAIN_LABEL,
             **variables,
@@ -129,14 +129,15 @@ def _predict_form(settings: Settings, admission: Admission, predictor: Predictor
     """
     body_parser.check_body_size(request.content_length or 0, settings)
     try:
-        body = request.get_data()
-        key = request.form.get("key", "") if settings.api_key else ""
+        body = request.get_data(cache=False)
     except RequestEntityTooLarge:
         raise body_parser.body_too_large(settings) from None
-    admission.api_key.check_key(key.encode())
+    content_type = request.headers.get("Content-Type", "")
+    if settings.api_key:
+        admission.api_key.check_key(body_parser.read_form_field(body, content_type, "key", settings))
     body_parser.check_body_size(len(body), settings)
     with admission.limiter, admission.slow_limiter:
-        return predictor.predict(body, request.headers.get("Content-Type", ""), FORM_QUERY)
+        return predictor.predict(body, content_type, FORM_QUERY)
 
 
 def _group_by_picture(result: PredictResult) -> list[PictureResult]:

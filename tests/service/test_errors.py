@@ -20,6 +20,7 @@ EXPECTED = {
     "ParserTimeout": (422, "parser_timeout"),
     "ParserCrashed": (422, "parser_crashed"),
     "TooManyRequests": (429, "too_many_requests"),
+    "InvalidPrediction": (500, "invalid_prediction"),
     "ModelNotReady": (503, "model_not_ready"),
     "OutOfMemory": (503, "out_of_memory"),
     "InsufficientStorage": (507, "insufficient_storage"),

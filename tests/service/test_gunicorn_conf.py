@@ -1,5 +1,6 @@
 """gunicorn's configuration file: what it sets, and what its hooks do to the server and the workers."""
 
+import errno
 import logging
 import os
 import runpy
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 
-from service.monitoring import prometheus_compat
+from service.monitoring import prometheus_compat, slot_files
 from service.server import gunicorn_compat
 from service.server.acceptor import NO_WORKER, ConnectionCounts
 from service.server.gunicorn_settings import WORKER, WSGI_APP
@@ -101,7 +102,31 @@ def test_counts_of_an_earlier_run_are_removed_once_the_port_is_bound(
     assert (starting.metrics_dir, starting.preloaded) == (directory, None)
     assert (directory / "counter_0.db").exists(), "a second start must not erase the counts of a running service"
     conf.when_ready(starting)
-    assert [path.name for path in directory.iterdir()] == ["other.txt"]
+    assert (directory / "other.txt").exists()
+    assert slot_files.read(directory / "counter_0.db") == []
+    kinds = ("counter", "histogram", "gauge_livesum", "gauge_livemax")
+    created = {f"{kind}_{slot}.db" for kind in kinds for slot in range(conf.workers)}
+    assert {path.name for path in directory.iterdir()} == {"other.txt"} | created
+
+
+@pytest.mark.parametrize("hook", ["on_starting", "when_ready"])
+def test_a_start_without_space_for_the_metrics_is_one_line_and_exit_code_2(
+    hook: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], models: Path, tmp_path: Path
+) -> None:
+    def fail(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    conf = load(monkeypatch, model_dir=models, metrics_dir=tmp_path / "metrics", workers=2)
+    starting = server(LISTENERS=[LISTENER], metrics_dir=tmp_path / "metrics")
+    (tmp_path / "metrics").mkdir()
+    monkeypatch.setattr(os, "posix_fallocate", fail, raising=False)
+    with pytest.raises(SystemExit) as ended:
+        getattr(conf, hook)(starting)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        f"digits: 663552 bytes for the metrics of 2 workers cannot be allocated in {tmp_path / 'metrics'}: "
+        "No space left on device; free space there, or set DIGITS_METRICS_DIR to another directory\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,13 +192,16 @@ def test_a_worker_writes_the_files_of_its_slot_and_shares_the_preloaded_model(
 
 
 def test_a_worker_that_has_ended_leaves_no_gauge_and_no_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("gauge_livesum_5.db", "counter_5.db"):
-        (tmp_path / name).touch()
+    with slot_files.SlotFiles(tmp_path, 5) as files:
+        for kind in ("gauge_livesum", "counter"):
+            files.add(kind, "key")
+        files.write()
     ended = server(counts=ConnectionCounts(), metrics_dir=tmp_path)
     ended.counts.register(5)
     load(monkeypatch).child_exit(ended, SimpleNamespace(slot=5))
     assert ended.counts.get(5) == NO_WORKER
-    assert [path.name for path in tmp_path.iterdir()] == ["counter_5.db"]
+    assert slot_files.read(tmp_path / "gauge_livesum_5.db") == []
+    assert slot_files.read(tmp_path / "counter_5.db") == [("key", 0.0)]
 
 
 def test_a_stop_of_the_service_is_noted_before_it_begins(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:

@@ -6,6 +6,7 @@ import importlib.abc
 import json
 import os
 import re
+import runpy
 import select
 import signal
 import subprocess
@@ -179,6 +180,20 @@ def test_an_interrupt_during_the_import_of_tensorflow_is_one_line(
     monkeypatch.setattr(sys, "meta_path", [_Interrupt(), *sys.meta_path])
     assert main(["compare", "run"]) == 130
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_an_interrupt_during_the_first_imports_has_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupt(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+            del path, target
+            if name == "training.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "training.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupt(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("training", run_name="__main__")
+    assert ended.value.code == 130
 
 
 def test_an_interrupt_after_publishing_does_not_claim_that_nothing_was_published(

@@ -4,8 +4,10 @@ import dataclasses
 import hashlib
 import json
 import os
+import resource
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.training.conftest import SMALL, SMALL_RECIPE, TrainedRun
+from tests.training.conftest import FAST, SMALL, SMALL_RECIPE, TrainedRun
 from training import pipeline
 from training.cli import main
 from training.data.mnist import Dataset
@@ -181,3 +183,49 @@ def test_a_full_disk_is_one_line_and_publishes_nothing(
     assert str(models) in line
     assert registry.list_versions(models) == []
     assert not list(models.glob(".tmp-*"))
+
+
+@pytest.mark.usefixtures("untrained")
+@pytest.mark.parametrize("size", ["4k", "40k", "150k", "300k"])
+def test_a_full_disk_of_the_runs_is_one_line_and_publishes_nothing(
+    size: str, mount_disk: MountDisk, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs, models = mount_disk(size), tmp_path / "models"
+    assert main(["train", *SMALL, "--models", str(models), "--runs", str(runs), "--data", str(small_data)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"python -m training train: the run {runs}")
+    assert "No space left on device; free space, " in line
+    assert registry.list_versions(models) == []
+    assert not list(models.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("limit", [0, 200, 20_000, 100_000])
+def test_files_that_cannot_be_written_are_one_line_and_publish_nothing(
+    limit: int, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A limit of the size of files stands for a full disk, where a test cannot mount one."""
+    options = ["--models", tmp_path / "models", "--runs", tmp_path / "runs", "--data", small_data]
+    arguments = ["train", *FAST, *map(str, options)]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        code = main(arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "File too large" in line
+    assert tempfile.gettempdir() in line
+    assert registry.list_versions(tmp_path / "models") == []
+
+
+def test_a_run_that_diverges_is_one_line_and_publishes_nothing(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, last = network.initial_parameters(RECIPE)
+    monkeypatch.setattr(loop, "train", lambda *_, **__: (first, last._replace(biases=last.biases + np.float32("nan"))))
+    options = ["--models", tmp_path / "models", "--runs", tmp_path / "runs", "--data", small_data]
+    assert main(["train", *SMALL, *map(str, options)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "has diverged: reduce learning_rate, 0.002" in line
+    assert registry.list_versions(tmp_path / "models") == []

@@ -1,13 +1,15 @@
 """Synthetic images in MNIST's form: characters of fonts, and pairs of digits."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from training.errors import DataError
 from training.types import Images
 
 DIGIT_LOOKALIKES = frozenset(
@@ -56,9 +58,19 @@ def side_by_side(left: Images, right: Images) -> Images:
 
 def non_digit_characters(font: Path, ranges: Iterable[tuple[int, int]]) -> list[str]:
     """The letters and symbols of a font within these inclusive ranges of code points that do not look like a digit."""
-    charmap = FT2Font(str(font)).get_charmap()
+    with _naming_a_damaged_font(font):
+        charmap = FT2Font(str(font)).get_charmap()
     available = (chr(code) for first, last in ranges for code in range(first, last + 1) if code in charmap)
     return [character for character in available if is_not_a_digit(character)]
+
+
+@contextmanager
+def _naming_a_damaged_font(font: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:  # of Matplotlib, of Pillow, and of both
+        reason = " ".join(str(error).split())
+        raise DataError(f"the font {font} cannot be used ({reason}); install again what it belongs to") from error
 
 
 def is_not_a_digit(character: str) -> bool:
@@ -79,12 +91,17 @@ def render_glyphs(font: Path, text: Iterable[str], bold: Iterable[int]) -> list[
 
     Returns:
         Images uint8 [28, 28], in order.
+
+    Raises:
+        DataError: the font is damaged.
     """
-    face = ImageFont.truetype(font, _SIZE)
+    with _naming_a_damaged_font(font):
+        face = ImageFont.truetype(font, _SIZE)
     images = []
     for character, pixels in zip(text, bold, strict=True):
         canvas = Image.new("L", _CANVAS)
-        ImageDraw.Draw(canvas).text(_ORIGIN, character, 255, font=face)
+        with _naming_a_damaged_font(font):
+            ImageDraw.Draw(canvas).text(_ORIGIN, character, 255, font=face)
         grey = np.asarray(canvas.filter(ImageFilter.MaxFilter(2 * pixels + 1)))
         if np.count_nonzero(grey > _INK) > _MIN_INK:
             images.append(to_mnist_form(grey))

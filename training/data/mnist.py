@@ -18,6 +18,7 @@ import numpy.typing as npt
 from training.atomic_write import atomic_write
 from training.data import download
 from training.errors import DataError
+from training.read_file import read_regular_file
 from training.types import Images, Labels
 
 VALIDATION_IMAGES = 5_000
@@ -108,7 +109,7 @@ def load(directory: Path, *, skip_checksums: bool = False) -> Dataset:
 def read_raw(path: Path) -> bytes:
     """The content of a file, decompressed if it ends in .gz; of a damaged .gz, the bytes before the damage."""
     if path.suffix != ".gz":
-        return path.read_bytes()
+        return read_regular_file(path, _MAX_UNPACKED_BYTES)
     decompressor = zlib.decompressobj(wbits=31)
     raw = bytearray()
     with path.open("rb") as file:
@@ -124,7 +125,7 @@ def _find(directory: Path, name: str, *, skip_checksums: bool = False) -> Path |
     if skip_checksums:
         suffix = re.escape(name).replace("t10k", "(t10k|test)")
         pattern = re.compile(f"(.*[-_])?{suffix}(\\.gz)?")
-        paths = [path for path in sorted(directory.glob("*")) if pattern.fullmatch(path.name)]
+        paths = [path for path in sorted(directory.glob("*")) if pattern.fullmatch(path.name) and path.is_file()]
     else:
         paths = [path for path in (directory / name, directory / f"{name}.gz") if path.is_file()]
     return paths[0] if paths else None

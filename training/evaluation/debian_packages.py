@@ -63,7 +63,19 @@ def content_digest(path: Path) -> str:
 
 
 def _is_pinned_content(path: Path, package: DebianPackage) -> bool:
-    return path.exists() and content_digest(path) == package.content_sha256
+    """Whether a file or directory has the pinned content; what cannot be read has not."""
+    try:
+        return path.exists() and content_digest(path) == package.content_sha256
+    except OSError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    """Remove a directory or a file, whatever is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sha256(file: Path) -> str:
@@ -80,7 +92,7 @@ def _download(package: DebianPackage, cache: Path) -> None:
             if (sha256 := _sha256(archive)) != package.deb_sha256:
                 raise OodSetUnavailable(f"{package}, was downloaded with SHA-256 {sha256}, not {package.deb_sha256}")
             _run(["dpkg-deb", "-x", archive.name, "unpacked"], Path(staging), package)
-            shutil.rmtree(cache / package.name, ignore_errors=True)
+            _remove(cache / package.name)
             Path(staging, "unpacked").rename(cache / package.name)
     except OSError as error:
         raise OodSetUnavailable(f"{package}, cannot be unpacked: {error}") from error
@@ -91,12 +103,15 @@ def _download_deb(package: DebianPackage, staging: Path, apt_state: Path) -> Pat
     try:
         _run(_apt_get(package), staging, package)
     except OodSetUnavailable:
-        if apt_state.exists():
+        try:
+            if not apt_state.exists():
+                raise
             _run(_apt_get(package, apt_state), staging, package)
-        else:
+        except OodSetUnavailable:  # there are no lists, or they are out of date or damaged
             (staging / "apt/lists/partial").mkdir(parents=True)
             _run(_apt_get(None, staging / "apt"), staging, package)
             _run(_apt_get(package, staging / "apt"), staging, package)
+            _remove(apt_state)
             (staging / "apt").rename(apt_state)
     archive = next(staging.glob("*.deb"), None)
     if archive is None:
@@ -116,7 +131,13 @@ def _apt_get(package: DebianPackage | None, apt_state: Path | None = None) -> li
 def _run(command: list[str], directory: Path, package: DebianPackage) -> None:
     try:
         completed = subprocess.run(
-            command, cwd=directory, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False
+            command,
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            timeout=TIMEOUT_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise OodSetUnavailable(

@@ -61,7 +61,7 @@ def overlay(runs: Mapping[str, Sequence[EvaluationRow]], path: Path) -> None:
         iterations = [row.iteration for row in rows]
         for axes, score in zip(panels, ("accuracy", "accuracy", "cross_entropy"), strict=True):
             values = [getattr(row.test, score) for row in rows]
-            axes.plot(iterations, values, linewidth=1.5, label=name)
+            axes.plot(iterations, values, linewidth=1.5, label=_literal(name))
     panels[2].set_ylabel(_TITLES["cross_entropy"])
     _finish(figure, panels[:2], "accuracy", path)
 
@@ -121,6 +121,12 @@ def weights(matrix: npt.NDArray[np.float32], path: Path) -> None:
     axes.imshow(sheet, cmap="RdBu_r", vmin=-1, vmax=1)
     axes.axis("off")
     figure.savefig(path, dpi=120)
+
+
+def _literal(name: str) -> str:
+    """A label that Matplotlib shows as it is: no formula, no name of a hidden line, no glyph that its font lacks."""
+    text = name.encode("ascii", "backslashreplace").decode().replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def _sheet(images: npt.NDArray[np.float32], columns: int = 10) -> npt.NDArray[np.float32]:

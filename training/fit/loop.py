@@ -14,6 +14,7 @@ import tensorflow as tf
 from training.data.batches import BatchBlock, BatchStream, TeacherFn
 from training.data.mnist import Dataset, Split
 from training.fit import checkpoint, optimisers
+from training.fit.checkpoint import CheckpointError
 from training.fit.optimisers import State
 from training.model import network
 from training.model.network import Parameters
@@ -40,11 +41,9 @@ def train(
             from it.
 
     Raises:
-        CheckpointError: the checkpoint is unreadable or belongs to another recipe.
+        CheckpointError: the checkpoint is unreadable, belongs to another recipe, or cannot be written.
     """
-    state = optimisers.initial_state(recipe)
-    if checkpoint_path and checkpoint_path.exists():
-        state = checkpoint.load(checkpoint_path, state)
+    state = load_state(recipe, checkpoint_path)
     stream, run_block = BatchStream(recipe, data.training, teacher), compile_steps(recipe)
     with ThreadPoolExecutor(1) as prefetcher:
         iteration = int(state.iteration)
@@ -66,6 +65,26 @@ def train(
             if checkpoint_path:
                 checkpoint.save(checkpoint_path, state)
     return optimisers.final_parameters(recipe, state)
+
+
+def load_state(recipe: Recipe, checkpoint_path: Path | None) -> State:
+    """The state of a checkpoint; the initial state if there is no such file.
+
+    Raises:
+        CheckpointError: the checkpoint is unreadable or belongs to another recipe.
+    """
+    state = optimisers.initial_state(recipe)
+    if checkpoint_path is None or not checkpoint_path.exists():
+        return state
+    state = checkpoint.load(checkpoint_path, state)
+    iteration = int(state.iteration)
+    evaluated = iteration % recipe.evaluate_every == 0 or iteration == recipe.iterations
+    if not (evaluated and 0 <= iteration <= recipe.iterations):
+        raise CheckpointError(
+            f"{checkpoint_path} is a checkpoint of iteration {iteration}; the recipe ends at {recipe.iterations} and "
+            f"is evaluated every {recipe.evaluate_every}"
+        )
+    return state
 
 
 def compile_steps(recipe: Recipe) -> Callable[[State, BatchBlock], tuple[State, tuple[Tensor, Tensor]]]:

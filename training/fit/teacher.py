@@ -18,6 +18,7 @@ from tqdm import tqdm
 from training.data import augment
 from training.data.mnist import Dataset, Split
 from training.fit import checkpoint
+from training.fit.checkpoint import CheckpointError
 from training.recipe import Recipe
 from training.types import Images, Tensor
 
@@ -57,6 +58,9 @@ def train_teachers(recipe: Recipe, data: Dataset, directory: Path) -> Ensemble |
 
     Returns:
         None for a recipe without teachers.
+
+    Raises:
+        CheckpointError: a state is unreadable, belongs to another recipe, or cannot be written.
     """
     networks = [_train(recipe, data.training, number, directory) for number in range(len(recipe.teacher_widths))]
     for number, network in enumerate(networks):
@@ -101,6 +105,10 @@ def _train(recipe: Recipe, split: Split, number: int, directory: Path) -> keras.
     variables = [*network.variables, *optimiser.variables]
     checkpoint_path = directory / f"teacher-{number}.npz"
     epoch = _restore(variables, checkpoint_path) if checkpoint_path.exists() else 0
+    if not 0 <= epoch <= recipe.teacher_epochs:
+        raise CheckpointError(
+            f"{checkpoint_path} is a checkpoint of epoch {epoch}; the recipe has {recipe.teacher_epochs}"
+        )
 
     @tf.function
     def step(images: Tensor, labels: Tensor) -> None:

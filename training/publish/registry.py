@@ -8,6 +8,7 @@ leaves at most a `.tmp-*` directory, which is never read and is removed by the n
 import fcntl
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from typing import Any
 
 from training.atomic_write import atomic_write
 from training.errors import TrainingError
+from training.read_file import read_json, read_regular_file
 
 MANIFEST = "manifest.json"
 MAX_ACCURACY_DROP = 0.001
@@ -27,6 +29,7 @@ MAX_ACCURACY_DROP = 0.001
 ROUNDING = 1e-9  # tolerance for the rounding error of a difference of accuracies
 RENAMED_METRICS = {"test_certain": "test_coverage", "test_accuracy_certain": "test_selective_accuracy"}
 """Names in the manifests of versions up to 4, and their present names."""
+MAX_FILE_BYTES = 1 << 30  # of a version
 
 
 class PublishError(TrainingError):
@@ -63,20 +66,24 @@ class Version:
         """The metrics of the manifest, by their present names."""
         metrics = self.manifest.get("metrics")
         items: dict[str, object] = metrics if isinstance(metrics, dict) else {}
-        return {RENAMED_METRICS.get(k, k): float(v) for k, v in items.items() if isinstance(v, float | int)}
+        numbers = {RENAMED_METRICS.get(name, name): _number(value) for name, value in items.items()}
+        return {name: number for name, number in numbers.items() if number is not None}
 
     @property
     def confidence_threshold(self) -> float:
         """Predictions of a lower confidence are uncertain; 0 if the manifest has no threshold."""
         thresholds = self.manifest.get("thresholds")
-        threshold = thresholds.get("confidence") if isinstance(thresholds, dict) else None
-        return float(threshold) if isinstance(threshold, float | int) else 0.0
+        return (_number(thresholds.get("confidence")) if isinstance(thresholds, dict) else None) or 0.0
 
 
 def list_versions(models: Path) -> list[Version]:
-    """All versions in `models`, including retired ones, by increasing number."""
+    """All versions in `models`, including retired ones, by increasing number.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
     versions = []
-    for path in models.glob("*") if models.is_dir() else ():
+    for path in models.iterdir() if models.is_dir() else ():
         match = re.fullmatch(r"(\.retired-)?([1-9][0-9]*)", path.name)
         if match and path.is_dir():
             versions.append(Version(int(match[2]), path, bool(match[1]), _manifest(path)))
@@ -100,6 +107,25 @@ def get_version(models: Path, number: int) -> Version:
             return version
     numbers = ", ".join(str(version.number) for version in published) or "none"
     raise PublishError(f"{models} has no version {number}; it has {numbers}")
+
+
+def verify_files(version: Version) -> None:
+    """Compare the files of a version with the SHA-256 sums in its manifest, if it has some; missing files are ignored.
+
+    Raises:
+        PublishError: a file differs, or cannot be read.
+    """
+    sums = version.manifest.get("files")
+    for name, sha256 in sums.items() if isinstance(sums, dict) else ():
+        path = version.path / name
+        try:
+            content = read_regular_file(path, MAX_FILE_BYTES)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:  # ValueError: a null character in the name
+            raise PublishError(f"{version.path} cannot be verified: {error}") from None
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise PublishError(f"{path} is damaged: its SHA-256 is not that of the manifest; copy the version again")
 
 
 def check_gate(models: Path, accuracy: float) -> None:
@@ -180,10 +206,19 @@ def retire(models: Path, number: int) -> Path:
 
 def _manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = read_json(path / MANIFEST)
     except (OSError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    """A finite number of a manifest; None for anything else."""
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _flush(path: Path) -> None:

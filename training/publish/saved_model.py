@@ -3,7 +3,8 @@
 The signature `serving_default` maps `images` uint8 [N, 28, 28] to `probabilities` float32 [N, 10].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,17 +47,25 @@ def export(parameters: Parameters, activation: str, temperature: float, director
     parameters = (*hidden, Layer(last.weights / temperature, last.biases / temperature))
     try:
         tflite.ServingModule(parameters, activation).save(directory)
+        content = tflite.convert(parameters, activation)  # writes a SavedModel into the system's temporary directory
     except tf.errors.OpError as error:
         raise ExportFailed(f"the SavedModel could not be written: {error.message}") from error
-    (directory / TFLITE_FILE).write_bytes(tflite.convert(parameters, activation))
+    (directory / TFLITE_FILE).write_bytes(content)
 
 
 def load_predictor(directory: Path) -> Callable[[Images], Probabilities]:
-    """Load the SavedModel in `directory`: images uint8 [N, 28, 28] -> probabilities float32 [N, 10]."""
-    model = tf.saved_model.load(str(directory))  # a signature alone would not keep the variables alive
+    """Load the SavedModel in `directory`: images uint8 [N, 28, 28] -> probabilities float32 [N, 10].
+
+    Raises:
+        ExportFailed: it cannot be loaded, or has another signature. The function that is returned raises it, too.
+    """
+    with _translate_errors(f"the SavedModel in {directory} cannot be used"):
+        model = tf.saved_model.load(str(directory))  # a signature alone would not keep the variables alive
 
     def predict(images: Images) -> Probabilities:
-        return np.asarray(model.signatures["serving_default"](images=tf.constant(images))["probabilities"])
+        with _translate_errors(f"the SavedModel in {directory} cannot be used"):
+            outputs = model.signatures["serving_default"](images=tf.constant(images))
+            return _checked(np.asarray(outputs["probabilities"]), len(images))
 
     return predict
 
@@ -72,11 +81,26 @@ def tflite_predict(directory: Path, images: Images) -> Probabilities:
     Raises:
         ExportFailed: LiteRT cannot read the TFLite model.
     """
-    try:
+    with _translate_errors(f"{directory / TFLITE_FILE} cannot be read"):
         runner = Interpreter(str(directory / TFLITE_FILE), num_threads=1).get_signature_runner()
-    except (ValueError, RuntimeError) as error:
-        raise ExportFailed(f"{directory / TFLITE_FILE} cannot be read: {' '.join(str(error).split())}") from error
-    return np.asarray(runner(images=images)["probabilities"])
+        return _checked(np.asarray(runner(images=images)["probabilities"]), len(images))
+
+
+@contextmanager
+def _translate_errors(sentence: str) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, TrainingError):
+        raise
+    except Exception as error:  # a damaged model raises any type: of protobuf, of TensorFlow, KeyError, ValueError
+        reason = " ".join(str(error).split())[:300]
+        raise ExportFailed(f"{sentence}: {type(error).__name__}: {reason}") from error
+
+
+def _checked(probabilities: Probabilities, images: int) -> Probabilities:
+    if probabilities.shape != (images, 10) or not np.isfinite(probabilities).all():
+        raise ValueError(f"probabilities of shape {probabilities.shape}; expected are finite ones of ({images}, 10)")
+    return probabilities
 
 
 def verify_parity(directory: Path, images: Images) -> Probabilities:

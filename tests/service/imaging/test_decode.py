@@ -212,26 +212,33 @@ def test_limits_are_inclusive() -> None:
     assert message_of(data, Settings(max_side=59)) == "the picture has 40x60 pixels; a side may have 59"
 
 
-@pytest.mark.parametrize(("above", "serialised"), [(2400, False), (2399, True)])
-def test_large_pictures_are_decoded_one_at_a_time(
-    monkeypatch: pytest.MonkeyPatch, above: int, *, serialised: bool
-) -> None:
-    """The lock bounds the memory; it is held while a large picture is decoded, and free afterwards."""
-    held: list[bool] = []
+@pytest.mark.parametrize("error", [MemoryError(), OSError("out of memory when reading image file")])
+def test_a_failed_allocation_is_no_damaged_file(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fail(_: Image.Image) -> Decoded:
+        raise error
 
-    def observe(picture: Image.Image) -> Decoded:
-        held.append(decode_module._large_decode_lock.locked())
-        raise ValueError(picture.format)
-
-    monkeypatch.setattr(decode_module, "SERIALISE_ABOVE_PIXELS", above)
-    monkeypatch.setattr(decode_module, "_decode", observe)
-    assert message_of(encode(UPRIGHT)).endswith(": PNG")
-    assert held == [serialised]
-    assert not decode_module._large_decode_lock.locked()
+    monkeypatch.setattr(decode_module, "_decode", fail)
+    with pytest.raises(MemoryError):
+        decode(encode(stroke()), LIMITS)
 
 
-def test_pictures_above_4_million_pixels_are_large() -> None:
-    assert decode_module.SERIALISE_ABOVE_PIXELS == 4_000_000
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I;16", "F"])
+@pytest.mark.parametrize("rows", [1, 7, 16, 1000])
+def test_bands_of_rows_do_not_change_the_picture(monkeypatch: pytest.MonkeyPatch, mode: str, rows: int) -> None:
+    """Conversion of bands of so many rows, of a picture of 700 x 600 pixels that is analysed at half of its size."""
+    levels = np.random.default_rng(5).integers(0, 256, (700, 600), np.uint8)
+    levels[:, 200:] = np.where(levels[:, 200:] > 127, 255, 0)
+    if mode in {"I;16", "F"}:
+        pixels = levels.astype(np.uint16 if mode == "I;16" else np.float32) * 3
+        data = encode(pixels, kind="TIFF")
+    elif mode == "P":
+        data = encode(levels, mode="P", transparency=255)
+    else:
+        layers = np.dstack([levels] * (3 if mode == "RGBA" else 1) + [levels[::-1]])
+        data = encode(layers)
+    whole = np.asarray(decode(data, LIMITS).picture)
+    monkeypatch.setattr(decode_module, "BAND_PIXELS", rows * 600)
+    np.testing.assert_array_equal(np.asarray(decode(data, LIMITS).picture), whole)
 
 
 @pytest.mark.parametrize(("side", "scale"), [(1023, 1), (2047, 1), (2048, 2), (4096, 4), (8192, 8)])
@@ -319,7 +326,7 @@ def test_an_unreadable_orientation_is_ignored(monkeypatch: pytest.MonkeyPatch) -
     def fail(*_: object, **__: object) -> None:
         raise UnidentifiedImageError
 
-    monkeypatch.setattr("PIL.ImageOps.exif_transpose", fail)
+    monkeypatch.setattr("PIL.Image.Image.getexif", fail)
     np.testing.assert_array_equal(grey(encode(UPRIGHT, kind="BMP")), UPRIGHT)
 
 

@@ -272,21 +272,21 @@ def test_only_digits_below_100_analysed_pixels_are_read_at_full_resolution(side:
 
 def test_digits_that_cover_half_of_the_page_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     areas: list[Box] = []
-    extract_in_area = reader._extract_in_area
+    extract_digits = reader._extract_digits
 
     def observe(picture: Image.Image, area: Box, *, split: bool) -> Sequence[DigitInk]:
         areas.append(area)
-        return extract_in_area(picture, area, split=split)
+        return extract_digits(picture, area, split=split)
 
-    monkeypatch.setattr(reader, "_extract_in_area", observe)
+    monkeypatch.setattr(reader, "_extract_digits", observe)
     near = draw_block(1400, 1400, 200, 200)
     near[1000:1060, 1100:1160] = near[200:260, 200:260]
     read_picture(encode(near), LIMITS, ROW)
-    assert areas == []  # 980 x 1080 pixels are more than half of the page
+    assert areas == [Box(0, 1400, 0, 1400)]  # 980 x 1080 pixels are more than half of the page
     near[1000:1060, 1100:1160] = 255
     near[500:560, 600:660] = near[200:260, 200:260]
     read_picture(encode(near), LIMITS, ROW)
-    assert areas == [Box(140, 620, 140, 720)]
+    assert areas[1:] == [Box(0, 1400, 0, 1400), Box(140, 620, 140, 720)]
 
 
 def test_a_page_without_a_digit_is_read_with_its_surroundings() -> None:

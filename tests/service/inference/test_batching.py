@@ -11,7 +11,7 @@ import pytest
 
 from service.inference import batching
 from service.inference.batching import SPIN_SECONDS, DynamicBatcher, PendingBatch
-from service.inference.model_store import Model
+from service.inference.model import Model
 from service.inference.predictions import Predictions
 from service.types import Batch, Probabilities
 

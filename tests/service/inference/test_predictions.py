@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from service.inference.predictions import Predictions
+from service.errors import InvalidPrediction
+from service.inference.predictions import MAX_CONFIDENCE, Predictions
 
 FLOAT32 = st.floats(0, 1, width=32)
 
@@ -64,3 +65,35 @@ def test_a_slice_equals_the_predictions_for_those_rows(count: int, data: st.Data
     assert list(part.uncertain) == list(expected.uncertain)
     assert np.array_equal(part.confidence, expected.confidence)
     assert np.array_equal(part.probabilities, expected.probabilities)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -0.5, 1.001])
+def test_a_confidence_that_is_no_probability_is_uncertain_and_found_by_the_check(count: int, wrong: float) -> None:
+    """The check runs for uncertain predictions only, so that it costs nothing for the others."""
+    probabilities = np.stack([one_hot(4, 0.9)] * count)
+    probabilities[-1] = wrong
+    predictions = Predictions.from_probabilities(probabilities, 0.0)
+    assert list(predictions.uncertain) == [False] * (count - 1) + [True]
+    message = rf"^the confidence of prediction {count} is {np.float32(wrong)}\d*, not one from 0 to 1; version 7 of the"
+    with pytest.raises(InvalidPrediction, match=message):
+        predictions.check("7")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_nan_beside_a_number_is_found_too(count: int) -> None:
+    probabilities = np.stack([one_hot(4, 0.9)] * count)
+    probabilities[0, 8] = np.nan
+    predictions = Predictions.from_probabilities(probabilities, 0.0)
+    with pytest.raises(InvalidPrediction, match="prediction 1 is nan"):
+        predictions.check("1")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_confidence_that_was_rounded_over_1_passes(count: int) -> None:
+    probabilities = np.zeros((count, 10), np.float32)
+    probabilities[:, 3] = np.nextafter(np.float32(1), np.float32(2))
+    assert probabilities[0, 3] < MAX_CONFIDENCE
+    predictions = Predictions.from_probabilities(probabilities, 0.5)
+    assert list(predictions.uncertain) == [False] * count
+    predictions.check("1")

@@ -18,7 +18,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from service.inference import runtimes
-from service.inference.runtimes import MAX_CHUNK, LiteRT, ModelRejected, Runtime, TensorFlow
+from service.inference.rejection import ModelRejected
+from service.inference.runtimes import MAX_CHUNK, LiteRT, Runtime, TensorFlow
 from training.data.mnist import Dataset
 
 Floats = npt.NDArray[np.float64]

@@ -19,7 +19,7 @@ REFERENCE: dict[str, Any] = {
 
 
 def test_confidence_cdf_is_the_cumulative_histogram_at_the_bounds() -> None:
-    distribution = ReferenceDistribution.from_manifest({"reference": REFERENCE}, CONFIDENCE_BUCKETS)
+    distribution = ReferenceDistribution.from_histogram(**REFERENCE, bounds=CONFIDENCE_BUCKETS)
     assert distribution.class_shares == [0.1] * 10
     cdf = {bound: pytest.approx(share) for bound, share in distribution.confidence_cdf.items()}
     assert cdf == {0.2: 0, 0.3: 0, 0.4: 0, 0.5: 0, 0.6: 0, 0.7: 0, 0.8: 0, 0.9: 0.05, 0.95: 0.1, 1.0: 1}
@@ -27,29 +27,11 @@ def test_confidence_cdf_is_the_cumulative_histogram_at_the_bounds() -> None:
 
 def test_committed_version_has_a_reference_distribution() -> None:
     newest = max((REPOSITORY / "models" / "digits").glob("[0-9]*"), key=lambda path: int(path.name))
-    distribution = ReferenceDistribution.from_manifest(
-        json.loads((newest / "manifest.json").read_text()), CONFIDENCE_BUCKETS
-    )
+    reference = json.loads((newest / "manifest.json").read_text())["reference"]
+    values = {key: reference[key] for key in REFERENCE}
+    distribution = ReferenceDistribution.from_histogram(**values, bounds=CONFIDENCE_BUCKETS)
     assert sum(distribution.class_shares) == pytest.approx(1)
     assert distribution.confidence_cdf[1.0] == pytest.approx(1)
-
-
-@pytest.mark.parametrize(
-    "manifest",
-    [
-        None,
-        {},
-        {"reference": None},
-        {"reference": []},
-        {"reference": REFERENCE | {"class_shares": [1.0]}},
-        {"reference": REFERENCE | {"class_shares": ["many"] * 10}},
-        {"reference": REFERENCE | {"class_shares": [float("nan")] * 10}},
-        {"reference": REFERENCE | {"confidence_edges": [0.0, 1.0]}},
-        {"reference": REFERENCE | {"confidence_histogram": 3}},
-    ],
-)
-def test_malformed_reference_is_empty(manifest: Any) -> None:
-    assert ReferenceDistribution.from_manifest(manifest, CONFIDENCE_BUCKETS) == ReferenceDistribution()
 
 
 def test_exposition_has_the_reference_of_the_version_in_use(serve: Serve, models: Path, versions: Versions) -> None:

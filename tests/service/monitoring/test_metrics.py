@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from service.monitoring.metrics import CONFIDENCE_BUCKETS, Metrics
-from service.monitoring.prometheus_compat import remove_live_gauges
+from service.monitoring.slot_files import clear_live_gauges
 from tests import exposition
 from tests.conftest import REPOSITORY
 
@@ -217,7 +217,7 @@ def worker(directory: Path, slot: int, *, requests: int, version: int = 1) -> It
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
-            remove_live_gauges(directory, slot)
+            clear_live_gauges(directory, slot)
 
 
 def shared_samples(directory: Path) -> list[str]:

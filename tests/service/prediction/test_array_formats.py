@@ -189,3 +189,16 @@ def test_rejects_other_lengths_of_raw_bytes(length: int) -> None:
     assert str(caught.value) == (
         f"the body has {length} bytes; expected: a multiple of 784, an IDX3 file or a .npy array"
     )
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_size_of_an_npy_header_is_limited(version: int) -> None:
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1, 28, 28)}"
+    layout = "<H" if version == 1 else "<I"
+    for size in (10_000, 10_001):
+        body = b"\x93NUMPY" + bytes([version, 0]) + struct.pack(layout, size) + header.ljust(size) + bytes(784)
+        if size == 10_000:
+            assert parse_npy(body, 1).shape == (1, 28, 28)
+            continue
+        with pytest.raises(PayloadTooLarge, match=r"^the .npy header has 10001 bytes; 10000 are allowed$"):
+            parse_npy(body, 1)

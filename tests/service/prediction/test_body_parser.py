@@ -264,6 +264,82 @@ def test_messages_are_short_whatever_the_client_sends(kind: str, body: bytes) ->
     assert len(str(caught.value)) < 300
 
 
+@pytest.mark.parametrize(
+    ("content_type", "body", "count"),
+    [
+        (FORM, form(*[encode(stroke())] * 3), 3),
+        (FORM, form(encode(stroke(), kind="JPEG"), encode(stroke(), kind="BMP"), encode(stroke(), kind="TIFF")), 3),
+        ("application/json", json_of(*[encode(stroke())] * 3), 3),
+        ("application/json", json_of(encode(stroke(), kind="GIF"), stroke(), *[encode(stroke(), kind="WEBP")] * 2), 4),
+    ],
+    ids=["form", "form of other formats", "JSON", "JSON with pixels"],
+)
+def test_the_pixels_of_all_pictures_are_limited_before_one_is_decoded(
+    monkeypatch: pytest.MonkeyPatch, content_type: str, body: bytes, count: int
+) -> None:
+    options = NormaliseOptions("always")
+    body_parser.parse_body(body, content_type, Settings(max_request_pixels=3 * 784), options)
+    monkeypatch.setattr(reader, "read_picture", None)
+    with pytest.raises(PayloadTooLarge) as caught:
+        body_parser.parse_body(body, content_type, Settings(max_request_pixels=3 * 784 - 1), options)
+    expected = "pictures have 2352 pixels together; 2351 are allowed; send them in several requests"
+    assert str(caught.value) == f"the first {count} of {count} {expected}"
+
+
+def test_a_single_picture_has_its_own_limit_of_pixels() -> None:
+    settings = Settings(max_request_pixels=784, max_pixels=4 * 784)
+    row = np.concatenate([stroke(), stroke()], axis=1)
+    assert body_parser.parse_body(form(encode(row)), FORM, settings).images.shape == (1, 28, 28)
+    with pytest.raises(PayloadTooLarge, match=r"^picture 2 of 2: the picture has 56x28 pixels; 784 are allowed$"):
+        body_parser.parse_body(form(encode(stroke()), encode(row)), FORM, Settings(max_pixels=784))
+    with pytest.raises(PayloadTooLarge, match=r"^picture 2 of 2: the picture has 56x28 pixels; 784 are allowed$"):
+        body_parser.parse_body(json_of(stroke(), encode(row)), "application/json", Settings(max_pixels=784))
+
+
+def json_with(unit: bytes, count: int) -> bytes:
+    """A large document that has a character or more so many times, and is rejected for its entry or accepted."""
+    return b'{"images": [' + unit * count + b"0" * (1 << 20) + b"]}"
+
+
+@pytest.mark.parametrize(
+    ("unit", "present", "limit", "what"),
+    [
+        (b"[", 1, 500_000, "arrays"),
+        (b"{", 1, 1000, "objects"),
+        (b'"', 2, 80_000, "quotes"),
+        (b"-", 0, 500_000, "negative numbers"),
+        (b".", 0, 3_000_000, "fractions"),
+    ],
+)
+def test_what_takes_memory_in_json_is_limited(unit: bytes, present: int, limit: int, what: str) -> None:
+    with pytest.raises(BadRequest):
+        body_parser.parse_json_images(json_with(unit, limit - present), Settings())
+    with pytest.raises(PayloadTooLarge, match=rf"^the JSON has {limit + 1} {what}; {limit} are allowed$"):
+        body_parser.parse_json_images(json_with(unit, limit - present + 1), Settings())
+
+
+def test_large_documents_of_ordinary_images_pass() -> None:
+    rows = [[0] * 28] * 28
+    for images in ([rows] * 5000, [[[[0]] * 28] * 28] * 600, [rows[0] * 28] * 5000):
+        assert len(body_parser.parse_json_images(json_of(*images), Settings())) == len(images)
+    strings = json_of(*[encode(stroke())] * 10_000)
+    assert len(body_parser.parse_json_images(strings, Settings())) == 10_000
+    many = Settings(max_pictures=20_000)
+    assert len(body_parser.parse_json_images(json_of(*[[[0]] * 28] * 20_000), many)) == 20_000
+
+
+def test_a_small_document_is_not_counted() -> None:
+    with pytest.raises(BadRequest, match="the JSON cannot be read"):
+        body_parser.parse_json_images(b"{" * 1_048_576, Settings())
+    with pytest.raises(PayloadTooLarge, match=r"^the JSON has 1048577 objects; 1000 are allowed$"):
+        body_parser.parse_json_images(b"{" * 1_048_577, Settings())
+
+
+def test_an_error_in_base64_names_the_bad_picture_of_several() -> None:
+    with pytest.raises(BadRequest, match=r"^picture 2 of 3: the base64 cannot be read: "):
+        body_parser.parse_body(json_of(stroke(), "!", encode(stroke())), "application/json", LIMITS)
+
+
 def damage(valid: bytes, edits: list[tuple[int, int, bytes]], size: int) -> bytes:
     """Replace `length` bytes at `offset` by others, for each edit, and truncate to `size` bytes."""
     body = bytearray(valid)

@@ -19,7 +19,9 @@ from werkzeug.test import TestResponse
 from service.errors import BadRequest, ModelNotReady, NoDigitFound
 from service.imaging import reader
 from service.imaging.reader import NormaliseOptions
-from service.inference.model_store import Model, ModelStore
+from service.inference.manifest import Manifest, Thresholds
+from service.inference.model import Model
+from service.inference.model_store import ModelStore
 from service.inference.predictions import Predictions
 from service.inference.runtimes import LiteRT
 from service.monitoring.metrics import Metrics
@@ -85,7 +87,7 @@ def metrics() -> Metrics:
 def predictor(runtime: InkRuntime, metrics: Metrics, tmp_path: Path) -> Predictor:
     """A predictor with version 5 of a stub model, whose confidence threshold is 0.8."""
     store = ModelStore(tmp_path, lambda _: model, on_loaded=lambda *_: None, on_rejected=lambda _: None)
-    model = Model("5", {"thresholds": {"confidence": 0.8}}, runtime)
+    model = Model("5", Manifest(5, {}, Thresholds(0.8)), runtime)
     store.current = model
     settings = Settings(max_pictures=3)
     return Predictor(settings, store, metrics, InlineParser(settings))

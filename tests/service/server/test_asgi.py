@@ -183,6 +183,17 @@ def test_wsgi_and_asgi_require_the_api_key(serve: Serve, one_version: Path, head
         assert answer[0] == (200 if header == "Bearer secret" or path == "/healthz" else 401)
 
 
+@pytest.mark.parametrize("keys", [[b"Bearer secret"] * 2, [b"", b"Bearer secret"], [b"Bearer secret", b""]])
+@pytest.mark.parametrize(("path", "method"), [("/predict", "POST"), ("/model", "GET")])
+def test_two_keys_are_refused(serve: Serve, one_version: Path, keys: list[bytes], path: str, method: str) -> None:
+    """gunicorn_compat.py refuses them before; under gunicorn's own worker the application has to."""
+    client = serve(one_version, api_key="secret")
+    sent = scope(method, path, PNG)
+    sent["headers"] += [(b"authorization", key) for key in keys]
+    body = encode(ONE) if method == "POST" else b""
+    assert read(asyncio.run(call(Application(client.application), [body], sent)))[0] == 401
+
+
 def test_without_a_model_both_respond_503(serve: Serve, models: Path) -> None:
     client = serve(models)
     assert by_asgi(client, REQUESTS["PNG"]) == by_flask(client, REQUESTS["PNG"])

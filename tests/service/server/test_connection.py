@@ -1,6 +1,7 @@
 """The fast path of a connection, against a fake transport and a fake application; gunicorn's part is real."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from service.responses import JsonResponse
 from service.server.acceptor import ConnectionCounts
 from service.server.connection import Connection
 from service.server.load_shedding import Rejectable
+from service.server.request_body import LINGER_SECONDS
 
 BODY = b"0123456789"
 OK = b'{"ok":true}'
@@ -114,10 +116,12 @@ class FakeApplication:
     """Records which requests came by the fast path, and which through gunicorn."""
 
     def __init__(self) -> None:
-        self.context = SimpleNamespace(settings=SimpleNamespace(receive_timeout_seconds=30))
+        self.context = SimpleNamespace(settings=SimpleNamespace(receive_timeout_seconds=30, max_body_bytes=100))
         self.limiter = SimpleNamespace(available=1)
         self.fast: list[tuple[dict[bytes, bytes], bytes, bytes]] = []
         self.through_gunicorn: list[bytes] = []
+        self.handled: list[bytes] = []
+        self.body: Any = None
         self.rejected: list[float] = []
         self.gate: asyncio.Event | None = None
 
@@ -125,6 +129,8 @@ class FakeApplication:
         self, headers: Any, query: bytes, body: Any, send: Callable[[JsonResponse], Awaitable[None]]
     ) -> None:
         self.fast.append((dict(headers), query, await body.read()))
+        self.handled.append(self.fast[-1][2])
+        self.body = body
         if self.gate:
             await self.gate.wait()
         await send(JsonResponse(200, OK))
@@ -140,6 +146,9 @@ class FakeApplication:
             if not message["more_body"]:
                 break
         self.through_gunicorn.append(body)
+        self.handled.append(body)
+        if self.gate:
+            await self.gate.wait()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"Content-Length", b"2")]})
         await send({"type": "http.response.body", "body": b"{}"})
 
@@ -206,6 +215,12 @@ async def settle() -> None:
     """Let gunicorn's task of the connection run until it waits."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that nothing else reports."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
 
 
 async def end(connection: Connection) -> None:
@@ -288,12 +303,16 @@ def test_a_request_in_two_pieces_is_one_request(host: Host, cut: int) -> None:
     run(scenario())
 
 
-def test_two_requests_in_one_piece_go_through_gunicorn_in_order(host: Host) -> None:
+def test_requests_in_one_piece_are_handled_in_order(host: Host) -> None:
+    """The last one has arrived completely, and nothing behind it: it takes the fast path."""
+
     async def scenario() -> None:
-        connection, _ = host.connect()
-        connection.data_received(request(b"first") + request(b"second"))
+        connection, transport = host.connect()
+        connection.data_received(request(b"first") + request(b"second") + request(b"third"))
         await settle()
-        assert (host.asgi.fast, host.asgi.through_gunicorn) == ([], [b"first", b"second"])
+        assert host.asgi.through_gunicorn == [b"first", b"second"]
+        assert [body for _, _, body in host.asgi.fast] == [b"third"]
+        assert re.findall(rb"\{.*?\}", transport.written) == [b"{}", b"{}", OK]
         await end(connection)
 
     run(scenario())
@@ -332,12 +351,34 @@ def test_pipelined_requests_wait_for_the_response_before(host: Host) -> None:
         connection.data_received(request(b"1"))
         for body in (b"2", b"3"):
             connection.data_received(request(body))
-        assert (len(host.asgi.fast), transport.written, transport.reading) == (1, b"", False)
+        assert (len(host.asgi.fast), transport.written) == (1, b"")
         host.asgi.gate.set()
         await settle()
-        bodies = [body for _, _, body in host.asgi.fast] + host.asgi.through_gunicorn
-        assert bodies == [b"1", b"2", b"3"]
+        assert host.asgi.handled == [b"1", b"2", b"3"]
         assert transport.written.count(b"HTTP/1.1 200 OK") == 3
+        await end(connection)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("first", [request(b"1"), request(b"1", "X-Other: 1")], ids=["fast path", "gunicorn"])
+def test_more_than_64_kib_behind_a_request_hold_the_client_back(host: Host, first: bytes) -> None:
+    """What was read at once is kept, and handled in order."""
+
+    async def scenario() -> None:
+        host.asgi.gate = asyncio.Event()
+        connection, transport = host.connect()
+        connection.data_received(first)
+        bodies = [b"%d" % number + bytes(100) for number in range(900)]
+        behind = b"".join(request(body) for body in bodies)
+        connection.data_received(behind[:1])
+        connection.data_received(behind[1:60_000])
+        assert transport.reading, "so that a client that leaves is noticed"
+        connection.data_received(behind[60_000:])
+        assert (transport.reading, transport.written) == (False, b"")
+        host.asgi.gate.set()
+        await until(lambda: transport.written.count(b"HTTP/1.1 200") == 901)
+        assert host.asgi.handled == [b"1", *bodies]
         assert transport.reading
         await end(connection)
 
@@ -526,7 +567,11 @@ def test_what_is_not_http_gets_a_json_error(host: Host) -> None:
         head, _, body = transport.written.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\n")
         assert body.startswith(b'{"error":')
-        assert transport.closed
+        connection.data_received(b"more of it, which is discarded")
+        assert not transport.closed, "the client has time to read the error"
+        host.loop.timers[-1].callback()
+        assert (host.loop.timers[-1].seconds, transport.closed) == (LINGER_SECONDS, True)
+        assert transport.written.count(b"HTTP/1.1") == 1
         await end(connection)
 
     run(scenario())

@@ -5,7 +5,7 @@ import logging
 import os
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from gunicorn.util import get_arity
@@ -140,18 +140,44 @@ def test_a_directory_is_usable_if_a_file_can_be_made_in_it(tmp_path: Path) -> No
     assert not gunicorn_compat.is_usable_directory(Path("/proc"))
 
 
+PARSED = {
+    "a version that is none": (b"GET / FOO/1.1\r\n\r\n", 400, "the request line does not end with a version of HTTP"),
+    "HTTP/2": (b"GET / HTTP/2.0\r\n\r\n", 505, "the version of HTTP is not supported; use HTTP/1.1"),
+    "small letters": (b"get / HTTP/1.1\r\n\r\n", 400, "the method is invalid; methods are in capital letters"),
+    "a space in a name": (b"GET / HTTP/1.1\r\nHo st: x\r\n\r\n", 400, "the name of a header or trailer is invalid"),
+    "a coding": (
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: foo, chunked\r\n\r\n",
+        501,
+        "the transfer coding is not supported; use chunked",
+    ),
+    "a long target": (b"GET /" + bytes(9_000).replace(b"\0", b"x") + b" HTTP/1.1\r\n\r\n", 414, None),
+    "a long header": (b"GET / HTTP/1.1\r\nX: " + bytes(9_000).replace(b"\0", b"x") + b"\r\n\r\n", 431, None),
+    "two lengths": (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, None),
+}
+
+
+@pytest.mark.parametrize("parser", ["gunicorn.asgi.parser:PythonProtocol", "gunicorn_h1c:H1CProtocol"])
+@pytest.mark.parametrize("kind", PARSED)
+def test_errors_of_both_parsers_get_the_same_status_and_a_sentence(parser: str, kind: str) -> None:
+    data, status, message = PARSED[kind]
+    module, class_name = owner(parser)
+    with pytest.raises(gunicorn_compat.PARSE_ERRORS) as raised:
+        getattr(module, class_name)(limit_request_line=4094).feed(data)
+    found = gunicorn_compat.describe_parse_error(raised.value, data)
+    assert found == (status, message or found[1])
+    assert " " in found[1]
+
+
 def test_a_response_to_what_is_not_http_has_the_headers_of_every_response() -> None:
     written: list[bytes] = []
-    connection: Any = SimpleNamespace(_get_reason_phrase=lambda _: "Bad Request", _safe_write=written.append)
-    HttpConnection._send_error_response(connection, 400, "why", [("Allow", "GET")])
+    HttpConnection.write_error(cast("Any", SimpleNamespace(_safe_write=written.append)), 400, "why")
     head, _, body = b"".join(written).partition(b"\r\n\r\n")
     assert body == b'{"error":"why"}'
     assert head.decode().split("\r\n") == [
         "HTTP/1.1 400 Bad Request",
         "Content-Type: application/json",
         "Content-Length: 15",
-        "Connection: close",
         "X-Content-Type-Options: nosniff",
         "Cache-Control: no-store",
-        "Allow: GET",
+        "Connection: close",
     ]

@@ -41,6 +41,12 @@ def test_werkzeug_reads_the_request_that_asgi_described() -> None:
     assert read.environ["wsgi.input_terminated"] is True
 
 
+def test_two_headers_authorization_become_none_of_them() -> None:
+    keys = [(b"authorization", b"Bearer a"), (b"authorization", b"Bearer a")]
+    environ = build_environ({**SCOPE, "headers": [*SCOPE["headers"], *keys]}, b"")
+    assert environ["HTTP_AUTHORIZATION"] == "Bearer a,Bearer a"
+
+
 def test_a_request_without_addresses_has_empty_ones() -> None:
     environ = build_environ({**SCOPE, "server": None, "client": None}, b"")
     assert (environ["SERVER_NAME"], environ["SERVER_PORT"], environ["REMOTE_ADDR"]) == ("", "0", "")

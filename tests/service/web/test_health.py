@@ -42,7 +42,7 @@ def test_model_returns_the_manifest_and_the_runtime(serve: Serve, one_version: P
     assert model == {"version": "1", "manifest": manifest, "runtime": runtime}
 
 
-@pytest.mark.parametrize("value", [2**70, "\ud800", "é", 1e-5])
+@pytest.mark.parametrize("value", [2**70, "é", "\u2028", 1e-5, None, [[{}]]])
 def test_model_returns_any_json_value_of_a_manifest(
     serve: Serve, versions: Versions, models: Path, value: object
 ) -> None:

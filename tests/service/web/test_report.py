@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from base64 import b64encode
 from pathlib import Path
 
@@ -54,6 +55,14 @@ def test_a_report_whose_version_was_just_retired_is_404(serve: Serve, models_wit
     client = serve(models_with_report)
     (models_with_report / "1").rename(models_with_report / ".retired-1")
     assert client.get("/report/").status_code == 404
+
+
+def test_a_report_that_became_a_fifo_is_404(serve: Serve, models_with_report: Path) -> None:
+    """Opening it must not wait for a writer: the event loop reads it."""
+    client = serve(models_with_report)
+    (models_with_report / "1" / "report" / "plot.png").unlink()
+    os.mkfifo(models_with_report / "1" / "report" / "plot.png")
+    assert client.get("/report/plot.png").status_code == 404
 
 
 def test_without_a_model_is_503_and_without_a_report_404(serve: Serve, models: Path, client: FlaskClient) -> None:

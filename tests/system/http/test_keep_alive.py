@@ -26,12 +26,34 @@ def test_connection_is_kept_for_further_requests(connection: RawConnection) -> N
         assert response.body.startswith(b'{"model":"digits"')
 
 
-def test_connection_whose_first_head_is_late_is_closed_without_a_response(
-    server: Server, connection: RawConnection
-) -> None:
-    connection.send(HEAD[:20])
+LATE = b'{"error":"the request did not arrive within 1 seconds"}'
+
+
+def test_connection_without_a_request_is_closed_without_a_response(server: Server, connection: RawConnection) -> None:
     assert connection.is_closed()
     assert server.client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("first", [b"", PREDICT, PREDICT.replace(b"Host", b"X-Unusual: 1\r\nHost")])
+def test_late_head_gets_408(connection: RawConnection, first: bytes) -> None:
+    """The first head of a connection, and one behind another request."""
+    if first:
+        assert connection.request(first).status == 200
+    response = connection.request(HEAD[:20])
+    assert (response.status, response.phrase, response.body) == (408, "Request Timeout", LATE)
+    assert response.headers["Connection"] == "close"
+    assert connection.is_closed()
+
+
+def test_late_body_that_no_route_reads_gets_408(connection: RawConnection) -> None:
+    response = connection.request(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nh")
+    assert (response.status, response.body) == (408, LATE)
+    assert connection.is_closed()
+
+
+def test_body_of_which_no_byte_arrives_gets_408(connection: RawConnection) -> None:
+    response = connection.request(HEAD + b"Content-Length: 1000\r\n\r\n")
+    assert (response.status, response.body) == (408, b'{"error":"the body did not arrive within 1 seconds"}')
 
 
 def test_late_body_gets_408(connection: RawConnection) -> None:

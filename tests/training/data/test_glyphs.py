@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from training.data import glyphs
 from training.data.mnist import Dataset
+from training.errors import DataError
 
 SANS = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 ASCII = (0x21, 0x7E)
@@ -67,3 +68,39 @@ def test_side_by_side_contains_both_digits() -> None:
     (gap,) = np.nonzero(np.diff(columns) > 1)[0]
     widths = gap + 1, len(columns) - gap - 1
     assert widths[1] > 2 * widths[0]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "missing", "a directory", "text"])
+def test_a_damaged_font_is_named_in_one_sentence(damage: str, tmp_path: Path) -> None:
+    content, font = SANS.read_bytes(), tmp_path / "font.ttf"
+    if damage == "a directory":
+        font.mkdir()
+    elif damage != "missing":
+        contents = {
+            "truncated": content[:5000],
+            "garbage": content[:12] + bytes(5000),
+            "empty": b"",
+            "text": b"no font",
+        }
+        font.write_bytes(contents[damage])
+    for use in (glyphs.non_digit_characters, lambda font, _: glyphs.render_glyphs(font, "A", [0])):
+        with pytest.raises(DataError, match=f"the font {font} cannot be used") as caught:
+            use(font, [ASCII])
+        assert "\n" not in str(caught.value)
+
+
+def test_a_font_with_changed_bytes_gives_glyphs_or_a_sentence(tmp_path: Path) -> None:
+    valid, font, random = SANS.read_bytes(), tmp_path / "font.ttf", np.random.default_rng(0)
+    named = 0
+    for _ in range(60):
+        content = bytearray(valid)
+        for position in random.integers(0, random.choice([300, len(content)]), 20):
+            content[position] = random.integers(256)
+        font.write_bytes(content)
+        try:
+            text = glyphs.non_digit_characters(font, [ASCII])
+            images = glyphs.render_glyphs(font, text, [0] * len(text))
+            assert all(image.shape == (28, 28) for image in images)
+        except DataError:
+            named += 1
+    assert named > 5

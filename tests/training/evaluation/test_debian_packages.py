@@ -88,6 +88,51 @@ def test_a_cached_package_with_other_content_is_replaced(cache: Path) -> None:
     assert not (cache / "fonts-one" / "other").exists()
 
 
+def test_a_cached_package_that_cannot_be_read_is_replaced(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = put(cache / "fonts-one" / PACKAGE.path, CONTENT)
+    read = Path.read_bytes
+
+    def fail_once(path: Path) -> bytes:
+        if path == damaged:
+            monkeypatch.setattr(Path, "read_bytes", read)
+            raise OSError(5, "Input/output error")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail_once)
+    assert locate_package(PACKAGE, cache).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "directory"])
+def test_whatever_is_in_place_of_a_cached_package_is_replaced(kind: str, cache: Path) -> None:
+    cache.mkdir()
+    place = cache / "fonts-one"
+    if kind == "file":
+        place.write_text("a file")
+    elif kind == "link":
+        place.symlink_to("fonts-one")
+    else:
+        (place / PACKAGE.path).mkdir(parents=True)
+    assert locate_package(PACKAGE, cache).read_bytes() == CONTENT
+    assert locate_package(PACKAGE, cache).read_bytes() == CONTENT
+
+
+def test_package_lists_in_the_cache_that_are_out_of_date_are_replaced(cache: Path, tool: Tool, tmp_path: Path) -> None:
+    old = put(cache / ".apt" / "lists" / "old", b"out of date")
+    offers = 'case "$*" in *Dir::State::lists=*/.fetch-*) ;; *) echo "E: Unable to locate" >&2; exit 100;; esac'
+    update = 'case "$*" in *update) echo "$@" >> "$LOG"; exit 0;; esac'
+    tool("apt-get", f"{offers}\n{update}\n{APT_GET}")
+    assert locate_package(PACKAGE, cache).read_bytes() == CONTENT
+    assert not old.exists()
+    assert (cache / ".apt" / "lists").is_dir()
+    assert [line.split()[-1] for line in (tmp_path / "log").read_text().splitlines()] == ["update", "fonts-one=1:2.0-3"]
+
+
+def test_the_output_of_a_tool_may_be_of_any_bytes(cache: Path, tool: Tool) -> None:
+    tool("apt-get", r"printf 'E: \377\376\n' >&2; exit 100")
+    with pytest.raises(OodSetUnavailable, match=r"apt-get failed: E: \\xff\\xfe"):
+        locate_package(PACKAGE, cache)
+
+
 def test_without_package_lists_new_ones_are_downloaded_once(cache: Path, tool: Tool, tmp_path: Path) -> None:
     offers = 'case "$*" in *Dir::State::lists=*) ;; *) echo "E: Unable to locate" >&2; exit 100;; esac'
     update = 'case "$*" in *update) echo "$@" >> "$LOG"; exit 0;; esac'

@@ -95,6 +95,21 @@ def test_the_sets_are_a_function_of_the_digits(cache: Path) -> None:
         np.testing.assert_array_equal(once.images, again.images)
 
 
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "missing", "a directory"])
+def test_a_damaged_font_in_the_cache_is_not_used_and_without_network_its_sets_are_missing(
+    damage: str, cache: Path
+) -> None:
+    path = cache / "fonts-text/usr/share/fonts/digits-test/font.ttf"
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "a directory":
+        path.mkdir()
+    elif damage != "missing":
+        path.write_bytes({"truncated": content[:5000], "garbage": b"\0garbage" * 999, "empty": b""}[damage])
+    missing = {ood_set.name for ood_set in ood_sets.load_ood_sets(digits(), cache) if ood_set.missing}
+    assert missing == {"letters, text fonts", "symbols"}
+
+
 def test_an_unavailable_set_has_a_reason_and_the_others_are_generated(cache: Path) -> None:
     shutil.rmtree(cache / "fonts-handwriting")
     (cache / "kanji/usr/data.json").write_text("changed")

@@ -47,7 +47,7 @@ def test_a_failed_save_keeps_the_previous_state(step: str, tmp_path: Path, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(os if step == "fsync" else Path, step, fail)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(CheckpointError, match=f"{path} cannot be written: No space left on device; --resume"):
             checkpoint.save(path, state(2))
     assert_equal(checkpoint.load(path, state(0)), state(1))
     checkpoint.save(path, state(3))
