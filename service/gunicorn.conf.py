@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -28,9 +29,12 @@ from service.isolation.parser_pool import ParserPool
 from service.monitoring import prometheus_compat, slot_files
 from service.server import gunicorn_compat, gunicorn_settings
 from service.server.acceptor import ConnectionCounts
+from service.server.service_state import ServiceState
 from service.settings import SettingError, Settings
 
 EXAMPLE = Path(__file__).parent / "web" / "example" / "seven.png"
+RESTART_SECONDS = 1.0
+"""How long a worker that could not start delays the next attempt: each takes half a second of a core."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory, where there is one
 
 try:
@@ -48,7 +52,7 @@ keepalive = 5
 control_socket_disable = True
 loglevel = settings.log_level
 # Workers write their heartbeat there: it must not wait for a disk.
-worker_tmp_dir = str(SHARED_MEMORY) if os.access(SHARED_MEMORY, os.W_OK) else None
+worker_tmp_dir = str(SHARED_MEMORY) if gunicorn_compat.is_usable_directory(SHARED_MEMORY) else None
 logging.basicConfig(level=settings.log_level.upper(), format="[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s")
 
 if gunicorn_compat.INCOMPATIBILITIES:
@@ -68,7 +72,10 @@ def on_starting(server: Arbiter) -> None:
     with _exit_without_space_for_metrics():
         server.metrics_dir = _make_metrics_dir()
         slot_files.check_space(server.metrics_dir, settings.workers)
-    server.counts = ConnectionCounts()
+    server.counts, server.service_state = ConnectionCounts(), ServiceState.create()
+    server.service_state.shares_sockets = gunicorn_compat.is_second_arbiter(server)
+    gunicorn_compat.call_before_stop(server, server.service_state.stop)
+    gunicorn_compat.retry_failed_starts(server, lambda: server.service_state.was_ready)
     server.preloaded = model_store.preload(settings.model_dir, settings.runtime)
     gc.freeze()  # what exists now is never garbage: a collection in a worker must not touch, and so copy, its memory
 
@@ -91,11 +98,18 @@ def pre_fork(server: Arbiter, worker: Worker) -> None:
     """Give the worker the lowest free slot."""
     taken = {other.slot for other in gunicorn_compat.running_workers(server)}
     worker.slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
-    worker.counts = server.counts
+    worker.counts, worker.service_state = server.counts, server.service_state
+
+
+@gunicorn_compat.never_raises
+def pre_exec(server: Arbiter) -> None:
+    """Note, before another arbiter is started by SIGUSR2, that it will accept from the same sockets."""
+    server.service_state.shares_sockets = True
 
 
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """Point the new process at the metrics files of its slot, and start its parsers, before the application."""
+    worker.booted = server.service_state.was_ready  # if not, a worker that cannot start ends the service
     prometheus_compat.use_slot_files(server.metrics_dir, worker.slot)
     own = dataclasses.replace(settings, metrics_dir=server.metrics_dir)
     worker.inherited_signals = gunicorn_compat.queued_signals(server)  # as the fork copied it
@@ -104,6 +118,22 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
     worker.app_factory = lambda: create_app(own, server.preloaded, parsers)
 
 
+def post_worker_init(worker: Worker) -> None:
+    """Note that a worker has started: from now on, one that cannot is tried again."""
+    worker.service_state.was_ready = worker.has_started = True
+
+
+def worker_exit(server: Arbiter, worker: Worker) -> None:
+    """Limit the rate of failed starts, and clean up for an arbiter that was killed. Called in the worker's process."""
+    if os.getpid() != worker.pid:  # gunicorn calls it in the arbiter too, for a worker that it does not find
+        return
+    if worker.alive and not hasattr(worker, "has_started") and server.service_state.was_ready:
+        time.sleep(RESTART_SECONDS)
+    if os.getppid() != server.pid and settings.metrics_dir is None:
+        shutil.rmtree(server.metrics_dir, ignore_errors=True)
+
+
+@gunicorn_compat.never_raises
 def child_exit(server: Arbiter, worker: Worker) -> None:
     """Forget the gauges and connections of a worker that has ended; its counters stay, for the next one in its slot."""
     server.counts.unregister(worker.slot)

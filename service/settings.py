@@ -65,6 +65,7 @@ class Settings:
         30, "seconds that requests in flight have to finish after SIGTERM", Range(1, 3600)
     )
     receive_timeout_seconds: int = _setting(30, "seconds within which a request has to be received", Range(1, 3600))
+    send_timeout_seconds: int = _setting(30, "seconds within which a client has to read a response", Range(1, 3600))
     max_body_bytes: int = _setting(16 << 20, "maximum size of a request body in bytes", Range(1, 1 << 30))
     max_pictures: int = _setting(10_000, "maximum number of pictures in one request", Range(1, 1_000_000))
     max_pixels: int = _setting(25_000_000, "maximum number of pixels of one picture", Range(784, 1 << 30))

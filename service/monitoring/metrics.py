@@ -120,6 +120,11 @@ class Metrics:
         )
         self._uncertain = counter("uncertain_predictions", "Predictions below the version's confidence threshold.")
         self._rejected = _LabelCache(counter("rejected", "Predict requests rejected, by reason.", "reason"))
+        self._aborted = _LabelCache(
+            counter(
+                "aborted_responses", "Responses discarded because the client did not read them, by reason.", "reason"
+            )
+        )
         self._model_info = gauge(
             "model_info", "1 for the version and the runtime in use.", "livemax", "version", "runtime"
         )
@@ -164,6 +169,10 @@ class Metrics:
     def prediction_rejected(self, reason: str) -> None:
         """Count a rejected predict request by its reason, `RequestError.reason`."""
         self._buffer.append((self._rejected[reason], 1))
+
+    def response_aborted(self, reason: str) -> None:
+        """Count a response that was discarded because the client did not read it: `timeout` or `memory`."""
+        self._buffer.append((self._aborted[reason], 1))
 
     def predictions_made(self, digits: Sequence[int], confidence: npt.NDArray[np.float32], uncertain: int) -> None:
         """Count the predictions of one request: digits int [N], confidence float32 [N], and how many are uncertain."""

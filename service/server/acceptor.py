@@ -27,6 +27,9 @@ ACCEPT_AFTER_DEFERRAL = 4
 """Connections accepted after a fruitless deferral, plus 1/16 of the current count, so that bursts are not throttled."""
 TLS_SHUTDOWN_SECONDS = 1.0
 """How long a closing TLS connection waits for the client's close_notify; many clients send none."""
+MAX_NOT_SENT_BYTES = 128 << 10
+"""What the kernel keeps of a response that the client does not read, of 4 MB otherwise: send_budget.py bounds the rest.
+What is on its way to a client that reads does not count, so that the throughput stays the same."""
 ACCEPT_BACKOFF_SECONDS = 0.1
 """How long no connection is accepted after an accept failed: for want of file descriptors, or of memory."""
 
@@ -47,15 +50,16 @@ class ConnectionCounts:
         return int(self._numbers[slot])
 
     def add(self, slot: int, count: int) -> None:
-        """Change the count of a slot's worker by `count`."""
-        self._numbers[slot] += count
+        """Change the count of a slot's worker by `count`, unless it is not registered."""
+        if self._numbers[slot] != NO_WORKER:
+            self._numbers[slot] += count
 
     def register(self, slot: int) -> None:
         """Start counting for a slot's new worker."""
         self._numbers[slot] = 0
 
     def unregister(self, slot: int) -> None:
-        """The slot's worker has ended, or accepts no more connections."""
+        """The slot's worker has ended, or leaves new connections to the others."""
         self._numbers[slot] = NO_WORKER
 
 
@@ -109,13 +113,19 @@ class Acceptor:
         self._timer = None
         self._loop.add_reader(self._listener, self._accept_ready)
 
-    def close(self) -> None:
-        """Accept no more connections, and close the socket."""
+    def close(self, *, accept_queued: bool = False) -> None:
+        """Accept no more connections, and close the socket; with `accept_queued`, after accepting those queued now."""
+        self._stop_watching()
+        while accept_queued and self._accept_one():
+            pass
+        self._stop_watching()  # an accept that failed has set a timer
+        self._listener.close()
+
+    def _stop_watching(self) -> None:
         if self._timer:
             self._timer.cancel()
-        else:
-            self._loop.remove_reader(self._listener)
-        self._listener.close()
+            self._timer = None
+        self._loop.remove_reader(self._listener)
 
     @property
     def opening(self) -> "set[asyncio.Task[object]]":
@@ -169,6 +179,7 @@ class Acceptor:
             return False
         accepted.settimeout(0)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_NOT_SENT_BYTES)
         connect = self._loop.connect_accepted_socket(self._new_connection, accepted, **self._tls)
         opening = self._loop.create_task(connect)
         self._opening.add(opening)

@@ -21,6 +21,7 @@ from service.server.http1_connection import Http1Connection
 from service.server.load_shedding import RejectionThrottle
 from service.server.request_body import BufferedBody
 from service.server.request_head import is_valid_host
+from service.server.send_budget import SendBudget
 
 END_OF_HEAD = b"\r\n\r\n"
 PREDICT = re.compile(rb"/predict(?:\?([\w=,&.~%+-]*))?", re.ASCII)
@@ -39,6 +40,7 @@ class ConnectionHost(Protocol):
     counts: ConnectionCounts
     slot: int
     rejections: RejectionThrottle
+    send_budget: SendBudget
     loop: asyncio.AbstractEventLoop
     alive: bool
     nr: int
@@ -147,6 +149,23 @@ class Connection(Http1Connection):
             return
         self._write(self._host.asgi.reject(time.perf_counter() - self._fast_request_started))
         self._next_request()
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as responses are written: bound what waits for it."""
+        super().pause_writing()
+        self._host.send_budget.register(self)
+
+    def resume_writing(self) -> None:
+        """The client has read most of what was written."""
+        super().resume_writing()
+        self._host.send_budget.release(self)
+
+    def close(self) -> None:
+        """Close the connection; it ends when the client has read what was written, and so that is bounded too."""
+        if not self.is_closed:
+            super().close()
+            if self.unsent_bytes:
+                self._host.send_budget.register(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release what the connection holds, and have the request that is being handled on the fast path ended."""

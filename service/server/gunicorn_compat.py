@@ -9,9 +9,16 @@ tests/service/server/test_gunicorn_compat.py and tests/system/http find.
 """
 
 import asyncio
+import functools
 import inspect
+import logging
+import os
+import select
+import tempfile
+from collections.abc import Callable
 from http import HTTPStatus
 from importlib import import_module
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -20,6 +27,8 @@ import gunicorn
 
 from service.responses import JsonResponse, asgi_headers, error_response
 from service.server.request_head import InvalidHead, Target
+
+log = logging.getLogger(__name__)
 
 TESTED_VERSION = "27.0.1"
 
@@ -64,6 +73,7 @@ SIGNATURES: dict[str, dict[str, tuple[str, ...]]] = {
         "load_wsgi": ("self",),
     },
     "gunicorn.sock:ssl_context": {"": ("conf",)},
+    "gunicorn.arbiter:Arbiter": {"spawn_worker": ("self",), "stop": ("self", "graceful")},
 }
 """The parameters of each function that is called or overridden; "" is the object itself."""
 
@@ -79,7 +89,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "gunicorn.asgi.parser:PythonProtocol": (
         *("content_length", "headers", "http_version", "is_chunked", "method", "path", "should_keep_alive"),
     ),
-    "gunicorn.arbiter:Arbiter": ("SIG_QUEUE",),
+    "gunicorn.arbiter:Arbiter": ("SIG_QUEUE", "master_pid", "reexec_pid", "systemd"),
 }
 """The attributes that each class sets in __init__."""
 
@@ -360,6 +370,24 @@ class HttpConnection(ASGIProtocol):  # type: ignore[misc]
         """Called when the head of a request has arrived; whether the application is to handle it now."""
         return True
 
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes that were written, and that the kernel has not taken yet."""
+        return int(self.transport.get_write_buffer_size())
+
+    def abort(self) -> None:
+        """Close the connection at once, and discard what is unsent."""
+        self.transport.abort()
+
+    def has_unread_data(self) -> bool:
+        """Whether something has arrived, data or the end, that the event loop has not read yet."""
+        opened = self.transport.get_extra_info("socket")
+        if opened is None:
+            return False
+        poll = select.poll()
+        poll.register(opened, select.POLLIN)
+        return bool(poll.poll(0))
+
     def headers_complete(self) -> bool:
         """Called when the head of a request is parsed; returns whether the parser is to skip its body.
 
@@ -507,3 +535,66 @@ def running_workers(server: Any) -> list[Any]:
 def queued_signals(server: Any) -> Any:
     """The arbiter's queue of signals that it has not handled yet: SimpleQueue[int]."""
     return server.SIG_QUEUE
+
+
+def call_before_stop(server: Any, callback: Callable[[], None]) -> None:
+    """Have `callback` called when the arbiter stops the service, before it closes its listening sockets.
+
+    Not if something else accepts from them: systemd, or another arbiter, which SIGUSR2 has started.
+    """
+    stop = server.stop
+
+    def stop_service(graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - as gunicorn calls it
+        if server.reexec_pid == server.master_pid == 0 and not server.systemd:
+            callback()
+        stop(graceful)
+
+    server.stop = stop_service
+
+
+def is_second_arbiter(server: Any) -> bool:
+    """Whether another arbiter has started this one, which accepts from the same sockets."""
+    return bool(server.master_pid)
+
+
+def is_usable_directory(directory: Path) -> bool:
+    """Whether a worker can have its heartbeat file there: a file is created, and removed."""
+    try:
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+def never_raises(hook: Callable[..., None]) -> Callable[..., None]:
+    """Log the exceptions of a hook that the arbiter calls: they would end the arbiter, and all workers with it."""
+
+    @functools.wraps(hook)
+    def guarded(*arguments: Any) -> None:
+        try:
+            hook(*arguments)
+        except Exception:  # whatever it is, the workers go on
+            log.exception("gunicorn's hook %s failed", hook.__name__)
+
+    return guarded
+
+
+def retry_failed_starts(server: Any, was_ready: Callable[[], bool]) -> None:
+    """Have the arbiter try again, within a second, to fork a worker that it could not fork.
+
+    Without file descriptors, processes, memory, or space for the heartbeat file, gunicorn would end the service: one
+    killed worker would take the others with it. Until `was_ready` returns True, the start of the service fails as in
+    gunicorn.
+    """
+    spawn = server.spawn_worker
+
+    def spawn_worker() -> int | None:
+        try:
+            return int(spawn())
+        except (OSError, RuntimeError) as error:
+            if os.getpid() != server.pid or not was_ready():
+                raise
+            server.log.warning("cannot start a worker: %s; the next attempt is within a second", error)
+            return None
+
+    server.spawn_worker = spawn_worker

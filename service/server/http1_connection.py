@@ -258,6 +258,7 @@ class Http1Connection(HttpConnection):
             super().close()
 
     def close_if_idle(self) -> None:
-        """Close the connection, unless a request is being received or handled."""
-        if not (self.has_request or self.is_request_complete or self.parser is None):
+        """Close the connection, unless a request has begun to arrive, or is being handled."""
+        is_idle = not (self.has_request or self.is_request_complete or self.parser is None or self.is_closing)
+        if is_idle and self._receiving_since is None and not self.has_unread_data():
             self.close_when_idle()

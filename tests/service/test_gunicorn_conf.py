@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import runpy
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from service.monitoring import prometheus_compat, slot_files
 from service.server import gunicorn_compat
 from service.server.acceptor import NO_WORKER, ConnectionCounts
 from service.server.gunicorn_settings import WORKER, WSGI_APP
+from service.server.service_state import ServiceState
 from tests.conftest import REPOSITORY
 
 LISTENER = SimpleNamespace(sock=SimpleNamespace(getsockname=lambda: ("127.0.0.1", 8000)))
@@ -33,7 +35,9 @@ def server(**more: Any) -> Any:
     """An arbiter, as far as the hooks need one."""
     config = Config()
     config.set("worker_class", WORKER)
-    return SimpleNamespace(cfg=config, app=SimpleNamespace(app_uri=WSGI_APP), WORKERS={}, **more)
+    arbiter: dict[str, Any] = {"pid": os.getpid(), "master_pid": 0, "reexec_pid": 0, "systemd": False}
+    arbiter |= {"stop": lambda _: None, "spawn_worker": lambda: 1, "service_state": ServiceState.create()}
+    return SimpleNamespace(cfg=config, app=SimpleNamespace(app_uri=WSGI_APP), WORKERS={}, **(arbiter | more))
 
 
 @pytest.mark.parametrize(("host", "bind"), [("127.0.0.1", "127.0.0.1:8123"), ("::1", "[::1]:8123")])
@@ -160,6 +164,7 @@ def test_a_worker_gets_the_lowest_free_slot(monkeypatch: pytest.MonkeyPatch) -> 
         worker = SimpleNamespace()
         conf.pre_fork(forking, worker)
         assert (worker.slot, worker.counts) == (expected, forking.counts)
+        assert worker.service_state is forking.service_state
         forking.WORKERS[pid] = worker
     del forking.WORKERS[1]
     conf.pre_fork(forking, worker := SimpleNamespace())
@@ -197,3 +202,87 @@ def test_a_worker_that_has_ended_leaves_no_gauge_and_no_count(monkeypatch: pytes
     assert ended.counts.get(5) == NO_WORKER
     assert slot_files.read(tmp_path / "gauge_livesum_5.db") == []
     assert slot_files.read(tmp_path / "counter_5.db") == [("key", 0.0)]
+
+
+def test_a_stop_of_the_service_is_noted_before_it_begins(monkeypatch: pytest.MonkeyPatch, models: Path) -> None:
+    noted: list[bool] = []
+    starting = server()
+    starting.stop = lambda _: noted.append(starting.service_state.is_stopping)
+    load(monkeypatch, model_dir=models).on_starting(starting)
+    assert not starting.service_state.is_stopping
+    starting.stop()
+    assert noted == [True]
+
+
+@pytest.mark.parametrize("more", [{}, {"master_pid": 7}])
+def test_sockets_that_another_arbiter_uses_are_noted(
+    monkeypatch: pytest.MonkeyPatch, models: Path, more: dict[str, int]
+) -> None:
+    conf, starting = load(monkeypatch, model_dir=models), server(**more)
+    conf.on_starting(starting)
+    assert starting.service_state.shares_sockets == bool(more)
+    conf.pre_exec(starting)
+    assert starting.service_state.shares_sockets
+
+
+def test_a_worker_that_cannot_start_ends_the_service_only_before_another_has_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    conf = load(monkeypatch)
+    monkeypatch.setattr(conf.ParserPool, "start", lambda *_, **__: None)
+    monkeypatch.setattr(prometheus_compat, "use_slot_files", lambda *_: None)
+    forking = server(SIG_QUEUE=None, metrics_dir=tmp_path, preloaded=None)
+    first, second = (SimpleNamespace(slot=slot, service_state=forking.service_state) for slot in (0, 1))
+    conf.post_fork(forking, first)
+    conf.post_worker_init(first)
+    conf.post_fork(forking, second)
+    assert (first.booted, second.booted) == (False, True), "gunicorn ends the service if a worker is not booted"
+
+
+@pytest.mark.parametrize(
+    ("was_ready", "more", "slept"),
+    [
+        (True, {}, [1.0]),
+        (False, {}, []),
+        (True, {"has_started": True}, []),
+        (True, {"alive": False}, []),
+        (True, {"pid": -1}, []),
+    ],
+    ids=["it failed to start", "at the first start", "it had started", "it was stopped", "called in the arbiter"],
+)
+def test_a_worker_that_fails_to_start_delays_the_next_attempt(
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], slept: list[float], *, was_ready: bool
+) -> None:
+    conf, ended, found = load(monkeypatch), server(pid=os.getppid()), list[float]()
+    monkeypatch.setattr(time, "sleep", found.append)
+    ended.service_state.was_ready = was_ready
+    conf.worker_exit(ended, SimpleNamespace(**({"pid": os.getpid(), "alive": True} | more)))
+    assert found == slept
+
+
+@pytest.mark.parametrize(
+    ("arbiter", "setting", "removed"), [(-1, False, True), (os.getppid(), False, False), (-1, True, False)]
+)
+def test_workers_remove_the_metrics_directory_of_a_killed_arbiter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arbiter: int, *, setting: bool, removed: bool
+) -> None:
+    directory = tmp_path / "metrics"
+    directory.mkdir()
+    conf = load(monkeypatch, **({"metrics_dir": directory} if setting else {}))
+    conf.worker_exit(server(pid=arbiter, metrics_dir=directory), SimpleNamespace(pid=os.getpid(), alive=False))
+    assert directory.exists() is not removed
+
+
+def test_an_exception_in_a_hook_of_the_arbiter_is_logged_only(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    load(monkeypatch).child_exit(server(counts=None), SimpleNamespace(slot=0))
+    assert caplog.messages == ["gunicorn's hook child_exit failed"]
+
+
+@pytest.mark.parametrize("usable", [True, False])
+def test_workers_have_their_heartbeat_in_memory_if_files_can_be_made_there(
+    monkeypatch: pytest.MonkeyPatch, *, usable: bool
+) -> None:
+    monkeypatch.setattr(gunicorn_compat, "is_usable_directory", lambda _: usable)
+    assert load(monkeypatch).worker_tmp_dir == ("/dev/shm" if usable else None)  # noqa: S108

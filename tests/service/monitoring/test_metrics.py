@@ -72,6 +72,7 @@ def test_exposition_of_two_requests() -> None:
 def test_exposition_declares_exactly_the_metrics_of_the_contract() -> None:
     declared = re.findall(r"^# TYPE (\S+) (\S+)$", Metrics().exposition().decode(), re.MULTILINE)
     assert sorted(line for line in declared if not line[0].endswith("_created")) == [
+        ("digits_aborted_responses_total", "counter"),
         ("digits_feedback_total", "counter"),
         ("digits_http_request_duration_seconds", "histogram"),
         ("digits_http_requests_total", "counter"),

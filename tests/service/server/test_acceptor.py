@@ -182,7 +182,10 @@ def test_an_accepted_socket_does_not_block_and_does_not_delay_small_packets(loop
     setup = Setup(loop, 0, 10, Tls(context, 7))
     (accepted,) = setup.queue(1)
     assert accepted.timeout == 0
-    assert accepted.options == [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+    assert accepted.options == [
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 131_072),
+    ]
     assert loop.tls == [{"ssl": context, "ssl_handshake_timeout": 7, "ssl_shutdown_timeout": 1.0}]
 
 
@@ -282,6 +285,45 @@ def test_a_closed_acceptor_accepts_nothing_more(loop: FakeLoop, *, deferring: bo
     loop.advance(10)
     assert setup.listener.closed
     assert (loop.reader, setup.own()) == (None, 50 if deferring else 0)
+
+
+@pytest.mark.parametrize("deferring", [False, True])
+def test_accepts_the_queued_connections_before_it_closes(loop: FakeLoop, *, deferring: bool) -> None:
+    setup = Setup(loop, 50 if deferring else 0, 0)
+    setup.queue(1 if deferring else 0)
+    setup.listener.queue.extend(Accepted() for _ in range(5))
+    setup.acceptor.close(accept_queued=True)
+    loop.advance(10)
+    assert setup.connections == 5 + deferring
+    assert setup.listener.closed
+    assert loop.reader is None
+
+
+def test_closes_even_if_queued_connections_cannot_be_accepted(loop: FakeLoop, caplog: pytest.LogCaptureFixture) -> None:
+    setup = Setup(loop, 0, 0)
+    setup.listener.queue.extend([Accepted(), OSError(errno.EMFILE, "Too many open files")])
+    setup.acceptor.close(accept_queued=True)
+    loop.advance(10)
+    assert (setup.connections, setup.listener.closed, loop.reader) == (1, True, None)
+    assert len(caplog.messages) == 1
+
+
+def test_a_worker_that_is_not_registered_accepts_only_what_others_leave(loop: FakeLoop) -> None:
+    setup = Setup(loop, 50, 60)
+    setup.counts.unregister(0)
+    setup.queue(3)
+    assert setup.connections == 0
+    loop.advance(0.002)
+    assert setup.connections == 3
+    assert setup.counts.get(0) == NO_WORKER, "connections of a worker without a count are not counted"
+
+
+def test_workers_that_all_stop_accept_at_once(loop: FakeLoop) -> None:
+    setup = Setup(loop, 50, 60)
+    for slot in (0, 1):
+        setup.counts.unregister(slot)
+    setup.queue(3)
+    assert setup.connections == 3
 
 
 def test_other_processes_see_the_counts() -> None:

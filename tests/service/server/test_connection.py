@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -38,7 +39,9 @@ class FakeTransport(asyncio.Transport):
 
     def __init__(self) -> None:
         super().__init__()
-        self.written, self.reading, self.closed, self.aborted = b"", True, False, False
+        self.written, self.reading, self.closed = b"", True, False
+        self.unsent, self.aborted = 0, False
+        self.socket: socket.socket | None = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += bytes(data)
@@ -52,11 +55,18 @@ class FakeTransport(asyncio.Transport):
     def resume_reading(self) -> None:
         self.reading = True
 
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def abort(self) -> None:
+        self.aborted = True
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Accept any."""
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"peername": ("127.0.0.1", 5), "sockname": ("127.0.0.1", 8000)}.get(name, default)
+        known = {"peername": ("127.0.0.1", 5), "sockname": ("127.0.0.1", 8000), "socket": self.socket}
+        return known.get(name, default)
 
     def can_write_eof(self) -> bool:
         return False
@@ -66,9 +76,6 @@ class FakeTransport(asyncio.Transport):
 
     def close(self) -> None:
         self.closed = True
-
-    def abort(self) -> None:
-        self.aborted = True
 
 
 class FakeTimer:
@@ -158,12 +165,18 @@ class Host:
         self.counts.register(self.slot)
         self.counts.add(self.slot, 1)
         self.rejections = SimpleNamespace(submit=self.submit)
+        self.unread: list[Connection] = []
+        self.send_budget = SimpleNamespace(register=self.unread.append, release=self.release)
         self.submitted: list[Rejectable] = []
         self.alive, self.nr, self.max_requests, self.nr_conns = True, 0, 1000, 0
         self.state: dict[str, Any] = {}
 
     def submit(self, connection: Rejectable) -> None:
         self.submitted.append(connection)
+
+    def release(self, connection: Connection) -> None:
+        if connection in self.unread:
+            self.unread.remove(connection)
 
     def connect(self) -> tuple[Connection, FakeTransport]:
         transport, connection = FakeTransport(), Connection(cast("Any", self))
@@ -463,6 +476,54 @@ def test_a_timeout_during_a_request_does_not_close_the_connection(host: Host) ->
         connection.close_if_idle()
         assert transport.closed
         await end(connection)
+
+    run(scenario())
+
+
+def test_a_connection_whose_next_request_has_arrived_is_not_idle(host: Host) -> None:
+    """The event loop may not have read it yet: its timers are called before what has arrived is read."""
+
+    async def scenario() -> None:
+        connection, transport = host.connect()
+        await settle()
+        client, transport.socket = socket.socketpair()
+        with client, transport.socket:
+            client.send(b"P")
+            connection.close_if_idle()
+            assert not transport.closed
+            transport.socket.recv(1)
+            connection.close_if_idle()
+            assert transport.closed
+        await end(connection)
+
+    run(scenario())
+
+
+def test_a_response_that_the_client_does_not_read_is_bounded_until_it_is_read(host: Host) -> None:
+    async def scenario() -> None:
+        connection, _ = host.connect()
+        connection.pause_writing()
+        assert host.unread == [connection]
+        connection.resume_writing()
+        assert host.unread == []
+        await end(connection)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("unsent", "bounded"), [(0, False), (1, True)])
+def test_a_closed_connection_is_bounded_while_its_response_is_unsent(host: Host, unsent: int, *, bounded: bool) -> None:
+    async def scenario() -> None:
+        connection, transport = host.connect()
+        await settle()
+        transport.unsent = unsent
+        connection.close_if_idle()
+        assert transport.closed
+        assert (connection.unsent_bytes, host.unread) == (unsent, [connection] if bounded else [])
+        connection.abort()
+        assert transport.aborted
+        await end(connection)
+        assert host.unread == []
 
     run(scenario())
 

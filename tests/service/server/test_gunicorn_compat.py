@@ -1,10 +1,14 @@
 """Each private name of gunicorn that is used is missed if it changes, and the tested version is the installed one."""
 
 import importlib
+import logging
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from gunicorn.util import get_arity
 
 from service.server import gunicorn_compat
 from service.server.gunicorn_compat import ATTRIBUTES, SIGNATURES, HttpConnection, find_incompatibilities
@@ -61,6 +65,79 @@ def test_a_module_that_is_gone_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(SIGNATURES, "gunicorn.nowhere:Nothing", {"_method": ("self",)})
     (problem,) = find_incompatibilities()
     assert problem.startswith("gunicorn.nowhere:Nothing._method has the parameters None")
+
+
+def arbiter(**more: Any) -> Any:
+    """An arbiter, as far as the functions of the module need one."""
+    defaults = {"pid": os.getpid(), "reexec_pid": 0, "master_pid": 0, "systemd": False}
+    return SimpleNamespace(**(defaults | {"log": logging.getLogger("arbiter")} | more))
+
+
+@pytest.mark.parametrize(
+    ("more", "called"),
+    [({}, ["callback", True]), ({"reexec_pid": 5}, [True]), ({"master_pid": 5}, [True]), ({"systemd": True}, [True])],
+    ids=["alone", "another arbiter was started", "another arbiter started it", "sockets of systemd"],
+)
+def test_the_callback_of_a_stop_comes_first_and_only_if_nothing_else_uses_the_sockets(
+    more: dict[str, Any], called: list[object]
+) -> None:
+    found: list[object] = []
+    server = arbiter(stop=found.append, **more)
+    gunicorn_compat.call_before_stop(server, lambda: found.append("callback"))
+    server.stop()
+    assert found == called
+    server.stop(False)  # noqa: FBT003 - as gunicorn calls it
+    assert found[-1] is False
+
+
+def test_a_hook_that_never_raises_logs_the_exception_and_keeps_its_parameters(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @gunicorn_compat.never_raises
+    def hook(server: object, worker: object) -> None:
+        raise OSError(server, worker)
+
+    hook(1, 2)
+    (record,) = caplog.records
+    assert (record.message, bool(record.exc_info)) == ("gunicorn's hook hook failed", True)
+    assert get_arity(hook) == 2, "gunicorn refuses a hook with another number of parameters"
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), RuntimeError("it doesn't exist")])
+def test_a_worker_that_cannot_be_forked_is_tried_again_once_the_service_was_ready(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def spawn() -> int:
+        if errors:
+            raise errors.pop()
+        return 7
+
+    errors, ready = [error, error], False
+    server = arbiter(spawn_worker=spawn)
+    gunicorn_compat.retry_failed_starts(server, lambda: ready)
+    with pytest.raises(type(error)):
+        server.spawn_worker()
+    ready = True
+    assert server.spawn_worker() is None
+    assert caplog.messages == [f"cannot start a worker: {error}; the next attempt is within a second"]
+    assert server.spawn_worker() == 7
+
+
+def test_a_worker_does_not_go_on_as_a_second_arbiter() -> None:
+    def spawn() -> int:
+        raise OSError(5, "Input/output error")
+
+    server = arbiter(spawn_worker=spawn, pid=-1)
+    gunicorn_compat.retry_failed_starts(server, lambda: True)
+    with pytest.raises(OSError, match="Input/output"):
+        server.spawn_worker()
+
+
+def test_a_directory_is_usable_if_a_file_can_be_made_in_it(tmp_path: Path) -> None:
+    assert gunicorn_compat.is_usable_directory(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    assert not gunicorn_compat.is_usable_directory(tmp_path / "missing")
+    assert not gunicorn_compat.is_usable_directory(Path("/proc"))
 
 
 PARSED = {

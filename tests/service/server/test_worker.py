@@ -3,7 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +16,7 @@ from gunicorn.glogging import Logger
 from service.server import worker as worker_module
 from service.server.acceptor import NO_WORKER, ConnectionCounts
 from service.server.load_shedding import RejectionThrottle
+from service.server.service_state import ServiceState
 from service.server.worker import DigitsWorker
 from service.settings import Settings
 
@@ -29,8 +31,15 @@ class FakeAcceptor:
         self.opening: set[asyncio.Task[None]] = set()
         self.closed = False
 
-    def close(self) -> None:
-        self.closed = True
+    def close(self, *, accept_queued: bool) -> None:
+        self.closed, self.accepted_queued = True, accept_queued
+
+
+class FakeListener:
+    """A listening socket of gunicorn's."""
+
+    def __init__(self) -> None:
+        self.sock = "a socket"
 
 
 class FakeConnection:
@@ -40,7 +49,7 @@ class FakeConnection:
         self.worker, self.idle, self.closed_after = worker, idle, -1.0
 
     def close_if_idle(self) -> None:
-        self.closed_after = cast("Any", self.worker).slept
+        self.closed_after = cast("Any", self.worker).loop.slept
         if self.idle:
             self.worker.connections.discard(cast("Any", self))
             self.worker.nr_conns -= 1
@@ -51,7 +60,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
-        self.settings = Settings(receive_timeout_seconds=7)
+        self.settings = Settings(receive_timeout_seconds=7, send_timeout_seconds=9)
+        self.metrics = SimpleNamespace(response_aborted=lambda _: None)
 
     def drain(self) -> None:
         self.calls.append("drain")
@@ -74,14 +84,16 @@ def signal_handlers() -> Iterator[None]:
 def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[DigitsWorker]:
     """A worker whose event loop is the running one's, and that has not started."""
     config = Config()
-    config.set("graceful_timeout", 1)
-    listener = SimpleNamespace(sock="a socket")
-    made = DigitsWorker(1, os.getppid(), [listener], None, 30, config, Logger(config))
+    config.set("graceful_timeout", 10)
+    made = DigitsWorker(1, os.getppid(), [FakeListener()], None, 30, config, Logger(config))
     made.slot, made.counts, made.inherited_signals = SLOT, ConnectionCounts(), SimpleQueue()
+    made.service_state = ServiceState.create()
     made.asgi = cast("Any", SimpleNamespace(context=Recorder()))
     made.notify = lambda: None
     monkeypatch.setattr(worker_module, "Acceptor", FakeAcceptor)
+    monkeypatch.setattr(worker_module, "refuse_handshakes", lambda _: None)
     yield made
+    signal.alarm(0)
     made.tmp.close()
 
 
@@ -90,51 +102,111 @@ def calls(worker: DigitsWorker) -> list[str]:
     return cast("Recorder", worker.asgi.context).calls
 
 
-def serve(worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch, *, stop: str, idle: list[bool] | None = None) -> None:
-    """Run `serve` with these connections; stop it by a method of the worker as soon as it waits."""
-    sleep = asyncio.sleep
-    setattr(worker, "slept", 0.0)  # noqa: B010
+class FakeTimeLoop:
+    """The running event loop, whose time passes only while something sleeps."""
 
-    async def fake_sleep(seconds: float) -> None:
-        setattr(worker, "slept", getattr(worker, "slept") + seconds)  # noqa: B009, B010
-        await sleep(0)
+    def __init__(self) -> None:
+        self.slept, self._sleep = 0.0, asyncio.sleep
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio.get_running_loop(), name)
+
+    def time(self) -> float:
+        return self.slept
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds != worker_module.HEARTBEAT_SECONDS:
+            self.slept += seconds
+        await self._sleep(0)
+
+
+def serve(
+    worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch, *, stop: Callable[[], object], idle: list[bool] | None = None
+) -> float:
+    """Run `serve` with these connections; call `stop` as soon as it waits. Returns the seconds that the drain took."""
+    loop = FakeTimeLoop()
+    monkeypatch.setattr(asyncio, "sleep", loop.sleep)
 
     async def scenario() -> None:
-        worker.loop = asyncio.get_running_loop()
+        worker.loop = loop
         for each in idle or ():
             worker.connections.add(cast("Any", FakeConnection(worker, idle=each)))
             worker.nr_conns += 1
-        worker.loop.call_soon(lambda: worker.loop.call_soon(getattr(worker, stop)))
-        monkeypatch.setattr(asyncio, "sleep", fake_sleep)
+        loop.call_soon(lambda: loop.call_soon(stop))
         await worker.serve()
 
     asyncio.run(scenario())
+    return loop.slept
 
 
-def test_it_registers_then_accepts_then_stops_accepting(worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch) -> None:
-    registered = []
-    monkeypatch.setattr(FakeAcceptor, "close", lambda _: registered.append(worker.counts.get(SLOT)))
-    serve(worker, monkeypatch, stop="handle_exit_signal")
+def test_it_registers_then_leaves_new_connections_to_others_then_stops_accepting(
+    worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+
+    def stop() -> None:
+        counts.append(worker.counts.get(SLOT))
+        worker.handle_exit_signal()
+
+    monkeypatch.setattr(FakeAcceptor, "close", lambda *_, **__: counts.append(worker.counts.get(SLOT)))
+    serve(worker, monkeypatch, stop=stop)
     (acceptor,) = cast("list[FakeAcceptor]", worker.acceptors)
     assert (acceptor.made_of[:2], acceptor.slot) == (("a socket", worker.counts), SLOT)
     assert acceptor.tls is None
-    assert registered == [0], "it accepted as a registered worker"
-    assert worker.counts.get(SLOT) == NO_WORKER
+    assert counts == [0, NO_WORKER]
     assert calls(worker) == ["drain", "close"]
 
 
 def test_tls_has_the_receive_timeout_for_its_handshake(worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     context = object()
     monkeypatch.setattr(worker_module, "ssl_context", lambda _: context)
-    serve(worker, monkeypatch, stop="handle_exit_signal")
+    serve(worker, monkeypatch, stop=worker.handle_exit_signal)
     (acceptor,) = cast("list[FakeAcceptor]", worker.acceptors)
     assert acceptor.tls == (context, 7)
 
 
+@pytest.mark.parametrize(
+    ("is_stopping", "is_orphan", "shares_sockets", "filtered"),
+    [
+        (False, False, False, []),
+        (True, False, False, ["a socket"]),
+        (False, True, False, ["a socket"]),
+        (False, True, True, []),
+    ],
+    ids=["it ends alone", "the service stops", "the arbiter was killed", "another arbiter accepts from the socket"],
+)
+def test_refuses_handshakes_if_nothing_else_accepts_from_the_socket(  # noqa: PLR0913
+    worker: DigitsWorker,
+    monkeypatch: pytest.MonkeyPatch,
+    filtered: list[str],
+    *,
+    is_stopping: bool,
+    is_orphan: bool,
+    shares_sockets: bool,
+) -> None:
+    found: list[object] = []
+    monkeypatch.setattr(worker_module, "refuse_handshakes", found.append)
+    worker.service_state.is_stopping, worker.service_state.shares_sockets = is_stopping, shares_sockets
+    worker.ppid = -1 if is_orphan else worker.ppid
+    took = serve(worker, monkeypatch, stop=worker.handle_exit_signal)
+    assert found == filtered
+    (acceptor,) = cast("list[FakeAcceptor]", worker.acceptors)
+    assert acceptor.closed
+    assert acceptor.accepted_queued
+    assert took == pytest.approx(0.2, abs=0.03), "the time that a handshake may take"
+
+
 def test_idle_connections_have_a_second_at_a_stop(worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch) -> None:
-    serve(worker, monkeypatch, stop="handle_exit_signal", idle=[True, True])
+    took = serve(worker, monkeypatch, stop=worker.handle_exit_signal, idle=[True, True])
     assert worker.connections == set()
-    assert getattr(worker, "slept") == 1.0  # noqa: B009
+    assert took == pytest.approx(1, abs=0.03)
+
+
+def test_idle_connections_have_half_of_a_short_graceful_timeout(
+    worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.cfg.set("graceful_timeout", 1)
+    assert serve(worker, monkeypatch, stop=worker.handle_exit_signal, idle=[True]) == pytest.approx(0.5, abs=0.03)
 
 
 def test_a_connection_that_is_being_opened_at_a_stop_is_drained_too(
@@ -147,32 +219,66 @@ def test_a_connection_that_is_being_opened_at_a_stop_is_drained_too(
         worker.connections.add(cast("Any", opened[0]))
         worker.nr_conns += 1
 
-    def start_opening(self: FakeAcceptor) -> None:
+    def start_opening(self: FakeAcceptor, **_: object) -> None:
         self.opening = {asyncio.get_running_loop().create_task(connect())}
 
     monkeypatch.setattr(FakeAcceptor, "close", start_opening)
-    serve(worker, monkeypatch, stop="handle_exit_signal")
-    assert opened[0].closed_after == 1.0
+    serve(worker, monkeypatch, stop=worker.handle_exit_signal)
+    assert opened[0].closed_after == pytest.approx(1, abs=0.03)
     assert worker.connections == set()
 
 
 def test_a_quick_stop_waits_for_nothing(worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch) -> None:
-    serve(worker, monkeypatch, stop="handle_quit_signal", idle=[False])
-    assert getattr(worker, "slept") == 0  # noqa: B009
+    assert serve(worker, monkeypatch, stop=worker.handle_quit_signal, idle=[False]) == 0
+    (acceptor,) = cast("list[FakeAcceptor]", worker.acceptors)
+    assert not acceptor.accepted_queued
     assert calls(worker) == []
 
 
 def test_waiting_rejections_are_sent_at_a_stop(worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed = []
     monkeypatch.setattr(RejectionThrottle, "flush", lambda _: flushed.append(True))
-    serve(worker, monkeypatch, stop="handle_exit_signal")
+    serve(worker, monkeypatch, stop=worker.handle_exit_signal)
     assert flushed == [True]
 
 
-def test_a_worker_whose_arbiter_has_ended_stops(worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_whose_arbiter_has_ended_stops_as_at_sigterm(
+    worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     worker.ppid = -1
-    serve(worker, monkeypatch, stop="notify")
-    assert worker.counts.get(SLOT) == NO_WORKER
+    serve(worker, monkeypatch, stop=lambda: None)
+    assert not worker.alive
+    assert calls(worker) == ["drain", "close"]
+    assert caplog.messages.count("the arbiter has ended: the worker finishes the requests in flight, and stops") == 1
+    assert 10 <= signal.alarm(0) <= 15, "it does not outlive the graceful timeout, whatever its threads do"
+
+
+def test_the_end_of_the_arbiter_is_noticed_without_a_heartbeat(
+    worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arbiter = subprocess.Popen(["sleep", "60"])
+    worker.ppid = arbiter.pid
+    monkeypatch.setattr(os, "getppid", lambda: arbiter.pid)
+    try:
+        serve(worker, monkeypatch, stop=arbiter.kill)
+    finally:
+        arbiter.kill()
+        arbiter.wait()
+    assert calls(worker) == ["drain", "close"]
+
+
+def test_the_heartbeat_goes_on_during_the_drain(worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats: list[float] = []
+    worker.notify = lambda: beats.append(worker.loop.time())
+    serve(worker, monkeypatch, stop=worker.handle_exit_signal, idle=[True])
+    assert max(beats) > 0.5
+
+
+def test_a_worker_that_gunicorn_stops_after_max_requests_is_drained(
+    worker: DigitsWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(worker, monkeypatch, stop=lambda: setattr(worker, "alive", False))
+    assert calls(worker) == ["drain", "close"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
