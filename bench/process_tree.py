@@ -6,7 +6,7 @@ A process whose parent was killed leaves the tree, but not the session, so orpha
 import os
 import signal
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,24 +51,17 @@ def list_session(session: int) -> list[Process]:
 
 def worker_pids(arbiter: int) -> list[int]:
     """The process ids of the workers: the arbiter's children."""
-    return _children(list_session(arbiter), {arbiter})
+    return [process.pid for process in list_session(arbiter) if process.parent == arbiter]
 
 
-def fork_server_pids(arbiter: int) -> list[int]:
-    """The process ids of the workers' fork servers: their children."""
-    processes = list_session(arbiter)
-    return _children(processes, set(_children(processes, {arbiter})))
-
-
-def parser_pids(arbiter: int) -> list[int]:
-    """The process ids of the processes that parse bodies: the children of the fork servers."""
-    processes = list_session(arbiter)
-    workers = set(_children(processes, {arbiter}))
-    return _children(processes, set(_children(processes, workers)))
-
-
-def _children(processes: Iterable[Process], parents: Container[int]) -> list[int]:
-    return [process.pid for process in processes if process.parent in parents]
+def named_pids(session: int, name: str) -> list[int]:
+    """The process ids of the processes of a session that have this name, of at most 15 characters."""
+    found = []
+    for process in list_session(session):
+        with suppress(*_GONE):
+            if (PROC / str(process.pid) / "comm").read_text() == f"{name}\n":
+                found.append(process.pid)
+    return found
 
 
 def memory_mb(pids: Iterable[int]) -> float:

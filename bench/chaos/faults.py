@@ -14,8 +14,10 @@ from bench import process_tree
 from bench.chaos.bad_versions import BAD_VERSIONS, copy_version, is_harmless
 from bench.chaos.registry import Victim, misbehaviour
 
+PARSER, FORK_SERVER = "digits-parser", "digits-fork"
+"""Names of processes that the service sets."""
 KEPT_VERSIONS = 3
-"""Good versions that are kept; older ones are retired."""
+"""Good versions that are kept, besides the first; others are retired."""
 FIRST_BAD_VERSION = 1_000_000
 """Bad versions have higher numbers than good ones, so that each scan finds them first."""
 SECONDS_FOR_A_BAD_VERSION = 15
@@ -41,7 +43,7 @@ def swap(victim: Victim) -> str:
     """Publish a copy of the newest good version, and retire the oldest one by a rename."""
     publish_copy(victim, newest_good(victim))
     numbers = sorted(int(path.name) for path in victim.models.glob("[0-9]*") if path.name in victim.good_versions)
-    for number in numbers[:-KEPT_VERSIONS]:
+    for number in numbers[1:-KEPT_VERSIONS]:
         retired = (victim.models / str(number)).rename(victim.models / f".retired-{number}")
         shutil.rmtree(retired)
     return "published"
@@ -98,13 +100,13 @@ def kill_worker(victim: Victim) -> str:
 @misbehaviour("parser process killed", "processes", ("killed", "none there"), pause_seconds=3)
 def kill_parser(victim: Victim) -> str:
     """Kill a process that parses bodies with SIGKILL."""
-    return _kill_one(process_tree.parser_pids(victim.arbiter))
+    return _kill_one(process_tree.named_pids(victim.arbiter, PARSER))
 
 
 @misbehaviour("fork server killed", "processes", ("killed", "none there"), pause_seconds=15)
 def kill_fork_server(victim: Victim) -> str:
     """Kill the process that forks a worker's parser processes with SIGKILL: the arbiter replaces the worker."""
-    return _kill_one(process_tree.fork_server_pids(victim.arbiter))
+    return _kill_one(process_tree.named_pids(victim.arbiter, FORK_SERVER))
 
 
 def _kill_one(pids: Sequence[int]) -> str:

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -36,7 +37,9 @@ def test_kill_records_the_connections_that_the_worker_had_accepted(arbiter: subp
     assert arbiter.stdout.readline() == "accepted\n"
     (worker,) = process_tree.worker_pids(arbiter.pid)
     assert {process.pid for process in process_tree.list_session(arbiter.pid)} == {arbiter.pid, worker}
-    assert process_tree.fork_server_pids(arbiter.pid) == process_tree.parser_pids(arbiter.pid) == []
+    name = Path(f"/proc/{worker}/comm").read_text().strip()
+    assert set(process_tree.named_pids(arbiter.pid, name)) == {arbiter.pid, worker}
+    assert process_tree.named_pids(arbiter.pid, "digits-parser") == []
     assert process_tree.memory_mb([worker, arbiter.pid]) > process_tree.memory_mb([worker]) > 1
     kill = process_tree.kill_worker(worker, port)
     assert (kill.pid, kill.ports) == (worker, frozenset(connection.getsockname()[1] for connection in connections))
