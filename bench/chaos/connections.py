@@ -25,6 +25,8 @@ class RawConnection:
         self.socket = connected
         self.port: int = connected.getsockname()[1]
         self.opened = opened
+        self.is_closing = False
+        """Whether a response has announced that it is the last."""
         self._reader = connected.makefile("rb")
 
     def send(self, data: bytes) -> None:
@@ -52,6 +54,7 @@ class RawConnection:
             length = int(headers.get("Content-Length", "0"))
         except (HTTPException, ValueError):
             return "not HTTP"
+        self.is_closing |= headers.get("Connection", "").lower() == "close"
         if words[1] == b"100":
             return self.receive()
         return words[1].decode() if len(self._reader.read(length)) == length else "truncated"

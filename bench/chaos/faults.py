@@ -12,7 +12,7 @@ import numpy as np
 
 from bench import process_tree
 from bench.chaos.bad_versions import BAD_VERSIONS, copy_version, is_harmless
-from bench.chaos.registry import Victim, misbehaviour
+from bench.chaos.registry import STOPPING, Victim, misbehaviour
 
 PARSER, FORK_SERVER = "digits-parser", "digits-fork"
 """Names of processes that the service sets."""
@@ -20,9 +20,11 @@ KEPT_VERSIONS = 3
 """Good versions that are kept, besides the first; others are retired."""
 FIRST_BAD_VERSION = 1_000_000
 """Bad versions have higher numbers than good ones, so that each scan finds them first."""
-SECONDS_FOR_A_BAD_VERSION = 15
+SECONDS_FOR_A_BAD_VERSION = 20
 """How long a bad version stays until it is rejected: many polls."""
-SECONDS_FOR_THE_OTHER_WORKER = 1
+SECONDS_FOR_A_HARMLESS = 3
+"""How long a version stays that may be served, or is not looked at."""
+SECONDS_FOR_OTHER_WORKERS = 1
 
 
 def publish_copy(victim: Victim, source: Path) -> Path:
@@ -50,6 +52,17 @@ def swap(victim: Victim) -> str:
 
 
 def _publish_bad(victim: Victim, kind: str) -> str:
+    """Wait until few bad versions are published, and publish one."""
+    while not victim.bad_version_slots.acquire(timeout=0.2):
+        if victim.stopping.is_set():
+            return STOPPING
+    try:
+        return _publish_until_rejected(victim, kind)
+    finally:
+        victim.bad_version_slots.release()
+
+
+def _publish_until_rejected(victim: Victim, kind: str) -> str:
     """Publish a bad version above all good ones until it is rejected, remove it, and return what the service logged."""
     number = FIRST_BAD_VERSION + victim.next_version()
     path, building = victim.models / str(number), victim.models / f".tmp-{number}"
@@ -58,7 +71,9 @@ def _publish_bad(victim: Victim, kind: str) -> str:
     if is_harmless(kind):
         victim.harmless_versions.add(str(number))
     building.rename(path)
-    end = _wait_for_rejection(victim, number)
+    end = _wait_for_rejection(
+        victim, number, SECONDS_FOR_A_HARMLESS if is_harmless(kind) else SECONDS_FOR_A_BAD_VERSION
+    )
     removed = path.rename(building)
     if removed.is_dir() and not removed.is_symlink():
         shutil.rmtree(removed)
@@ -67,14 +82,14 @@ def _publish_bad(victim: Victim, kind: str) -> str:
     return end
 
 
-def _wait_for_rejection(victim: Victim, number: int) -> str:
-    deadline = time.monotonic() + SECONDS_FOR_A_BAD_VERSION
+def _wait_for_rejection(victim: Victim, number: int, seconds: float) -> str:
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if f"version {number} is rejected (" in victim.read_log():
-            victim.pause(SECONDS_FOR_THE_OTHER_WORKER)
+            victim.pause(SECONDS_FOR_OTHER_WORKERS)
             return "rejected"
         if victim.pause(0.2):
-            return "stopping"
+            return STOPPING
     return "not rejected"
 
 

@@ -25,6 +25,7 @@ KILLED = "worker killed"
 STOPPING = "stopping"
 """The connection was refused or closed after the SIGTERM, or the act was not completed: not counted."""
 SPREAD = 0.7
+BAD_VERSIONS_AT_ONCE = 4
 CLIENT_ERRORS = frozenset(map(str, (400, 401, 403, 404, 405, 408, 411, 413, 414, 415, 417, 422, 426, 431)))
 
 
@@ -42,6 +43,7 @@ class Victim:
         stopped_at: time.monotonic() of the SIGTERM; None before it.
         good_versions: numbers of the versions that were published intact.
         harmless_versions: numbers of odd versions that the service may serve.
+        bad_version_slots: bounds the bad versions that are published at once.
     """
 
     port: int
@@ -53,6 +55,7 @@ class Victim:
     stopped_at: float | None = None
     good_versions: set[str] = field(default_factory=set)
     harmless_versions: set[str] = field(default_factory=set)
+    bad_version_slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(BAD_VERSIONS_AT_ONCE))
     _newest: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _own: threading.local = field(default_factory=threading.local)
