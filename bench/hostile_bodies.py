@@ -4,14 +4,14 @@
 
 Each name states what is repeated or claimed. DEADLINE_ONLY lists the bodies that no cheap bound can tell from a good
 body: the limits on time and memory of the process that parses them end these. The bodies are built in code, since some
-have 15 MiB.
+have 15 MiB. LARGE_PICTURES are the good ones that take most: the limits must let them pass.
 """
 
 import lzma
 import struct
 import zlib
 from base64 import b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -334,9 +334,9 @@ def _() -> bytes:
     return _jpeg(scans=_fill(_EMPTY_SCAN), progressive=True)
 
 
-@_hostile("JPEG of two scans and 24 megapixels that cannot be reduced", JPEG)
+@_hostile("progressive JPEG of 24 megapixels in CMYK that cannot be reduced", JPEG)
 def _() -> bytes:
-    return encode(np.zeros((1500, 16_000, 3), np.uint8), kind="JPEG", progressive=True, subsampling=0)
+    return encode(np.zeros((1500, 16_000, 3), np.uint8), kind="JPEG", mode="CMYK", progressive=True)
 
 
 @_hostile("JPEG of 3 million empty comments", JPEG)
@@ -471,6 +471,28 @@ def _() -> bytes:
 @_hostile("WebP of 25 megapixels", WEBP)
 def _() -> bytes:
     return encode(_scribble(5000, 5000), kind="WEBP", lossless=True, method=0)
+
+
+@_hostile("WebP of a megapixel with 65,536 sets of Huffman codes", WEBP, deadline_only=True)
+def _() -> bytes:
+    """Each block of 4x4 pixels has codes of its own (RFC 9649, 6.2.2), whose tables take 600 MB together."""
+    size = [*_bits(1023, 14), *_bits(1023, 14), *_bits(0, 4)]
+    no_transform_nor_cache, blocks_of_4 = [0, 0], [1, 0, 0, 0]
+    lengths = [(3, 0)] * 2 + [(3, 1)] + [(3, 0)] * 8 + [(3, 1)]  # of the code for the lengths 0 and 8
+    all_of_8_bits = [0, *_bits(8, 4), *(bit for width, value in lengths for bit in _bits(value, width))]
+    all_of_8_bits += [1, *_bits(3, 3), *_bits(254, 8), *[1] * 256]
+    only_0 = [1, 0, 0, 0]
+    groups = np.unpackbits(
+        np.arange(65_536, dtype="<u2").view(np.uint8)
+    ).tolist()  # green and red, most significant first
+    entropy_image = [0, *all_of_8_bits, *all_of_8_bits, *only_0 * 3, *groups]
+    stream = [*size, *no_transform_nor_cache, *blocks_of_4, *entropy_image, *only_0 * 5 * 65_536]
+    return _webp(_webp_chunk(b"VP8L", b"\x2f" + np.packbits(np.array(stream, np.uint8), bitorder="little").tobytes()))
+
+
+def _bits(value: int, width: int) -> list[int]:
+    """The bits of a number, least significant first."""
+    return [value >> place & 1 for place in range(width)]
 
 
 @_hostile("WebP of 2 million chunks", WEBP)
@@ -659,7 +681,36 @@ def _() -> bytes:
     return _npy(b"{'descr': [" + fields + b"], 'fortran_order': False, 'shape': (1, 28, 28)}\n")
 
 
-def bodies(names: Iterable[str] = HOSTILE_BODIES) -> Iterable[tuple[str, HostileBody]]:
-    """Build the bodies one after the other, each with its name."""
-    for name in names:
-        yield name, HOSTILE_BODIES[name]()
+# The largest good pictures --------------------------------------------------------------------------------------------
+
+LARGE_PICTURES: dict[str, Callable[[], bytes]] = {
+    "PNG of 25 megapixels with an alpha channel": lambda: encode(_layers(5000, 5000, 4), compress_level=1),
+    "PNG of 25 grey megapixels with an alpha channel": lambda: encode(_layers(5000, 5000, 2), compress_level=1),
+    "wide PNG of 25 megapixels with an alpha channel": lambda: encode(_layers(1525, 16_384, 4), compress_level=1),
+    "PNG of 25 megapixels with a transparent colour of its palette": lambda: encode(
+        _scribble(5000, 5000), mode="P", transparency=255, compress_level=1
+    ),
+    "PNG of 25 megapixels of 16 bits": lambda: encode(_scribble(5000, 5000) * np.uint16(257), compress_level=1),
+    "GIF of 25 megapixels": lambda: encode(_scribble(5000, 5000), kind="GIF", transparency=255),
+    "wide progressive JPEG of 24 megapixels": lambda: encode(
+        _layers(1500, 16_000, 3), kind="JPEG", progressive=True, subsampling=0
+    ),
+    "wide JPEG of 25 megapixels in CMYK": lambda: encode(_layers(1525, 16_384, 3), kind="JPEG", mode="CMYK"),
+    "TIFF of 25 megapixels with an alpha channel in one strip": lambda: encode(
+        _layers(5000, 5000, 4), kind="TIFF", compression="tiff_adobe_deflate", tiffinfo={278: 5000}
+    ),
+    "TIFF of 25 megapixels of floating point": lambda: encode(
+        _scribble(5000, 5000).astype(np.float32), kind="TIFF", compression="tiff_adobe_deflate"
+    ),
+    "WebP of 12 megapixels with an alpha channel": lambda: encode(
+        _layers(3000, 4000, 4), kind="WEBP", lossless=True, quality=0, method=0
+    ),
+}
+"""Good pictures of the largest size that each kind may have: they must fit into the memory too."""
+
+
+def _layers(height: int, width: int, channels: int) -> Pixels:
+    """A sheet with a digit one; an even number of channels has a half-transparent sheet."""
+    page = _scribble(height, width)
+    alpha = np.where(page > 0, 128, 255).astype(np.uint8)
+    return np.dstack([page] * (channels - 1) + [alpha if channels % 2 == 0 else page])
