@@ -122,7 +122,10 @@ def _serve(control: socket.socket, target: Target) -> None:
 
     signal.signal(signal.SIGCHLD, report_exits)
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, MESSAGE.size, 1)
+        try:
+            message, descriptors, _, _ = socket.recv_fds(control, MESSAGE.size, 1)
+        except ConnectionError:  # the worker has ended with reports unread
+            break
         if not message:
             break
         command, number, _ = MESSAGE.unpack(message)
