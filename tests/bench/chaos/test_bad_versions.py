@@ -34,9 +34,13 @@ def state(version: Path) -> Any:
     if not version.is_dir():
         return version.lstat().st_mode
     return {
-        file: (file.lstat().st_mode, file.read_bytes()[: 1 << 20] if file.is_file() else b"")
-        for file in version.rglob("*")
+        file: (file.lstat().st_mode, read_beginning(file) if file.is_file() else b"") for file in version.rglob("*")
     }
+
+
+def read_beginning(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(1 << 20)
 
 
 @pytest.mark.parametrize(("change", "is_blank_finite"), [(answer_nan, False), (answer_nan_to_digits, True)])

@@ -16,6 +16,13 @@ PLAN = (Connections("plain", 1, is_kept_alive=True, pause_seconds=0),)
 DIGITS = [request.digits[0] for request in make_requests()["plain"]]
 """The digits of the requests, in the order in which one connection sends them."""
 
+ERRORS = {
+    "429": ("429 Too Many Requests", "busy"),
+    "422": ("422 Unprocessable Content", "no digit"),
+    "killed parser": ("422 Unprocessable Content", "signal SIGKILL"),
+    "500": ("500 Internal Server Error", "internal error"),
+}
+
 
 class MisbehavingServer:
     """Answers each request with the next of some behaviours, again and again, and counts them."""
@@ -56,9 +63,9 @@ class MisbehavingServer:
 
 
 def respond(behaviour: str, digit: int) -> bytes:
-    status = {"429": "429 Too Many Requests", "500": "500 Internal Server Error"}.get(behaviour, "200 OK")
+    status, error = ERRORS.get(behaviour, ("200 OK", ""))
     digit = (digit + 1) % 10 if behaviour == "another digit" else digit
-    document = {"error": "busy"} if behaviour == "429" else {"version": "3", "predictions": [{"digit": digit}]}
+    document = {"error": error} if error else {"version": "3", "predictions": [{"digit": digit}]}
     body = json.dumps(document).encode()
     close = "Connection: close\r\n" if behaviour == "announced close" else ""
     return f"HTTP/1.1 {status}\r\n{close}Content-Length: {len(body)}\r\n\r\n".encode() + body
@@ -78,15 +85,28 @@ async def count(server: MisbehavingServer) -> GoodClientResult:
 def test_every_request_is_counted_as_what_became_of_it() -> None:
     async def run() -> None:
         server = MisbehavingServer(
-            "right", "429", "right", "another digit", "500", "reset", "right", "half a response", "announced close"
+            "right",
+            "429",
+            "killed parser",
+            "422",
+            "right",
+            "another digit",
+            "500",
+            "reset",
+            "right",
+            "half a response",
+            "announced close",
         )
         result = await count(server)
         counts = result.counts["calm"]["plain"]
         assert counts.sent == server.requests
         assert counts.right == server.counts["right"] + server.counts["announced close"]
-        assert counts.refused == server.counts["429"]
-        assert result.refusals == {"429: busy": counts.refused}
-        assert counts.wrong == server.counts["another digit"] + server.counts["500"]
+        assert counts.refused == server.counts["429"] + server.counts["killed parser"]
+        assert result.refusals == {
+            "429: busy": server.counts["429"],
+            "422: signal SIGKILL": server.counts["killed parser"],
+        }
+        assert counts.wrong == server.counts["another digit"] + server.counts["500"] + server.counts["422"]
         assert Counter(lost.how for lost in result.lost) == {
             "ConnectionResetError": server.counts["reset"],
             "closed": server.counts["half a response"],
