@@ -40,6 +40,9 @@ bench-pictures: .venv/all  ## measure the accuracy on synthetic photos, and on d
 fuzz: .venv/all         ## fuzz the decoders with mutated files of every format for ten minutes
 	@$(RUN) -m bench.fuzz $(ARGS)
 
+chaos: .venv/all        ## attack a running service in every way at once for a minute, and count what a good client loses
+	@$(RUN) -m bench.chaos $(ARGS)
+
 # mutmut runs only the tests that reach the changed function: 1 to 4 seconds a mutant, 4,000 mutants, about two hours on
 # two idle cores. `make mutants MUTANTS='service.imaging.ink*'` takes some of them; `.venv/bin/mutmut browse` shows them.
 mutants: .venv/all      ## change imaging, inference and prediction at one place each, and count the changes that tests notice
@@ -73,4 +76,4 @@ COMPILE = { $(INSTALL) -r service/requirements-native.txt >/dev/null 2>&1 || ech
 .venv/made:
 	@sh tools/create_venv.sh "$(PYTHON)" && touch $@
 
-.PHONY: serve test test-fast train lint format lock bench bench-training bench-pictures fuzz mutants stack stack-roll stack-test clean help
+.PHONY: serve test test-fast train lint format lock bench bench-training bench-pictures fuzz chaos mutants stack stack-roll stack-test clean help

@@ -18,7 +18,7 @@ def single_picture() -> dict[str, Body]:
     pixels = np.asarray(Image.open(BytesIO(PNG_FILE))).tolist()
     return {
         "PNG": ("image/png", PNG_FILE),
-        "form": _form(PNG_FILE),
+        "form": form(PNG_FILE),
         "JSON": ("application/json", json.dumps({"images": [pixels]}).encode()),
     }
 
@@ -49,7 +49,7 @@ def bulk(count: int) -> Body:
     return "application/octet-stream", images.tobytes()
 
 
-def _form(file: bytes) -> Body:
-    """A form with the headers that curl sends."""
+def form(file: bytes) -> Body:
+    """A form with one file part, with the headers that curl sends."""
     head = b'Content-Disposition: form-data; name="file"; filename="seven.png"\r\nContent-Type: image/png'
     return "multipart/form-data; boundary=XX", b"--XX\r\n%b\r\n\r\n%b\r\n--XX--\r\n" % (head, file)

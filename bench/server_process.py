@@ -11,7 +11,9 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import IO
 
+from bench import process_tree
 from bench.load_generator import Request
 from bench.request_bodies import PNG_FILE
 
@@ -22,29 +24,28 @@ START_TIMEOUT_SECONDS = 60
 
 @dataclass(frozen=True)
 class ServerProcess:
-    """A running server on 127.0.0.1, and the seconds from its start to its first successful response."""
+    """A running server on 127.0.0.1, and the seconds from its start to its first successful response.
+
+    It runs in a session of its own.
+    """
 
     port: int
     process: subprocess.Popen[bytes]
     start_seconds: float
+    output: IO[bytes]
 
     def predict_request(self, content_type: str, body: bytes, query: str = "") -> Request:
         """A request for POST /predict; `query` begins with "?"."""
         return Request(f"http://127.0.0.1:{self.port}/predict{query}", content_type, body)
 
     def memory_mb(self) -> float:
-        """Proportional set size of the process and its descendants, in MB."""
-        return sum(_pss_kb(pid) for pid in _process_tree(self.process.pid)) / 1000
+        """Proportional set size of all processes of the server, in MB."""
+        return process_tree.memory_mb(process.pid for process in process_tree.list_session(self.process.pid))
 
-
-def _process_tree(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(descendant for child in children for descendant in _process_tree(int(child)))]
-
-
-def _pss_kb(pid: int) -> int:
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return int(rollup.split("\nPss:")[1].split()[0])
+    def read_output(self) -> str:
+        """What the server has written so far; its own position in the file, which it shares, does not move."""
+        descriptor = self.output.fileno()
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
 
 
 @contextmanager
@@ -56,24 +57,24 @@ def start_server(
     Args:
         command: the words of the command; "{port}" in them stands for the port. DIGITS_PORT has it too.
         cwd: the working directory; the current one by default.
-        environment: the environment, to which DIGITS_PORT and DIGITS_LOG_LEVEL are added.
+        environment: the environment, to which DIGITS_PORT is added, and DIGITS_LOG_LEVEL unless it is set.
 
     Raises:
         SystemExit: the server ended, or did not respond within START_TIMEOUT_SECONDS; with what it wrote.
     """
     port = _free_port()
     words = [word.format(port=port) for word in command]
-    settings = {"DIGITS_PORT": str(port), "DIGITS_LOG_LEVEL": "error"}
+    settings = {"DIGITS_LOG_LEVEL": "error", **environment, "DIGITS_PORT": str(port)}
     with tempfile.TemporaryFile() as output:
         start = time.perf_counter()
-        process = subprocess.Popen(words, cwd=cwd, env={**environment, **settings}, stdout=output, stderr=output)
+        process = subprocess.Popen(words, cwd=cwd, env=settings, stdout=output, stderr=output, start_new_session=True)
         try:
             while not _responds(port):
                 if process.poll() is not None or time.perf_counter() - start > START_TIMEOUT_SECONDS:
                     output.seek(0)
                     raise SystemExit(f"{' '.join(words)} does not respond:\n{output.read().decode()}")
                 time.sleep(0.005)
-            yield ServerProcess(port, process, time.perf_counter() - start)
+            yield ServerProcess(port, process, time.perf_counter() - start, output)
         finally:
             process.terminate()
             process.wait()

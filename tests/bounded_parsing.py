@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from bench.hostile_bodies import HOSTILE_BODIES, LARGE_PICTURES, HostileBody
 from service.errors import RequestError
 from service.imaging.reader import DEFAULT_OPTIONS, read_picture
 from service.prediction.body_parser import parse_body
 from service.prediction.options import parse_query
 from service.settings import Settings
-from tests.hostile_bodies import HOSTILE_BODIES, LARGE_PICTURES, HostileBody
 from tests.service.payloads import encode, stroke
 
 CPU_SECONDS = 2

@@ -124,8 +124,8 @@ def _serve(control: socket.socket, target: Target) -> None:
     while True:
         try:
             message, descriptors, _, _ = socket.recv_fds(control, MESSAGE.size, 1)
-        except ConnectionError:  # the worker has ended, and has not read of every process that did
-            message = b""
+        except ConnectionError:  # the worker has ended with reports unread
+            break
         if not message:
             break
         command, number, _ = MESSAGE.unpack(message)

@@ -60,7 +60,10 @@ def run_parser(settings: Settings, connection: socket.socket) -> None:
             encoded = encode_reply(Reply(result, is_last))
         except MemoryError:
             encoded, is_last = encode_reply(Reply(Failure(OUT_OF_MEMORY, ""), is_last=True)), True
-        connection.sendall(encoded)
+        try:
+            connection.sendall(encoded)
+        except ConnectionError:  # the worker has ended, or waits for the reply no longer
+            return
         if is_last:
             return
 

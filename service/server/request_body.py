@@ -1,6 +1,8 @@
 """Request bodies while they arrive: each bounded in bytes and in time, and all of them together in bytes."""
 
 import asyncio
+import ctypes
+import gc
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -12,8 +14,14 @@ from service.settings import Settings
 
 Result = TypeVar("Result")
 
+_LIBC = ctypes.CDLL(None)
+
 MAX_BUFFERED_BODIES = 8
 """Times the largest body: what a worker holds of bodies, arriving or being handled; more are rejected with 429."""
+RETURN_BYTES = 32 << 20
+"""Bytes of released bodies after which their memory is returned; without it hostile bodies left 400 MB in a worker."""
+RETURN_SECONDS = 2.0
+"""How long after that: at most so often, because it takes milliseconds."""
 LINGER_SECONDS = 2.0
 """How long a rejected body is received and discarded: closing at once could discard the response with it (RFC 9112,
 section 9.6)."""
@@ -30,6 +38,25 @@ class ReceiveBudget:
         self.settings = settings
         self.limit = MAX_BUFFERED_BODIES * settings.max_body_bytes
         self.used = 0
+        self._released = 0
+
+    def release(self, length: int) -> None:
+        """Hold so many bytes fewer; once enough have been released, their memory is returned to the system."""
+        self.used -= length
+        self._released += length
+        if self._released - length < RETURN_BYTES <= self._released:
+            asyncio.get_running_loop().call_later(RETURN_SECONDS, self._return_memory)
+
+    def _return_memory(self) -> None:
+        """Return the memory of bodies that nothing needs any more.
+
+        The traceback of a rejected request refers to its frames, these to the body, and they to the exception: only the
+        garbage collector finds such cycles, and it counts objects, not bytes. What it frees stays in the heap.
+        """
+        self._released = 0
+        gc.collect()
+        if hasattr(_LIBC, "malloc_trim"):
+            _LIBC.malloc_trim(0)
 
 
 class BufferedBody:
@@ -132,7 +159,7 @@ class StreamedBody:
 
     def release(self) -> None:
         """Count the body no longer; call it once the request has been handled."""
-        self._budget.used -= self._held
+        self._budget.release(self._held)
         self._held = 0
 
     async def cancel_on_disconnect(self, work: Coroutine[Any, Any, Result]) -> Result:

@@ -5,30 +5,12 @@ import struct
 import zlib
 from base64 import b64encode
 from io import BytesIO
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
-Pixels = npt.NDArray[Any]
+from bench.picture_files import FORM, Pixels, encode, form, stroke
 
-FORM = "multipart/form-data; boundary=edge"
-
-
-def encode(pixels: Pixels, *, kind: str = "PNG", mode: str | None = None, **options: Any) -> bytes:
-    """Encode pixels as a picture file of format `kind`; `mode`: convert to this mode of Pillow first."""
-    picture = Image.fromarray(pixels)
-    file = BytesIO()
-    (picture.convert(mode) if mode else picture).save(file, kind, **options)
-    return file.getvalue()
-
-
-def stroke() -> Pixels:
-    """A digit one in MNIST's form: uint8 [28, 28]."""
-    image = np.zeros((28, 28), np.uint8)
-    image[5:23, 13:15] = np.linspace(90, 255, 36, dtype=np.uint8).reshape(18, 2)
-    return image
+__all__ = ["FORM", "Pixels", "encode", "form", "json_of", "png_with_size", "stroke"]
 
 
 def png_with_size(width: int, height: int, *, colour: int = 0, data_size: int = 10_000) -> bytes:
@@ -40,12 +22,6 @@ def png_with_size(width: int, height: int, *, colour: int = 0, data_size: int = 
 
 def _chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-
-def form(*files: bytes) -> bytes:
-    """A multipart body with these file parts; its content type is FORM."""
-    head = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="digit.png"\r\n\r\n'
-    return b"".join(head + file + b"\r\n" for file in files) + b"--edge--\r\n"
 
 
 def json_of(*images: object) -> bytes:

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
+from bench.hostile_bodies import DEADLINE_ONLY, HOSTILE_BODIES, LARGE_PICTURES
 from tests.bounded_parsing import CPU_SECONDS, MEMORY_BYTES, Outcome
 from tests.conftest import REPOSITORY
-from tests.hostile_bodies import DEADLINE_ONLY, HOSTILE_BODIES, LARGE_PICTURES
 
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,8 @@
 """Bodies that arrive: their limits in bytes and time, together and each."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterable
 
 import pytest
@@ -117,3 +119,28 @@ def test_a_complete_body_is_not_drained() -> None:
         await buffered.drain()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("released", [99, 100])
+def test_memory_of_released_bodies_is_returned_once_there_is_enough_of_it(
+    monkeypatch: pytest.MonkeyPatch, released: int
+) -> None:
+    monkeypatch.setattr(request_body, "RETURN_BYTES", 100)
+    monkeypatch.setattr(request_body, "RETURN_SECONDS", 0)
+
+    async def release() -> bool:
+        shared, garbage = budget(), Source([])
+        garbage.messages.append({"itself": garbage})
+        reference = weakref.ref(garbage)
+        del garbage
+        shared.release(50)
+        shared.release(released - 50)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return reference() is None
+
+    gc.disable()
+    try:
+        assert asyncio.run(release()) == (released == 100)
+    finally:
+        gc.enable()

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tests.service.payloads import FORM, Pixels, encode, form, stroke
+from bench.picture_files import FORM, Pixels, encode, form, stroke
 
 BODY_BYTES = 15 << 20
 """About the size of the larger bodies; 16 MiB are allowed."""
