@@ -49,6 +49,7 @@ _STATM = Path("/proc/self/statm")
 def run_parser(settings: Settings, connection: socket.socket) -> None:
     """Parse the requests of a connection until it is closed, or until a request has failed for want of memory."""
     os.nice(NICENESS)
+    _silence_codecs()
     resident = _memory_pages()[1]
     _limit_memory(settings.picture_memory_bytes)
     _keep_memory_while_busy()
@@ -56,7 +57,7 @@ def run_parser(settings: Settings, connection: socket.socket) -> None:
     while head := _read_head(connection, stream):
         try:
             result = _parse(stream, head, settings)
-            is_last = (_memory_pages()[1] - resident) * resource.getpagesize() > MAX_KEPT_BYTES
+            is_last = _has_grown(resident)
             encoded = encode_reply(Reply(result, is_last))
         except MemoryError:
             encoded, is_last = encode_reply(Reply(Failure(OUT_OF_MEMORY, ""), is_last=True)), True
@@ -68,6 +69,31 @@ def run_parser(settings: Settings, connection: socket.socket) -> None:
             return
 
 
+def _silence_codecs() -> None:
+    """Discard what codecs write to standard error, libtiff above all: clients choose the words. The log stays."""
+    stream = os.fdopen(os.dup(2), "w")
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setStream(stream)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+
+
+def _has_grown(resident: int) -> bool:
+    """Whether the process keeps much more memory than the `resident` pages that it had; what it can, it returns."""
+    grown = (_memory_pages()[1] - resident) * resource.getpagesize()
+    if grown <= MAX_KEPT_BYTES:
+        return False
+    _trim_memory()
+    return (_memory_pages()[1] - resident) * resource.getpagesize() > MAX_KEPT_BYTES
+
+
+def _trim_memory() -> None:
+    if hasattr(_LIBC, "malloc_trim"):
+        _LIBC.malloc_trim(0)
+
+
 def _keep_memory_while_busy() -> None:
     """Reuse the memory of one picture for the next: to return its pages and get new ones takes a tenth of the time."""
     if hasattr(_LIBC, "mallopt"):
@@ -77,8 +103,8 @@ def _keep_memory_while_busy() -> None:
 
 def _read_head(connection: socket.socket, stream: IO[bytes]) -> bytes:
     """The first bytes of the next request; nothing if the connection was closed."""
-    if not select.select([connection], [], [], IDLE_SECONDS)[0] and hasattr(_LIBC, "malloc_trim"):
-        _LIBC.malloc_trim(0)
+    if not select.select([connection], [], [], IDLE_SECONDS)[0]:
+        _trim_memory()
     return stream.read(HEADER.size)
 
 
