@@ -3,7 +3,7 @@
     POST /predict, cheap to parse   -> fast_path -> DynamicBatcher
     POST /predict, plain bulk       -> a thread: Predictor.predict_json, as the Flask view calls it
     POST /predict, everything else  -> BodyParser, under gunicorn a process of ParserPool -> DynamicBatcher, or a thread
-    every other route               -> Flask; in a thread if there is a body, /metrics in a thread of its own
+    every other route               -> Flask; in other threads if there is a body, /metrics in a thread of its own
 
 service/server/connection.py calls `predict` for a complete request without building a scope; every other request
 comes by `__call__`. A body is received before anything else happens, within its limits, so a client that sends slowly
@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import BytesIO
+from typing import Any
 
 from flask import Flask
 
@@ -25,6 +26,7 @@ from service.errors import RequestError
 from service.inference.batching import DynamicBatcher
 from service.inference.model import Model
 from service.prediction.body_parser import ParsedBody, is_plain_bulk
+from service.prediction.concurrency import ConcurrencyLimiter
 from service.prediction.fast_path import MAX_IMAGES
 from service.prediction.options import PredictOptions, parse_query
 from service.prediction.predictor import PredictResult
@@ -34,6 +36,10 @@ from service.server.request_body import BufferedBody, ClientDisconnected, Receiv
 from service.server.wsgi_bridge import RejectedBody, build_environ, call_wsgi
 
 log = logging.getLogger(__name__)
+
+FlaskResponse = tuple[int, list[tuple[bytes, bytes]], bytes]
+MAX_QUEUED = 4
+"""Forms and feedback in flight, for each of their threads; more get 429."""
 
 
 class Application:
@@ -46,6 +52,9 @@ class Application:
         self.limiter, self._slow_limiter = self._admission.limiter, self._admission.slow_limiter
         self.batcher = DynamicBatcher(self._metrics.inference_completed)
         self._slow_requests = ThreadPoolExecutor(context.settings.threads, thread_name_prefix="slow-request")
+        # Forms and feedback have threads of their own, so that bulk predictions do not wait for them.
+        self._web_requests = ThreadPoolExecutor(context.settings.threads, thread_name_prefix="web-request")
+        self._web_limiter = ConcurrencyLimiter(MAX_QUEUED * context.settings.threads, "forms and feedback")
         self._metrics_requests = ThreadPoolExecutor(1, thread_name_prefix="metrics")
         self._receive_budget = ReceiveBudget(context.settings)
 
@@ -167,27 +176,33 @@ class Application:
     async def _call_flask(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = StreamedBody(receive, self._receive_budget)
         body.complete = scope["method"] not in {"POST", "PUT", "PATCH"}
-        is_scrape = scope["path"] == "/metrics"
-        is_slow = is_scrape or not body.complete
-        loop = asyncio.get_running_loop()
-        self.context.parser.attach(loop)
-        environ = build_environ(scope, b"")
-        if not body.complete:
-            try:
-                environ["wsgi.input"] = BytesIO(await body.read())
-            except (RequestError, MemoryError) as error:
-                environ["wsgi.input"] = RejectedBody(error)
-            except ClientDisconnected:
-                return
-        if is_slow:
-            threads = self._metrics_requests if is_scrape else self._slow_requests
-            status, headers, content = await loop.run_in_executor(threads, call_wsgi, self.flask, environ)
+        try:
+            status, headers, content = await self._flask_response(scope, body)
+        except ClientDisconnected:
+            return
+        finally:
             body.release()
-        else:
-            status, headers, content = call_wsgi(self.flask, environ)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
         await body.drain()
+
+    async def _flask_response(self, scope: Scope, body: StreamedBody) -> FlaskResponse:
+        self.context.parser.attach(asyncio.get_running_loop())
+        environ = build_environ(scope, b"")
+        if scope["path"] == "/metrics":
+            return await self._call_in_thread(self._metrics_requests, environ)
+        if body.complete:
+            return call_wsgi(self.flask, environ)
+        try:
+            environ["wsgi.input"] = BytesIO(await body.read())
+            with self._web_limiter:
+                return await body.cancel_on_disconnect(self._call_in_thread(self._web_requests, environ))
+        except (RequestError, MemoryError) as error:
+            environ["wsgi.input"] = RejectedBody(error)
+            return call_wsgi(self.flask, environ)
+
+    async def _call_in_thread(self, threads: ThreadPoolExecutor, environ: dict[str, Any]) -> FlaskResponse:
+        return await asyncio.get_running_loop().run_in_executor(threads, call_wsgi, self.flask, environ)
 
 
 async def _send(send: Send, response: JsonResponse) -> None:
