@@ -36,7 +36,7 @@ RESPONSES_BY_THE_NEWEST = 20
 """So many new connections must meet the newest version: each worker accepts some of them."""
 
 
-WARM_UP_CONNECTIONS, WARM_UP_REQUESTS = 12, 4
+WARM_UP_CONNECTIONS, WARM_UP_REQUESTS = 24, 4
 
 
 @dataclass(frozen=True)
