@@ -80,7 +80,7 @@ class Settings:
         2, "maximum processes per worker that parse pictures and other slow bodies", Range(1, 256)
     )
     picture_seconds: float = _setting(
-        2.0, "seconds of CPU time that parsing one request may take, and half of the wall time", Range(0.05, 3600)
+        2.0, "seconds of CPU time that parsing one request may take, and a fifth of the wall time", Range(0.05, 3600)
     )
     picture_memory_bytes: int = _setting(
         256 << 20, "bytes of memory that parsing one request may take", Range(16 << 20, 1 << 40)

@@ -15,7 +15,15 @@ import socket
 from collections.abc import Callable
 from functools import partial
 
-from service.errors import ModelNotReady, ParserCrashed, ParserTimeout, PayloadTooLarge, RequestError, TooManyRequests
+from service.errors import (
+    ModelNotReady,
+    OutOfMemory,
+    ParserCrashed,
+    ParserTimeout,
+    PayloadTooLarge,
+    RequestError,
+    TooManyRequests,
+)
 from service.imaging.reader import NormaliseOptions
 from service.isolation.fork_server import ForkServer
 from service.isolation.messages import (
@@ -37,10 +45,11 @@ from service.types import IMAGE_PIXELS
 
 log = logging.getLogger(__name__)
 
-WALL_FACTOR = 2
+WALL_FACTOR = 5
 """Wall time that a request may take, as a multiple of its CPU time: other processes use the cores too."""
 MAX_DESCRIPTION_BYTES = 1 << 16
 WAY_OUT = "send fewer or smaller pictures"
+KILLED = "the process that parsed the body was killed, twice, as the kernel does when memory runs out; send it again"
 EXIT_REPORT_SECONDS = 5.0
 """How long the report of an ended process is waited for; it takes a millisecond, unless the machine is overloaded."""
 
@@ -139,6 +148,7 @@ class ParserPool:
             RequestError: as `parse_body` raises it.
             ParserTimeout, PayloadTooLarge: it takes more time, or more memory, than the settings allow.
             ParserCrashed: it ended its process.
+            OutOfMemory: its process was killed from outside, and the next one as well.
             TooManyRequests: no process became idle in time.
             ModelNotReady: the worker is stopping, because its fork server has ended.
             ParserFailed: the parser has a defect.
@@ -151,7 +161,7 @@ class ParserPool:
         finally:
             self._slots.release()
         if result is None:
-            raise ParserCrashed(_crash_message(signal.SIGKILL))
+            raise OutOfMemory(KILLED)
         if isinstance(result, Failure):
             raise self._error(result)
         return result

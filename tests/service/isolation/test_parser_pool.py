@@ -18,6 +18,7 @@ from service.errors import (
     BadRequest,
     ModelNotReady,
     NoDigitFound,
+    OutOfMemory,
     ParserCrashed,
     ParserTimeout,
     PayloadTooLarge,
@@ -197,7 +198,7 @@ async def survives_crashes(once: Path) -> None:
             assert crash == (ParserCrashed, f"{cause}; save the picture as a PNG file, and send that")
             assert good
         assert await send(pool, f"die_once {once}")  # killed from outside: another process parses it
-        assert (await error_of(send(pool, f"die {signal.SIGKILL}")))[0] is ParserCrashed
+        assert await error_of(send(pool, f"die {signal.SIGKILL}")) == (OutOfMemory, parser_pool.KILLED)
         assert (await error_of(send(pool, "fail")))[0] is ParserFailed
         idle = await send(pool, "")
         os.kill(idle, signal.SIGKILL)
