@@ -29,6 +29,9 @@ MAX_PENDING_BYTES = 65_536
 MAX_DRAINED_BYTES = 65_536
 """The connection is kept after a response that comes before the end of a body of so many bytes: it is discarded."""
 
+MAX_BODY_PIECES = 65_536
+"""Of one body, chunks or what arrives of them at once: each takes 3 us, and its memory."""
+
 INCOMPLETE = "the connection was closed before the request was complete"
 
 
@@ -48,6 +51,7 @@ class Http1Connection(HttpConnection):
         """Whether the client has sent its FIN."""
         self._discarded: int | None = None
         """The bytes of a body that no route reads; None if the current request has no such body."""
+        self._body_pieces = 0
         self._has_failed = False
         self._has_long_timeout = True
         """Whether the timeout that is set is longer than `keepalive_seconds`."""
@@ -103,7 +107,7 @@ class Http1Connection(HttpConnection):
         if target is not None:
             self.set_target(target)
         self.ignore_upgrade()  # as RFC 9110, section 7.8 allows; Flask would take it for a handshake
-        self._discarded = None
+        self._discarded, self._body_pieces = None, 0
         if parser.method not in METHODS_WITH_BODY and (parser.is_chunked or parser.content_length):
             self._discard_body(parser.content_length or 0)
         return False
@@ -117,6 +121,9 @@ class Http1Connection(HttpConnection):
 
     def body_received(self, chunk: bytes) -> None:
         """Give a part of a body to the application, or discard it."""
+        self._body_pieces += 1
+        if self._body_pieces > MAX_BODY_PIECES:
+            raise InvalidHead(413, f"the body arrives in more than {MAX_BODY_PIECES} pieces; send larger chunks")
         if self._discarded is None:
             super().body_received(chunk)
             return

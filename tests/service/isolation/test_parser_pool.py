@@ -219,6 +219,7 @@ async def a_cancelled_call_ends_its_process(fifo: Path) -> None:
 
 async def a_request_waits_for_a_process_no_longer_than_it_may_take() -> None:
     settings = Settings(picture_processes=2, picture_seconds=1)
+    parser_pool.WALL_FACTOR = 1.5  # type: ignore[assignment]
     async with pool_of(settings) as pool:
         busy = [asyncio.create_task(error_of(send(pool, "sleep"))) for _ in range(2)]
         await asyncio.sleep(0)

@@ -374,3 +374,17 @@ def test_chunked_body_is_limited_while_it_is_received(connection: RawConnection)
         413,
         b'{"error":"the body has more than 50000 bytes; 50000 are allowed"}',
     )
+
+
+def test_body_in_too_many_pieces_is_rejected(one_version: Path) -> None:
+    """A chunk of one byte costs the service 3 us and the memory of an object, of any size."""
+    sentence = b'{"error":"the body arrives in more than 65536 pieces; send larger chunks"}'
+    with serving(model_dir=one_version, workers=1) as server:
+        for line in (b"POST /predict", b"POST /", b"GET /healthz"):
+            with connect(server) as connection:
+                head = line + b" HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n"
+                connection.send(head + b"1\r\nx\r\n" * 70_000)
+                response = connection.receive()
+                assert (response.status, response.headers["Connection"], response.body) == (413, "close", sentence)
+        assert server.predict(PICTURE).status_code == 200
+    assert "Traceback" not in server.log
