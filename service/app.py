@@ -16,6 +16,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from service import responses
 from service.context import ServiceContext
 from service.errors import OutOfMemory, RequestError
+from service.inference.last_version import LastVersion
 from service.inference.model_store import PreloadedModel
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
@@ -30,7 +31,10 @@ PROTECTED_ROUTES = frozenset({"/model", "/feedback", *report.ROUTES})
 
 
 def create_app(
-    settings: Settings | None = None, preloaded: PreloadedModel | None = None, parser: BodyParser | None = None
+    settings: Settings | None = None,
+    preloaded: PreloadedModel | None = None,
+    parser: BodyParser | None = None,
+    last_version: LastVersion | None = None,
 ) -> Flask:
     """Create the application, with the newest version loaded and watched.
 
@@ -38,11 +42,12 @@ def create_app(
         settings: the settings; those of the environment unless given.
         preloaded: a model that `model_store.preload` loaded before a fork; it is not loaded again.
         parser: parses request bodies; unless given, they are parsed in this process, without limits on time.
+        last_version: the version that any worker of the service loaded last, tried before all others.
 
     Raises:
         SettingError: no settings were given, and those of the environment are wrong.
     """
-    context = ServiceContext(settings or Settings.from_environment(), preloaded, parser)
+    context = ServiceContext(settings or Settings.from_environment(), preloaded, parser, last_version)
     app = Flask("service", static_folder=None, template_folder="web/templates")
     # Werkzeug cuts a chunked body at its limit without an error: with one byte more, body_parser detects it.
     app.config["MAX_CONTENT_LENGTH"] = context.settings.max_body_bytes + 1

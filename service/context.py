@@ -1,5 +1,6 @@
 """What lives as long as the application: settings, metrics, the model store, and what predicts with them."""
 
+from service.inference.last_version import LastVersion
 from service.inference.model import Model, load
 from service.inference.model_store import ModelStore, PreloadedModel
 from service.monitoring.drift_reference import ReferenceDistribution
@@ -17,7 +18,11 @@ class ServiceContext:
     """The state of one application: `app.extensions["digits"]`."""
 
     def __init__(
-        self, settings: Settings, preloaded: PreloadedModel | None = None, parser: BodyParser | None = None
+        self,
+        settings: Settings,
+        preloaded: PreloadedModel | None = None,
+        parser: BodyParser | None = None,
+        last_version: LastVersion | None = None,
     ) -> None:
         """Create it; nothing is loaded before `start`.
 
@@ -25,6 +30,7 @@ class ServiceContext:
             settings: the settings of the application.
             preloaded: a model that `model_store.preload` loaded before a fork; it is not loaded again.
             parser: parses request bodies; unless given, they are parsed in this process, without limits on time.
+            last_version: the version that any worker of the service loaded last, tried before all others.
         """
         self.settings = settings
         self.metrics = Metrics(settings.metrics_dir)
@@ -35,6 +41,7 @@ class ServiceContext:
             on_loaded=self._on_model_loaded,
             on_rejected=self.metrics.model_load_failed,
             preloaded=preloaded,
+            last_version=last_version,
         )
         self.admission = Admission(settings, self.metrics)
         self.parser = parser or InlineParser(settings)

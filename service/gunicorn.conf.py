@@ -25,6 +25,7 @@ from gunicorn.workers.base import Worker
 
 from service.app import create_app
 from service.inference import model_store
+from service.inference.last_version import LastVersion
 from service.isolation.parser_pool import ParserPool
 from service.monitoring import prometheus_compat, slot_files
 from service.server import gunicorn_compat, gunicorn_settings
@@ -76,7 +77,10 @@ def on_starting(server: Arbiter) -> None:
     server.service_state.shares_sockets = gunicorn_compat.is_second_arbiter(server)
     gunicorn_compat.call_before_stop(server, server.service_state.stop)
     gunicorn_compat.retry_failed_starts(server, lambda: server.service_state.was_ready)
-    server.preloaded = model_store.preload(settings.model_dir, settings.runtime)
+    server.preloaded, server.last_version = (
+        model_store.preload(settings.model_dir, settings.runtime),
+        LastVersion.create(),
+    )
     gc.freeze()  # what exists now is never garbage: a collection in a worker must not touch, and so copy, its memory
 
 
@@ -115,7 +119,7 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
     worker.inherited_signals = gunicorn_compat.queued_signals(server)  # as the fork copied it
     # Without its fork server a worker could replace no parser: it stops as at SIGTERM, and the arbiter replaces it.
     parsers = ParserPool.start(own, on_lost=partial(os.kill, os.getpid(), signal.SIGTERM))
-    worker.app_factory = lambda: create_app(own, server.preloaded, parsers)
+    worker.app_factory = lambda: create_app(own, server.preloaded, parsers, server.last_version)
 
 
 def post_worker_init(worker: Worker) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.errors import ModelNotReady
+from service.inference.last_version import LastVersion
 from service.inference.model import Model, load
 from service.inference.rejection import ModelRejected, one_line
 from service.inference.version_list import MAX_ENTRIES, VersionSnapshot, list_numbers, list_versions, take_snapshot
@@ -66,7 +67,7 @@ class _Rejection(NamedTuple):
 class ModelStore:
     """Polls a model directory and holds the current model, None until one is loaded."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two are by keyword
         self,
         models: Path,
         load: Callable[[Path], Model],
@@ -74,6 +75,7 @@ class ModelStore:
         on_loaded: Callable[[Model, Model | None], None],
         on_rejected: Callable[[str], None],
         preloaded: PreloadedModel | None = None,
+        last_version: LastVersion | None = None,
     ) -> None:
         """Create the store; nothing is loaded before `refresh` or `watch`.
 
@@ -83,11 +85,14 @@ class ModelStore:
             on_loaded: called with the new current model and the previous one.
             on_rejected: called with the reason, once for each rejected version, and again if its reason changes.
             preloaded: a model that is used instead of calling `load`, if its files have not changed since.
+            last_version: the version that any worker loaded last, which is tried first: a new worker need not wait for
+                bad versions above it.
         """
         self.current: Model | None = None
         self._models, self._load = models, load
         self._on_loaded, self._on_rejected = on_loaded, on_rejected
         self._preloaded = preloaded
+        self._last_version = last_version or LastVersion()
         self._current_snapshot: VersionSnapshot | None = None
         self._rejections: dict[int, _Rejection] = {}
         self._rechecked = 0
@@ -114,6 +119,9 @@ class ModelStore:
         """
         numbers = list_numbers(self._models)
         self._forget_removed(numbers)
+        if self.current is None and self._last_version.number in numbers:
+            last = self._last_version.number
+            self._try_version(last, take_snapshot(self._models / str(last)))
         current = int(self._current_snapshot.path.name) if self._current_snapshot else -1
         if current not in numbers:  # retired: it stays in use until another one is loaded
             current = -1
@@ -194,6 +202,7 @@ class ModelStore:
 
     def _use(self, model: Model, snapshot: VersionSnapshot) -> None:
         previous, self.current, self._current_snapshot = self.current, model, snapshot
+        self._last_version.number = int(model.version)
         log.info("version %s is in use, runtime %s", model.version, model.runtime.name)
         try:
             self._on_loaded(model, previous)

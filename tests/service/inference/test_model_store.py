@@ -19,6 +19,7 @@ import pytest
 
 from service.errors import ModelNotReady
 from service.inference import model_store, version_list
+from service.inference.last_version import LastVersion
 from service.inference.model import Model, load
 from service.inference.model_store import ModelStore, PreloadedModel, preload
 from service.inference.rejection import ModelRejected
@@ -685,3 +686,40 @@ def test_no_prediction_mixes_two_versions_during_swaps(versions: Versions, model
             thread.join()
     assert wrong == []
     assert seen == {str(number) for number in range(1, 32)}
+
+
+def test_a_new_worker_tries_the_version_first_that_another_one_has_loaded(versions: Versions, models: Path) -> None:
+    """Versions above it that are bad, or take long to try, delay no start; the next scan looks at them."""
+    for number in (1, 2, 3, 4):
+        versions.put(models, number, digit=number)
+    last_version = LastVersion.create()
+    order: list[str] = []
+
+    def load_all_but_three(path: Path) -> Model:
+        order.append(path.name)
+        if path.name == "3":
+            raise ModelRejected("files", "it is bad")
+        return load(path, "auto")
+
+    def new_worker() -> ModelStore:
+        return ModelStore(
+            models,
+            load_all_but_three,
+            on_loaded=lambda *_: None,
+            on_rejected=lambda _: None,
+            last_version=last_version,
+        )
+
+    shutil.rmtree(models / "4")
+    first = new_worker()
+    first.refresh()
+    assert (order, last_version.number) == (["3", "2"], 2)
+    second = new_worker()
+    second.refresh()
+    assert order == ["3", "2", "2", "3"]
+    assert second.require_current().version == "2"
+    shutil.rmtree(models / "2")
+    third = new_worker()
+    third.refresh()
+    assert order[4:] == ["3", "1"]
+    assert last_version.number == 1
