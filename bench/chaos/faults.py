@@ -17,7 +17,7 @@ from bench.chaos.registry import STOPPING, Victim, misbehaviour
 PARSER, FORK_SERVER = "digits-parser", "digits-fork"
 """Names of processes that the service sets."""
 KEPT_VERSIONS = 3
-"""Good versions that are kept, besides the first; others are retired."""
+"""Good versions that are kept; others are retired, that too which the arbiter has loaded."""
 FIRST_BAD_VERSION = 1_000_000
 """Bad versions have higher numbers than good ones, so that each scan finds them first."""
 SECONDS_FOR_A_BAD_VERSION = 20
@@ -45,7 +45,7 @@ def swap(victim: Victim) -> str:
     """Publish a copy of the newest good version, and retire the oldest one by a rename."""
     publish_copy(victim, newest_good(victim))
     numbers = sorted(int(path.name) for path in victim.models.glob("[0-9]*") if path.name in victim.good_versions)
-    for number in numbers[1:-KEPT_VERSIONS]:
+    for number in numbers[:-KEPT_VERSIONS]:
         retired = (victim.models / str(number)).rename(victim.models / f".retired-{number}")
         shutil.rmtree(retired)
     return "published"
