@@ -18,8 +18,8 @@ from service.inference.rejection import ModelRejected
 from service.inference.version_files import UnusableFile, read_file
 
 MANIFEST = "manifest.json"
-MAX_BYTES = 4 << 20
-"""Maximum size of a manifest; the trainer writes 6 KB."""
+MAX_BYTES = 256 << 10
+"""Maximum size of a manifest; the trainer writes 6 KB. Parsing one of 4 MB would hold up the requests for a second."""
 MAX_FILES = 1000
 """Maximum number of files that a manifest lists; the trainer writes 18."""
 MAX_BINS = 1000
