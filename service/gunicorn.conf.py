@@ -148,7 +148,7 @@ def _make_metrics_dir() -> Path:
     if settings.metrics_dir is not None:
         settings.metrics_dir.mkdir(parents=True, exist_ok=True)
         return settings.metrics_dir
-    directory = Path(tempfile.mkdtemp(prefix="digits-metrics-", dir=worker_tmp_dir))
+    directory = Path(tempfile.mkdtemp(prefix=f"digits-metrics-{os.getpid()}-", dir=worker_tmp_dir))
     atexit.register(_remove_metrics_dir, directory, os.getpid())
     return directory
 

@@ -134,7 +134,8 @@ def test_proxy_passes_errors_of_the_service_through(stack: Stack) -> None:
 
 def test_prometheus_counts_the_requests_of_every_worker(stack: Stack) -> None:
     (service,) = stack.containers("service")
-    workers = sum("gunicorn" in line for line in docker("top", service, "-o", "pid,comm").splitlines()) - 1
+    processes = docker("top", service, "-o", "pid,comm,args").splitlines()
+    workers = sum("gunicorn" in line and "digits-" not in line for line in processes) - 1
     assert workers == 2
     requests = 'sum(digits_http_requests_total{route="/predict", status="200"})'
     before = stack.log_when("Prometheus has discovered the service", lambda: stack.query_value(requests)) or 0

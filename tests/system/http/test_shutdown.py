@@ -142,7 +142,7 @@ def test_no_request_is_lost_by_reloads_and_the_last_workers_serve_alone(one_vers
 def test_metrics_directory_is_removed_at_the_end(one_version: Path) -> None:
     with serving(model_dir=one_version) as server:
         worker = server.wait_for(MODEL_LOADED)["pid"]
-        directory = re.search(r"(/\S*/digits-metrics-\w+)/", list_open_files(int(worker)))
+        directory = re.search(r"(/\S*/digits-metrics-[\w-]+)/", list_open_files(int(worker)))
         assert directory
         assert Path(directory[1]).is_dir()
         assert server.stop() == 0
