@@ -548,6 +548,11 @@ def _() -> bytes:
     return form(*[encode(255 - stroke())] * 10_000)
 
 
+@_hostile("10,000 bulk images to show", OCTETS, b"show=image")
+def _() -> bytes:
+    return np.random.default_rng(0).integers(0, 256, (10_000, 784), np.uint8).tobytes()
+
+
 @_hostile("10,000 bulk images to normalise", OCTETS, b"normalise=always&split=digits&show=image", deadline_only=True)
 def _() -> bytes:
     return stroke().tobytes() * 10_000

@@ -412,6 +412,17 @@ def test_show_image_returns_the_input_of_the_model(client: FlaskClient, picture:
     assert post(client, image, "image/png").get_json()["predictions"] == [expected]
 
 
+def test_a_response_shows_no_more_than_1000_images(client: FlaskClient) -> None:
+    octets = "application/octet-stream"
+    shown = post(client, np.stack([ONE] * 1000).tobytes(), octets, "?show=image&fields=digit")
+    assert len(shown.get_json()["predictions"]) == 1000
+    rejected = post(client, np.stack([ONE] * 1001).tobytes(), octets, "?show=image&fields=digit")
+    assert (rejected.status_code, error_of(rejected)) == (
+        413,
+        "show=image shows 1000 images at most; the body has 1001",
+    )
+
+
 def test_split_digits_predicts_every_digit_of_a_row(client: FlaskClient) -> None:
     row = np.concatenate([PAGE, PAGE], axis=1)
     document = post(client, form(encode(row), encode(PAGE)), FORM, "?split=digits&fields=digit").get_json()
