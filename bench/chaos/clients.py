@@ -132,7 +132,7 @@ def pipeline_many_requests(victim: Victim) -> str:
         connection.send(SLOW + 100 * post("/predict", "image/png", PNG_FILE + bytes(1000)))
         for _ in range(101):
             status = connection.receive()
-            if status not in {"200", "422", "429", "503"}:  # 422: the photograph may take too long on a busy machine
+            if status not in {"200", "429", "503"}:
                 return status
             if connection.is_closing:
                 return "announced close"

@@ -46,7 +46,7 @@ from service.types import IMAGE_PIXELS
 log = logging.getLogger(__name__)
 
 WALL_FACTOR = 5
-"""Wall time that a request may take, as a multiple of its CPU time: other processes use the cores too."""
+"""Wall time that a request may take, as a multiple of its CPU time: then the cores are busy with other things."""
 MAX_DESCRIPTION_BYTES = 1 << 16
 WAY_OUT = "send fewer or smaller pictures"
 KILLED = "the process that parsed the body was killed, twice, as the kernel does when memory runs out; send it again"
@@ -146,10 +146,10 @@ class ParserPool:
 
         Raises:
             RequestError: as `parse_body` raises it.
-            ParserTimeout, PayloadTooLarge: it takes more time, or more memory, than the settings allow.
+            ParserTimeout, PayloadTooLarge: it takes more CPU time, or more memory, than the settings allow.
             ParserCrashed: it ended its process.
             OutOfMemory: its process was killed from outside, and the next one as well.
-            TooManyRequests: no process became idle in time.
+            TooManyRequests: no process became idle in time, or it got too little of the cores.
             ModelNotReady: the worker is stopping, because its fork server has ended.
             ParserFailed: the parser has a defect.
         """
@@ -187,7 +187,7 @@ class ParserPool:
                 reply = await process.run(request, self._settings.max_pictures)
         except TimeoutError:
             self._discard(process)
-            raise ParserTimeout(_timeout_message(seconds, "")) from None
+            raise TooManyRequests(f"{_timeout_message(seconds)}: the machine is busy; send it again later") from None
         except InvalidReply as error:
             log.error("parser process %d sent an invalid reply: %s", process.number, error)  # noqa: TRY400
             self._discard(process)
@@ -231,7 +231,8 @@ class ParserPool:
         """Raise the error for a process that ended while it parsed a body, unless it was killed from outside."""
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         if number == signal.SIGPROF:
-            raise ParserTimeout(_timeout_message(self._settings.picture_seconds, " of CPU time"))
+            message = _timeout_message(self._settings.picture_seconds, " of CPU time")
+            raise ParserTimeout(f"{message}, which is the limit; {WAY_OUT}")
         if number != signal.SIGKILL:
             log.warning("a body ended its parser process: wait status %d", status)
             raise ParserCrashed(_crash_message(number))
@@ -266,8 +267,8 @@ class ParserPool:
         return error(failure.message) if error else ParserFailed("the log has the traceback of a parser process")
 
 
-def _timeout_message(seconds: float, kind: str) -> str:
-    return f"parsing the body takes more than {seconds:g} seconds{kind}, which is the limit; {WAY_OUT}"
+def _timeout_message(seconds: float, kind: str = "") -> str:
+    return f"parsing the body takes more than {seconds:g} seconds{kind}"
 
 
 def _crash_message(number: int) -> str:

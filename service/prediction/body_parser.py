@@ -113,7 +113,8 @@ def parse_body(
             images = _decode_all_base64(images)
             _check_pictures(images, settings)
         return _parse_all(images, lambda image: parse_json_image(image, settings, options, booleans=booleans), settings)
-    raise UnsupportedMediaType(f"the content type is {media_type[:100] or 'missing'!r}; supported: {SUPPORTED_TYPES}")
+    found = repr(media_type[:100]) if media_type else "missing"
+    raise UnsupportedMediaType(f"the content type is {found}; supported: {SUPPORTED_TYPES}")
 
 
 def is_plain_bulk(content_type: str, options: NormaliseOptions) -> bool:

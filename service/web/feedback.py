@@ -30,7 +30,7 @@ MAX_BYTES = 1 << 16
 MAX_VERSION_LENGTH = 20
 REQUIRED_KEYS = {"image", "digit"}
 ALLOWED_KEYS = REQUIRED_KEYS | {"predicted", "version"}
-FOREIGN_SITES = {"cross-site", "same-site"}
+OWN_SITES = {"", "same-origin", "none"}
 
 
 class FeedbackStore:
@@ -99,10 +99,11 @@ def check_origin(fetch_site: str, media_type: str) -> None:
         Forbidden: a browser sends the request for a page of another site or origin.
         UnsupportedMediaType: the media type is another one than application/json.
     """
-    if fetch_site in FOREIGN_SITES:
-        raise Forbidden(f"the request comes from a web page of another origin (Sec-Fetch-Site: {fetch_site})")
+    if fetch_site not in OWN_SITES:
+        raise Forbidden(f"the request comes from a web page of another origin (Sec-Fetch-Site: {fetch_site[:50]})")
     if media_type != JSON:
-        raise UnsupportedMediaType(f"the content type is {media_type[:100] or 'missing'!r}; supported: {JSON}")
+        found = repr(media_type[:100]) if media_type else "missing"
+        raise UnsupportedMediaType(f"the content type is {found}; supported: {JSON}")
 
 
 def parse_feedback(body: bytes) -> dict[str, Any]:

@@ -48,7 +48,7 @@ INVALID_BODIES = {
         "empty JSON": (400, "the body has 0 bytes", b"", JSON),
         "empty form": (400, "the body has 0 bytes", b"", FORM),
         "empty without a type": (400, "the body has 0 bytes", b"", None),
-        "no type": (415, f"the content type is 'missing'; supported: {_TYPES}", encode(ONE), None),
+        "no type": (415, f"the content type is missing; supported: {_TYPES}", encode(ONE), None),
         "another type": (415, f"the content type is 'text/plain'; supported: {_TYPES}", encode(ONE), "text/plain"),
         "URL-encoded form": (
             415,

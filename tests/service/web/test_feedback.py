@@ -122,7 +122,8 @@ def test_accepts_json_with_any_parameters(client: FlaskClient, content_type: str
 
 
 @pytest.mark.parametrize(
-    ("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 201), ("none", 201)]
+    ("site", "status"),
+    [("cross-site", 403), ("same-site", 403), ("Cross-Site", 403), ("same-origin", 201), ("none", 201)],
 )
 def test_rejects_requests_of_pages_of_other_origins(
     client: FlaskClient, feedback_dir: Path, site: str, status: int
