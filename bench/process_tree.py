@@ -3,6 +3,7 @@
 A process whose parent was killed leaves the tree, but not the session, so orphans are counted too.
 """
 
+import errno
 import os
 import signal
 import time
@@ -88,7 +89,10 @@ def kill_worker(pid: int, port: int) -> Kill:
     """
     os.kill(pid, signal.SIGSTOP)
     _wait_until_stopped(pid)
-    kill = Kill(pid, time.monotonic(), _client_ports(pid, port))
+    try:
+        kill = Kill(pid, time.monotonic(), _client_ports(pid, port))
+    except FileNotFoundError:  # it had ended, and its parent has noticed that meanwhile
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from None
     os.kill(pid, signal.SIGKILL)
     return kill
 
