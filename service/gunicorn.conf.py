@@ -73,6 +73,7 @@ def on_starting(server: Arbiter) -> None:
     with _exit_without_space_for_metrics():
         server.metrics_dir = _make_metrics_dir()
         slot_files.check_space(server.metrics_dir, settings.workers)
+    gunicorn_settings.raise_descriptor_limit()
     server.counts, server.service_state = ConnectionCounts(), ServiceState.create()
     server.service_state.shares_sockets = gunicorn_compat.is_second_arbiter(server)
     gunicorn_compat.call_before_stop(server, server.service_state.stop)

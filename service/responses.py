@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import orjson
 
-from service.errors import OutOfMemory, RequestError, TooManyRequests, Unauthorised
+from service.errors import ModelNotReady, OutOfMemory, RequestError, TooManyRequests, Unauthorised
 
 JSON = "application/json"
 RETRY_AFTER_SECONDS = 1
@@ -38,7 +38,7 @@ def error_response(status: int, message: str, *headers: tuple[str, str]) -> Json
 def response_for(error: RequestError) -> JsonResponse:
     """The response to a request that failed with this error."""
     match error:
-        case TooManyRequests() | OutOfMemory():
+        case TooManyRequests() | OutOfMemory() | ModelNotReady():
             return error_response(error.status, str(error), ("Retry-After", str(RETRY_AFTER_SECONDS)))
         case Unauthorised():
             return error_response(error.status, str(error), ("WWW-Authenticate", "Bearer"))

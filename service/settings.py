@@ -74,7 +74,9 @@ class Settings:
     )
     max_side: int = _setting(16_384, "maximum width and height of one picture in pixels", Range(28, 1 << 16))
     max_in_flight: int = _setting(
-        40, "maximum predict requests in flight per worker, at most half of them slow; more get 429", Range(1, 65536)
+        40,
+        "maximum predict requests in flight per worker, at most half of them with pictures; more get 429",
+        Range(1, 65536),
     )
     picture_processes: int = _setting(
         2, "maximum processes per worker that parse pictures and other slow bodies", Range(1, 256)

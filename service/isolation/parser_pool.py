@@ -4,7 +4,7 @@
                                           over a limit, or cancelled: killed, replaced when one is needed again
 
 Processes are started when requests need them, `picture_processes` at most, and kept. A request that finds none idle
-waits for one, for `picture_seconds` at most. Wall time is limited here, CPU time and memory by parser_process.py.
+waits for one, as long as it might take. Wall time is limited here, CPU time and memory by parser_process.py.
 """
 
 import asyncio
@@ -167,7 +167,7 @@ class ParserPool:
         return result
 
     async def _acquire_slot(self) -> None:
-        seconds = self._settings.picture_seconds
+        seconds = WALL_FACTOR * self._settings.picture_seconds
         try:
             async with asyncio.timeout(seconds):
                 await self._slots.acquire()

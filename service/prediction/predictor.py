@@ -87,7 +87,9 @@ class Predictor:
         """
         count = len(parsed.images)
         if options.include_image and count > MAX_SHOWN_IMAGES:
-            raise PayloadTooLarge(f"show=image shows {MAX_SHOWN_IMAGES} images at most; the body has {count}")
+            raise PayloadTooLarge(
+                f"a response shows {MAX_SHOWN_IMAGES} images at most; the body has {count}; send fewer"
+            )
         model = self._store.require_current()
         started = time.perf_counter()
         predictions = model.predict(parsed.images)

@@ -106,6 +106,8 @@ class Acceptor:
         self._opening: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._deferrals_left, self._refilled_at = float(MAX_FRUITLESS_DEFERRALS), self._loop.time()
+        self._has_failed = False
+        """Whether the last attempt to accept a connection failed."""
         listener.settimeout(0)
         self._resume()
 
@@ -174,9 +176,12 @@ class Acceptor:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
         except OSError as error:
-            log.warning("cannot accept a connection: %s", error)
+            if not self._has_failed:  # once, not at each attempt
+                log.warning("cannot accept a connection: %s", error)
+            self._has_failed = True
             self._pause(ACCEPT_BACKOFF_SECONDS, self._resume)
             return False
+        self._has_failed = False
         accepted.settimeout(0)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_NOT_SENT_BYTES)

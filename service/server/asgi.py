@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import BytesIO
+from math import ceil
 from typing import Any
 
 from flask import Flask
@@ -26,7 +27,7 @@ from service.errors import RequestError
 from service.inference.batching import DynamicBatcher
 from service.inference.model import Model
 from service.prediction.body_parser import ParsedBody, is_plain_bulk
-from service.prediction.concurrency import ConcurrencyLimiter
+from service.prediction.concurrency import WaitingLimiter
 from service.prediction.fast_path import MAX_IMAGES
 from service.prediction.options import PredictOptions, parse_query
 from service.prediction.predictor import PredictResult
@@ -38,8 +39,10 @@ from service.server.wsgi_bridge import RejectedBody, build_environ, call_wsgi
 log = logging.getLogger(__name__)
 
 FlaskResponse = tuple[int, list[tuple[bytes, bytes]], bytes]
-MAX_QUEUED = 4
-"""Forms and feedback in flight, for each of their threads; more get 429."""
+MAX_WAIT_SECONDS = 10.0
+"""How long a slow request waits for others of its kind; then it is rejected."""
+MAX_WAITING = 4
+"""Forms and feedback that wait, for each of their threads."""
 
 
 class Application:
@@ -49,12 +52,15 @@ class Application:
         context: ServiceContext = flask.extensions["digits"]
         self.flask, self.context = flask, context
         self._metrics, self._predictor, self._admission = context.metrics, context.predictor, context.admission
-        self.limiter, self._slow_limiter = self._admission.limiter, self._admission.slow_limiter
+        self.limiter = self._admission.limiter
         self.batcher = DynamicBatcher(self._metrics.inference_completed)
         self._slow_requests = ThreadPoolExecutor(context.settings.threads, thread_name_prefix="slow-request")
         # Forms and feedback have threads of their own, so that bulk predictions do not wait for them.
         self._web_requests = ThreadPoolExecutor(context.settings.threads, thread_name_prefix="web-request")
-        self._web_limiter = ConcurrencyLimiter(MAX_QUEUED * context.settings.threads, "forms and feedback")
+        limit, threads = context.settings.max_in_flight, context.settings.threads
+        self._picture_queue = WaitingLimiter(ceil(limit / 2), limit, MAX_WAIT_SECONDS, "requests with pictures")
+        self._bulk_queue = WaitingLimiter(ceil(limit / 4), limit, MAX_WAIT_SECONDS, "bulk requests")
+        self._web_queue = WaitingLimiter(threads, MAX_WAITING * threads, MAX_WAIT_SECONDS, "forms and feedback")
         self._metrics_requests = ThreadPoolExecutor(1, thread_name_prefix="metrics")
         self._receive_budget = ReceiveBudget(context.settings)
 
@@ -145,24 +151,32 @@ class Application:
         model = self.context.store.require_current()
         images = self._predictor.read_fast(received, content_type, options)
         if images is None:
-            with self.limiter, self._slow_limiter:
-                return await self._predict_slowly(body, received, content_type.decode("latin-1"), query)
+            return await body.cancel_on_disconnect(
+                self._predict_slowly(received, content_type.decode("latin-1"), query)
+            )
         with self.limiter:
             return await self._predict_batched(model, options, images)
 
-    async def _predict_slowly(
-        self, body: StreamedBody | BufferedBody, received: bytes, content_type: str, query: bytes
-    ) -> bytes:
-        """Predict what the fast path does not read."""
+    async def _predict_slowly(self, body: bytes, content_type: str, query: bytes) -> bytes:
+        """Predict what the fast path does not read, in a task; of each kind, a part of the limit leaves the rest."""
         options = parse_query(query)
-        in_thread = partial(asyncio.get_running_loop().run_in_executor, self._slow_requests)
         if is_plain_bulk(content_type, options.normalise):
-            return await in_thread(self._predictor.predict_json, received, content_type, query)
-        parsed = await body.cancel_on_disconnect(self._predictor.parse(received, content_type, options))
+            async with self._bulk_queue:
+                with self.limiter:
+                    return await self._in_thread(self._predictor.predict_json, body, content_type, query)
+        async with self._picture_queue:
+            with self.limiter:
+                return await self._predict_pictures(body, content_type, options)
+
+    async def _predict_pictures(self, body: bytes, content_type: str, options: PredictOptions) -> bytes:
+        parsed = await self._predictor.parse(body, content_type, options)
         if len(parsed.images) > MAX_IMAGES:
-            return await in_thread(self._predictor.predict_parsed_json, parsed, options)
+            return await self._in_thread(self._predictor.predict_parsed_json, parsed, options)
         model = self.context.store.require_current()
         return await self._predict_batched(model, options, parsed.images.tobytes(), parsed)
+
+    async def _in_thread(self, call: Callable[..., bytes], *arguments: object) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._slow_requests, call, *arguments)
 
     async def _predict_batched(
         self, model: Model, options: PredictOptions, images: bytes, parsed: ParsedBody | None = None
@@ -195,11 +209,14 @@ class Application:
             return call_wsgi(self.flask, environ)
         try:
             environ["wsgi.input"] = BytesIO(await body.read())
-            with self._web_limiter:
-                return await body.cancel_on_disconnect(self._call_in_thread(self._web_requests, environ))
+            return await body.cancel_on_disconnect(self._call_in_line(environ))
         except (RequestError, MemoryError) as error:
             environ["wsgi.input"] = RejectedBody(error)
             return call_wsgi(self.flask, environ)
+
+    async def _call_in_line(self, environ: dict[str, Any]) -> FlaskResponse:
+        async with self._web_queue:
+            return await self._call_in_thread(self._web_requests, environ)
 
     async def _call_in_thread(self, threads: ThreadPoolExecutor, environ: dict[str, Any]) -> FlaskResponse:
         return await asyncio.get_running_loop().run_in_executor(threads, call_wsgi, self.flask, environ)

@@ -1,5 +1,7 @@
 """Checks gunicorn's own settings at the start: one that would be ignored is refused, with a sentence that names it."""
 
+import contextlib
+import resource
 import ssl
 from typing import Any
 
@@ -21,6 +23,17 @@ UNSUPPORTED: dict[str, tuple[object, str]] = {
     "threads": (1, "unset; DIGITS_THREADS sets the threads for slow requests"),
 }
 """Settings that the worker does not implement: the default, and what is allowed instead."""
+
+
+MAX_DESCRIPTORS = 1 << 16
+
+
+def raise_descriptor_limit() -> None:
+    """Allow as many file descriptors, one for each connection, as the system lets the process have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = min(hard, MAX_DESCRIPTORS)
+    with contextlib.suppress(OSError, ValueError):  # macOS allows fewer than its hard limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
 
 
 def check(config: Any, app: Any) -> None:

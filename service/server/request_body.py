@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from service.errors import RequestTimeout, TooManyRequests
 from service.prediction import body_parser
+from service.prediction.fast_path import MAX_BODY_BYTES
 from service.server.asgi_types import Message, Receive
 from service.settings import Settings
 
@@ -39,6 +40,25 @@ class ReceiveBudget:
         self.limit = MAX_BUFFERED_BODIES * settings.max_body_bytes
         self.used = 0
         self._released = 0
+        self._arriving: dict[StreamedBody, None] = {}
+        """Incomplete bodies; that of which a part arrived last is the last one."""
+
+    def part_arrived(self, body: "StreamedBody") -> None:
+        """Note which body receives; the others may have stalled."""
+        self._arriving.pop(body, None)
+        self._arriving[body] = None
+
+    def forget(self, body: "StreamedBody") -> None:
+        """A body is complete, or will not be."""
+        self._arriving.pop(body, None)
+
+    def make_room(self, receiving: "StreamedBody") -> bool:
+        """Reject other incomplete bodies, the longest stalled first, until the limit holds; False: it does not."""
+        for body in [body for body in self._arriving if body is not receiving and not body.is_small]:
+            if self.used <= self.limit:
+                break
+            body.reject()
+        return self.used <= self.limit
 
     def release(self, length: int) -> None:
         """Hold so many bytes fewer; once enough have been released, their memory is returned to the system."""
@@ -99,12 +119,19 @@ class BufferedBody:
 class StreamedBody:
     """A body that is arriving. `complete`: nothing more of it will arrive."""
 
-    __slots__ = ("_budget", "_held", "_receive", "complete")
+    __slots__ = ("_budget", "_deadline", "_held", "_is_rejected", "_receive", "complete")
 
     def __init__(self, receive: Receive, budget: ReceiveBudget) -> None:
         self._receive, self._budget = receive, budget
         self._held = 0
+        self._deadline: asyncio.Timeout | None = None
+        self._is_rejected = False
         self.complete = False
+
+    @property
+    def is_small(self) -> bool:
+        """Whether so little of it has arrived that other bodies never make it wait or be rejected."""
+        return self._held <= MAX_BODY_BYTES
 
     async def read(self) -> bytes:
         """Receive the complete body.
@@ -117,12 +144,16 @@ class StreamedBody:
         """
         seconds = self._budget.settings.receive_timeout_seconds
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as self._deadline:
                 message = await self._receive()
                 if message.get("more_body") or "body" not in message:
                     return await self._collect(message)
         except TimeoutError:
+            if self._is_rejected:
+                raise self._rejection() from None
             raise RequestTimeout(f"the body did not arrive within {seconds} seconds") from None
+        finally:
+            self._budget.forget(self)
         self.complete = True
         body = message["body"]
         self._hold(len(body))
@@ -153,9 +184,22 @@ class StreamedBody:
         budget = self._budget
         self._held += length
         budget.used += length
+        if not self.complete:
+            budget.part_arrived(self)
         body_parser.check_body_size(self._held, budget.settings, at_least=True)
-        if budget.used > budget.limit:
-            raise TooManyRequests(f"the worker holds more than {budget.limit} bytes of bodies, which is the limit")
+        if budget.used > budget.limit and not (self.is_small or budget.make_room(self)):
+            raise self._rejection()
+
+    def _rejection(self) -> TooManyRequests:
+        limit = self._budget.limit
+        return TooManyRequests(f"the worker holds more than {limit} bytes of bodies, which is the limit")
+
+    def reject(self) -> None:
+        """Have `read` raise TooManyRequests: other bodies need the room, and this one has stalled."""
+        self._is_rejected = True
+        self.release()
+        if self._deadline is not None:
+            self._deadline.reschedule(asyncio.get_running_loop().time())
 
     def release(self) -> None:
         """Count the body no longer; call it once the request has been handled."""

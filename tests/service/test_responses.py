@@ -53,7 +53,7 @@ def test_any_message_is_valid_json(message: str) -> None:
         (Unauthorised("why"), 401, (("WWW-Authenticate", "Bearer"),)),
         (PayloadTooLarge("why"), 413, ()),
         (TooManyRequests("why"), 429, (("Retry-After", "1"),)),
-        (ModelNotReady("why"), 503, ()),
+        (ModelNotReady("why"), 503, (("Retry-After", "1"),)),
         (OutOfMemory("why"), 503, (("Retry-After", "1"),)),
         (InsufficientStorage("why"), 507, ()),
     ],

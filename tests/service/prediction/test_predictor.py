@@ -419,7 +419,7 @@ def test_a_response_shows_no_more_than_1000_images(client: FlaskClient) -> None:
     rejected = post(client, np.stack([ONE] * 1001).tobytes(), octets, "?show=image&fields=digit")
     assert (rejected.status_code, error_of(rejected)) == (
         413,
-        "show=image shows 1000 images at most; the body has 1001",
+        "a response shows 1000 images at most; the body has 1001; send fewer",
     )
 
 

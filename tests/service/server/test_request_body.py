@@ -64,21 +64,49 @@ def test_the_limit_is_the_last_size_accepted(pieces: int) -> None:
         asyncio.run(StreamedBody(Source(messages(LIMIT + 1)), budget()).read())
 
 
-def test_eight_largest_bodies_may_arrive_together_and_no_byte_more() -> None:
+LARGE = 100_000
+REJECTION = r"^the worker holds more than 800000 bytes of bodies, which is the limit$"
+
+
+def large_budget() -> ReceiveBudget:
+    return ReceiveBudget(Settings(max_body_bytes=LARGE, receive_timeout_seconds=60))
+
+
+def test_a_body_over_the_limit_of_all_makes_room_by_the_rejection_of_one_that_has_stalled() -> None:
     async def scenario() -> None:
-        shared = budget()
-        sources = [Source([chunk(bytes(LIMIT))]) for _ in range(8)]
-        bodies = [StreamedBody(source, shared) for source in sources]
-        tasks = [asyncio.ensure_future(body.read()) for body in bodies]
+        shared = large_budget()
+        stalled = [StreamedBody(Source([chunk(bytes(LARGE))]), shared) for _ in range(8)]
+        tasks = [asyncio.ensure_future(body.read()) for body in stalled]
         await asyncio.sleep(0)
-        assert shared.used == shared.limit == 8 * LIMIT
-        rejected = StreamedBody(Source([chunk(b"x"), chunk(b"y")]), shared)
-        with pytest.raises(TooManyRequests, match=r"^the worker holds more than 800 bytes of bodies"):
-            await rejected.read()
-        for task in tasks:
+        assert shared.used == shared.limit == 8 * LARGE
+        newcomer = StreamedBody(Source([chunk(bytes(LARGE - 1)), chunk(b"x", more=False)]), shared)
+        assert len(await newcomer.read()) == LARGE
+        with pytest.raises(TooManyRequests, match=REJECTION):
+            await tasks[0]
+        assert not any(task.done() for task in tasks[1:])
+        assert shared.used == shared.limit
+        for task in tasks[1:]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for body in (rejected, *bodies):
+        for body in (newcomer, *stalled):
+            body.release()
+        assert shared.used == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_large_body_is_rejected_while_others_are_handled_and_a_small_one_never() -> None:
+    async def scenario() -> None:
+        shared = large_budget()
+        handled = [StreamedBody(Source([chunk(bytes(LARGE), more=False)]), shared) for _ in range(8)]
+        for body in handled:
+            await body.read()
+        small = StreamedBody(Source([chunk(bytes(1000)), chunk(bytes(64_000), more=False)]), shared)
+        assert len(await small.read()) == 65_000
+        large = StreamedBody(Source([chunk(bytes(LARGE))]), shared)
+        with pytest.raises(TooManyRequests, match=REJECTION):
+            await large.read()
+        for body in (small, large, *handled):
             body.release()
         assert shared.used == 0
 
