@@ -19,6 +19,8 @@ _LIBC = ctypes.CDLL(None)
 
 MAX_BUFFERED_BODIES = 8
 """Times the largest body: what a worker holds of bodies, arriving or being handled; more are rejected with 429."""
+STALL_SECONDS = 1.0
+"""After so long without a part, a body makes room for others."""
 RETURN_BYTES = 32 << 20
 """Bytes of released bodies after which their memory is returned; without it hostile bodies left 400 MB in a worker."""
 RETURN_SECONDS = 2.0
@@ -40,23 +42,27 @@ class ReceiveBudget:
         self.limit = MAX_BUFFERED_BODIES * settings.max_body_bytes
         self.used = 0
         self._released = 0
-        self._arriving: dict[StreamedBody, None] = {}
-        """Incomplete bodies; that of which a part arrived last is the last one."""
+        self._arriving: dict[StreamedBody, float] = {}
+        """When the last part of each incomplete body arrived, in the event loop's time; in this order."""
 
     def part_arrived(self, body: "StreamedBody") -> None:
         """Note which body receives; the others may have stalled."""
         self._arriving.pop(body, None)
-        self._arriving[body] = None
+        self._arriving[body] = asyncio.get_running_loop().time()
 
     def forget(self, body: "StreamedBody") -> None:
         """A body is complete, or will not be."""
         self._arriving.pop(body, None)
 
     def make_room(self, receiving: "StreamedBody") -> bool:
-        """Reject other incomplete bodies, the longest stalled first, until the limit holds; False: it does not."""
-        for body in [body for body in self._arriving if body is not receiving and not body.is_small]:
-            if self.used <= self.limit:
+        """Reject other bodies that have stalled, the longest time first, until the limit holds; False: it does not."""
+        stalled_before = asyncio.get_running_loop().time() - STALL_SECONDS
+        for body, last_part_at in tuple(self._arriving.items()):
+            if self.used <= self.limit or last_part_at > stalled_before:
                 break
+            if body is receiving or body.is_small:
+                continue
+            self.forget(body)
             body.reject()
         return self.used <= self.limit
 
@@ -181,6 +187,8 @@ class StreamedBody:
             message = await self._receive()
 
     def _hold(self, length: int) -> None:
+        if self._is_rejected:  # a part had arrived already
+            raise self._rejection()
         budget = self._budget
         self._held += length
         budget.used += length

@@ -358,7 +358,6 @@ def test_a_body_without_a_length_is_rejected_at_the_limit(serve: Serve, one_vers
 
 
 def test_arriving_bodies_are_limited_together(serve: Serve, one_version: Path) -> None:
-    """The ninth and the tenth make room for themselves: those that have stalled for the longest time are rejected."""
     client = serve(one_version, max_body_bytes=100_000)
     application = Application(client.application)
 

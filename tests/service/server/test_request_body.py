@@ -72,23 +72,31 @@ def large_budget() -> ReceiveBudget:
     return ReceiveBudget(Settings(max_body_bytes=LARGE, receive_timeout_seconds=60))
 
 
-def test_a_body_over_the_limit_of_all_makes_room_by_the_rejection_of_one_that_has_stalled() -> None:
+def test_a_body_over_the_limit_of_all_makes_room_by_the_rejection_of_one_that_has_stalled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def scenario() -> None:
         shared = large_budget()
         stalled = [StreamedBody(Source([chunk(bytes(LARGE))]), shared) for _ in range(8)]
         tasks = [asyncio.ensure_future(body.read()) for body in stalled]
         await asyncio.sleep(0)
         assert shared.used == shared.limit == 8 * LARGE
-        newcomer = StreamedBody(Source([chunk(bytes(LARGE - 1)), chunk(b"x", more=False)]), shared)
-        assert len(await newcomer.read()) == LARGE
+        newcomers = [StreamedBody(Source([chunk(bytes(LARGE - 1)), chunk(b"x", more=False)]), shared) for _ in range(3)]
         with pytest.raises(TooManyRequests, match=REJECTION):
-            await tasks[0]
-        assert not any(task.done() for task in tasks[1:])
+            await newcomers[0].read()  # the others may still arrive
+        newcomers[0].release()
+        monkeypatch.setattr(request_body, "STALL_SECONDS", 0)
+        for newcomer in newcomers[1:]:
+            assert len(await newcomer.read()) == LARGE
+        for task in tasks[:2]:
+            with pytest.raises(TooManyRequests, match=REJECTION):
+                await task
+        assert not any(task.done() for task in tasks[2:])
         assert shared.used == shared.limit
-        for task in tasks[1:]:
+        for task in tasks[2:]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for body in (newcomer, *stalled):
+        for body in (*newcomers, *stalled):
             body.release()
         assert shared.used == 0
 
