@@ -11,7 +11,6 @@ most of the time is its import.
 """
 
 import contextlib
-import ctypes
 import faulthandler
 import importlib
 import json
@@ -29,6 +28,7 @@ from service.inference.predictions import Predictions
 from service.inference.rejection import ModelRejected, one_line
 from service.inference.runtimes import LiteRT, Runtime, TensorFlow
 from service.inference.warm_up import warm_up
+from service.system_calls import kill_with_parent, limit_memory, set_malloc_option
 
 SECONDS = {"litert": 20, "tensorflow": 60}
 """CPU time and wall time of a trial, by runtime: a hundred times what it takes, but for the import of TensorFlow."""
@@ -37,7 +37,7 @@ MEMORY_BYTES = {"litert": 256 << 20, "tensorflow": 4 << 30}
 MEMORY_FACTOR = 8
 """The network's file, its weights as the runtime packs them, and the same for a second interpreter."""
 NICE = 10
-PR_SET_PDEATHSIG, M_ARENA_MAX = 1, -8
+M_ARENA_MAX = -8
 
 BOOTSTRAP = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from service.inference import trial; trial.main()"
 
@@ -170,10 +170,9 @@ def _try(network: bytes | Path, growth: int) -> dict[str, str]:
 
 def _limit_process(runtime: str, growth: int) -> None:
     """End with the parent, leave the cores to others, and limit CPU time and memory."""
-    libc = ctypes.CDLL(None)
+    kill_with_parent()
+    set_malloc_option(M_ARENA_MAX, 1)  # one for each thread would reserve 64 MiB of address space each
     with contextlib.suppress(AttributeError):  # not on Linux
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        libc.mallopt(M_ARENA_MAX, 1)  # one for each thread would reserve 64 MiB of address space each
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # large batches start a thread for each core
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes: the parent decides
     os.nice(NICE)
@@ -184,7 +183,5 @@ def _limit_process(runtime: str, growth: int) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
     cpu_seconds = int(used.ru_utime + used.ru_stime) + SECONDS[runtime]
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
-    with contextlib.suppress(OSError, ValueError):  # no /proc, or a lower hard limit
-        pages = int(Path("/proc/self/statm").read_text().split()[0])
-        limit = pages * resource.getpagesize() + growth
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with contextlib.suppress(OSError, ValueError):  # a lower hard limit
+        limit_memory(growth)

@@ -12,7 +12,6 @@ PR_SET_PDEATHSIG (prctl(2)), which reaches a process in the middle of a computat
 """
 
 import contextlib
-import ctypes
 import logging
 import os
 import resource
@@ -22,6 +21,8 @@ import struct
 from collections.abc import Callable
 from typing import NoReturn
 
+from service.system_calls import kill_with_parent, name_process
+
 log = logging.getLogger(__name__)
 
 MESSAGE = struct.Struct("=BIi")
@@ -30,7 +31,6 @@ FORK, KILL, EXITED = range(3)
 
 IGNORED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Signals that a terminal or an operator sends to a process group: the worker decides when the others end."""
-PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15
 
 Target = Callable[[socket.socket], None]
 """What a forked process runs, with its end of the socket; it returns when the other end is closed."""
@@ -161,9 +161,7 @@ def _fork(control: socket.socket, descriptor: int, target: Target) -> int:
 
 def _end_with_parent(parent: int, name: bytes) -> None:
     """Name the process for ps and top, and have the kernel kill it when its parent ends (Linux)."""
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        prctl(PR_SET_NAME, name)
+    kill_with_parent()
+    name_process(name)
     if os.getppid() != parent:  # it had ended before the call
         os._exit(0)

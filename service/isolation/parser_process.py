@@ -5,14 +5,12 @@
 - Wall time is the worker's to measure: it kills the process.
 """
 
-import ctypes
 import logging
 import os
 import resource
 import select
 import signal
 import socket
-from pathlib import Path
 from typing import IO
 
 from service.errors import RequestError
@@ -28,6 +26,7 @@ from service.isolation.messages import (
 )
 from service.prediction.body_parser import ParsedBody, parse_body
 from service.settings import Settings
+from service.system_calls import limit_memory, measure_memory, set_malloc_option, trim_memory
 
 log = logging.getLogger(__name__)
 
@@ -42,16 +41,14 @@ IDLE_SECONDS = 0.2
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, MAX_THRESHOLD = -1, -3, 32 << 20
 """Options of mallopt(3) of glibc, and the largest value of the second."""
 
-_LIBC = ctypes.CDLL(None)
-_STATM = Path("/proc/self/statm")
-
 
 def run_parser(settings: Settings, connection: socket.socket) -> None:
     """Parse the requests of a connection until it is closed, or until a request has failed for want of memory."""
     os.nice(NICENESS)
     _silence_codecs()
-    resident = _memory_pages()[1]
-    _limit_memory(settings.picture_memory_bytes)
+    _, resident = measure_memory()
+    limit_memory(settings.picture_memory_bytes)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _keep_memory_while_busy()
     stream = connection.makefile("rb")
     while head := _read_head(connection, stream):
@@ -81,30 +78,23 @@ def _silence_codecs() -> None:
 
 
 def _has_grown(resident: int) -> bool:
-    """Whether the process keeps much more memory than the `resident` pages that it had; what it can, it returns."""
-    grown = (_memory_pages()[1] - resident) * resource.getpagesize()
-    if grown <= MAX_KEPT_BYTES:
+    """Whether the process keeps much more memory than the `resident` bytes that it had; what it can, it returns."""
+    if measure_memory()[1] - resident <= MAX_KEPT_BYTES:
         return False
-    _trim_memory()
-    return (_memory_pages()[1] - resident) * resource.getpagesize() > MAX_KEPT_BYTES
-
-
-def _trim_memory() -> None:
-    if hasattr(_LIBC, "malloc_trim"):
-        _LIBC.malloc_trim(0)
+    trim_memory()
+    return measure_memory()[1] - resident > MAX_KEPT_BYTES
 
 
 def _keep_memory_while_busy() -> None:
     """Reuse the memory of one picture for the next: to return its pages and get new ones takes a tenth of the time."""
-    if hasattr(_LIBC, "mallopt"):
-        _LIBC.mallopt(M_TRIM_THRESHOLD, MAX_THRESHOLD)
-        _LIBC.mallopt(M_MMAP_THRESHOLD, MAX_THRESHOLD)
+    set_malloc_option(M_TRIM_THRESHOLD, MAX_THRESHOLD)
+    set_malloc_option(M_MMAP_THRESHOLD, MAX_THRESHOLD)
 
 
 def _read_head(connection: socket.socket, stream: IO[bytes]) -> bytes:
     """The first bytes of the next request; nothing if the connection was closed."""
     if not select.select([connection], [], [], IDLE_SECONDS)[0]:
-        _trim_memory()
+        trim_memory()
     return stream.read(HEADER.size)
 
 
@@ -131,19 +121,3 @@ def _parse_request(request: Request, settings: Settings) -> ParsedBody | Failure
     except Exception:  # a defect of the service: the worker responds 500
         log.exception("Exception in a parser process")
         return Failure(FAILED, "")
-
-
-def _memory_pages() -> tuple[int, int]:
-    """The pages of the address space, and those that are resident; 0 where /proc does not exist."""
-    if not _STATM.exists():
-        return 0, 0
-    size, resident = _STATM.read_text().split()[:2]
-    return int(size), int(resident)
-
-
-def _limit_memory(growth: int) -> None:
-    """Let the process grow by so many bytes."""
-    size = _memory_pages()[0] * resource.getpagesize()
-    if size:
-        resource.setrlimit(resource.RLIMIT_AS, (size + growth, size + growth))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,7 +1,6 @@
 """Request bodies while they arrive: each bounded in bytes and in time, and all of them together in bytes."""
 
 import asyncio
-import ctypes
 import gc
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -12,10 +11,9 @@ from service.prediction import body_parser
 from service.prediction.fast_path import MAX_BODY_BYTES
 from service.server.asgi_types import Message, Receive
 from service.settings import Settings
+from service.system_calls import trim_memory
 
 Result = TypeVar("Result")
-
-_LIBC = ctypes.CDLL(None)
 
 MAX_BUFFERED_BODIES = 8
 """Times the largest body: what a worker holds of bodies, arriving or being handled; more are rejected with 429."""
@@ -81,8 +79,7 @@ class ReceiveBudget:
         """
         self._released = 0
         gc.collect()
-        if hasattr(_LIBC, "malloc_trim"):
-            _LIBC.malloc_trim(0)
+        trim_memory()
 
 
 class BufferedBody:
