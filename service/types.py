@@ -13,6 +13,8 @@ Batch = npt.NDArray[np.uint8]
 """uint8 [N, 28, 28]."""
 Probabilities = npt.NDArray[np.float32]
 """float32 [N, 10]; each row sums to 1."""
+GreyImage = npt.NDArray[np.uint8]
+"""uint8 [H, W]."""
 FloatImage = npt.NDArray[np.float32]
 """float32 [H, W]."""
 Mask = npt.NDArray[np.bool_]

@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from service.types import FloatImage, Mask
+from service.types import FloatImage, GreyImage, Mask
 
 
 class Box(NamedTuple):
@@ -18,7 +18,7 @@ class Box(NamedTuple):
     right: int
 
     @classmethod
-    def bounding(cls, pixels: FloatImage | Mask) -> Self:
+    def bounding(cls, pixels: FloatImage | GreyImage | Mask) -> Self:
         """The smallest box around all non-zero pixels of [H, W]; there must be one."""
         rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
         return cls(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)

@@ -18,7 +18,7 @@ from PIL import Image, ImageFilter
 
 from service.errors import NoDigitFound
 from service.imaging.geometry import Box
-from service.types import FloatImage, Mask
+from service.types import FloatImage, GreyImage, Mask
 
 THUMBNAIL_SIDE = 96
 """Background, ink colour and illumination are estimated on about this number squared of pixels."""
@@ -40,11 +40,11 @@ MIN_SNR = 5.0
 class Ink:
     """The ink of a picture of H x W pixels.
 
-    intensity float32 [H, W]: 0 is paper, 1 is as far from it as a colour can be. low_mask, high_mask bool [H, W]: the
+    intensity uint8 [H, W]: 0 is paper, 255 is as far from it as a colour can be. low_mask, high_mask bool [H, W]: the
     pixels above the low and above the high threshold.
     """
 
-    intensity: FloatImage
+    intensity: GreyImage
     low_mask: Mask
     high_mask: Mask
 
@@ -67,7 +67,8 @@ def extract_ink(picture: Image.Image) -> Ink:
     foreground = smooth[smooth > max(4 * noise, 0.15 * peak)]
     high = min(_otsu_threshold(foreground), 0.6 * float(np.quantile(foreground, 0.95)))
     low = max(3.5 * noise, (0.2 if is_uneven else MIN_INTENSITY) * peak)
-    return Ink(intensity, smooth > low, smooth > max(high, low))
+    levels = np.asarray(np.rint(np.clip(intensity, 0, 1) * 255), np.uint8)
+    return Ink(levels, smooth > low, smooth > max(high, low))
 
 
 def downscale(picture: Image.Image, side: int, area: Box | None = None) -> tuple[Image.Image, int]:

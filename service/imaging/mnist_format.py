@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from service.imaging.geometry import Box
-from service.types import IMAGE_SIDE, DigitImage, FloatImage
+from service.types import IMAGE_SIDE, DigitImage, FloatImage, GreyImage
 
 DIGIT_BOX = 20
 SUPERSAMPLING = 4
@@ -22,13 +22,13 @@ TARGET_MIN_WIDTH, TARGET_MAX_WIDTH = 2.0, 3.5
 """Pixels of the image: what a thinner stroke is dilated to, and a thicker one eroded to."""
 
 
-def to_mnist(ink: FloatImage) -> DigitImage:
+def to_mnist(ink: GreyImage) -> DigitImage:
     """Convert the ink of a digit to an image.
 
     Args:
-        ink: float32 [H, W], 0 paper to 1 ink; its border rows and columns have ink.
+        ink: uint8 [H, W], 0 paper to 255 ink; its border rows and columns have ink.
     """
-    return _centre_by_mass(_resize_to_box(_crop_to_ink(_normalise_stroke_width(ink))))
+    return _centre_by_mass(_resize_to_box(_crop_to_ink(_normalise_stroke_width(ink.astype(np.float32) / 255))))
 
 
 def stroke_width(ink: FloatImage) -> float:

@@ -55,10 +55,16 @@ DEFAULT_OPTIONS = NormaliseOptions()
 
 
 class ExtractedDigit(NamedTuple):
-    """An image, and the box of its digit on the picture: left, top, right, bottom in pixels, the last two exclusive."""
+    """An image, and where its digit is on the picture.
+
+    box: left, top, right, bottom in pixels, the last two exclusive. line: the number of its line of writing, from 1 at
+    the top. is_incomplete: the line may have lost a digit, since ink at the border of the picture was left out.
+    """
 
     image: DigitImage
     box: tuple[int, int, int, int]
+    line: int = 1
+    is_incomplete: bool = False
 
 
 FULL_IMAGE_BOX = (0, 0, IMAGE_SIDE, IMAGE_SIDE)

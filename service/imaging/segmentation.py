@@ -18,7 +18,7 @@ from service.errors import NoDigitFound
 from service.imaging.geometry import Box
 from service.imaging.ink import Ink
 from service.imaging.ruled_lines import remove_ruled_lines
-from service.types import FloatImage
+from service.types import GreyImage
 
 MIN_COMPONENT_MASS = 0.015
 """Fraction of the largest mass: a component of less is a speck."""
@@ -53,26 +53,26 @@ Masses = npt.NDArray[np.float64]
 class Components:
     """The connected components of a picture; label 0 is the background.
 
-    intensity float32 [H, W] and labels int [H, W]: of each pixel. mass float64 [N] and boxes [N]: of each label; the
+    intensity uint8 [H, W] and labels int [H, W]: of each pixel. mass float64 [N] and boxes [N]: of each label; the
     mass is 0 for what belongs to no digit.
     """
 
-    intensity: FloatImage
+    intensity: GreyImage
     labels: npt.NDArray[np.unsignedinteger]
     mass: Masses
     boxes: list[Box]
 
-    def crop(self, labels: Iterable[int], box: Box) -> FloatImage:
-        """The intensity of some components within a box: float32, 0 to 1, 0 everywhere else."""
+    def crop(self, labels: Iterable[int], box: Box) -> GreyImage:
+        """The intensity of some components within a box, uint8 [H, W], 0 everywhere else."""
         area = np.s_[box.top : box.bottom, box.left : box.right]
         mask = np.isin(self.labels[area], list(labels))
-        return np.where(mask, np.clip(self.intensity[area], 0, 1), np.float32(0))
+        return np.where(mask, self.intensity[area], np.uint8(0))
 
 
 class DigitInk(NamedTuple):
-    """The intensity of one digit, float32 [H, W], 0 to 1, and its box on the picture, of H x W pixels."""
+    """The intensity of one digit, uint8 [H, W], and its box on the picture, of H x W pixels."""
 
-    ink: FloatImage
+    ink: GreyImage
     box: Box
 
 
@@ -86,7 +86,7 @@ def find_components(ink: Ink) -> Components:
     count = int(labels.max()) + 1
     is_ink = np.bincount(labels[ink.high_mask], minlength=count) > 0
     is_ink[0] = False
-    intensities = np.clip(ink.intensity, 0, 1).ravel().astype(np.float64)
+    intensities = ink.intensity.ravel().astype(np.float64)
     mass = np.where(is_ink, np.bincount(labels.ravel(), intensities, minlength=count), 0.0)
     edges = cc3d.statistics(labels, no_slice_conversion=True)["bounding_boxes"].tolist()
     boxes = [Box(top, bottom + 1, left, right + 1) for top, bottom, left, right in edges]
