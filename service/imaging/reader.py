@@ -3,7 +3,8 @@
     decode          bytes -> an upright, opaque picture
     page_detection  the sheet of paper on it, without bars, frames and table
     ink             how far each pixel is from the paper
-    segmentation    the connected components that make up each digit, without specks, ruled lines and boxes
+    components      the connected components of the ink, without ruled lines and boxes
+    segmentation    which of them make up each digit, line by line, without specks
     mnist_format    the ink of one digit -> image
 
 An image is uint8 [28, 28], 0 background to 255 ink. A picture that already is an image, 28x28 pixels and light on dark,
@@ -19,12 +20,13 @@ import numpy as np
 from PIL import Image
 
 from service.errors import NoDigitFound
+from service.imaging.components import find_components
 from service.imaging.decode import decode
 from service.imaging.geometry import Box
 from service.imaging.ink import downscale, extract_ink
 from service.imaging.mnist_format import to_mnist
 from service.imaging.page_detection import find_page
-from service.imaging.segmentation import DigitInk, extract_single_digit, find_components, segment_row
+from service.imaging.segmentation import DigitInk, extract_single_digit, segment_lines
 from service.settings import Settings
 from service.types import IMAGE_SIDE, DigitImage
 
@@ -119,7 +121,10 @@ def _read_decoded(picture: Image.Image, scale: float, options: NormaliseOptions)
         size = f"the picture has {width}x{height} pixels"
         raise NoDigitFound(f"{size}; {IMAGE_SIDE}x{IMAGE_SIDE} is read without normalising")
     digits = _extract_from_page(picture, split=options.split)
-    return [ExtractedDigit(to_mnist(digit.ink), _upload_coordinates(digit.box, scale)) for digit in digits]
+    return [
+        ExtractedDigit(to_mnist(ink), _upload_coordinates(box, scale), line, is_incomplete)
+        for ink, box, line, is_incomplete in digits
+    ]
 
 
 def _extract_from_page(picture: Image.Image, *, split: bool) -> Sequence[DigitInk]:
@@ -135,19 +140,18 @@ def _extract_digits(picture: Image.Image, area: Box, *, split: bool) -> Sequence
     """The digits in an area of the picture; their boxes are on the whole picture."""
     small, factor = downscale(picture, ANALYSIS_SIDE, area)
     components = find_components(extract_ink(small))
-    digits = segment_row(components) if split else [extract_single_digit(components)]
+    digits = segment_lines(components) if split else [extract_single_digit(components)]
     largest = max(max(digit.ink.shape) for digit in digits)
     size = area.height, area.width
     boxes = [digit.box.scaled(factor).expanded(0, *size) for digit in digits]
     closer_area = Box.enclosing(boxes).expanded(factor * largest, *size)
-    digits = [
-        DigitInk(digit.ink, box.translated(area.top, area.left)) for digit, box in zip(digits, boxes, strict=True)
-    ]
+    digits = [digit._replace(box=box.translated(area.top, area.left)) for digit, box in zip(digits, boxes, strict=True)]
     if factor == 1 or largest >= MIN_DIGIT_SIDE or closer_area.area > area.area / 2:
         return digits
     with suppress(NoDigitFound):
         closer = _extract_digits(picture, closer_area.translated(area.top, area.left), split=split)
-        return closer if len(closer) == len(digits) else digits
+        if [digit.line for digit in closer] == [digit.line for digit in digits]:
+            return [near._replace(is_incomplete=far.is_incomplete) for near, far in zip(closer, digits, strict=True)]
     return digits
 
 
