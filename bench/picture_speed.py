@@ -81,11 +81,8 @@ def format_row(name: str, this: tuple[float, float], other: tuple[float, float] 
     return f"| {' | '.join(cells)} |"
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--against", type=Path, metavar="PATH", help="measure the service of this checkout as well")
-    other = parser.parse_args().against
+def print_table(other: Path | None = None) -> None:
+    """Measure this checkout and, if there is one, the other, and print the table."""
     with tempfile.TemporaryDirectory() as directory:
         files = []
         for name, (_, body, query) in request_bodies.pictures().items():
@@ -97,6 +94,13 @@ def main() -> None:
             this_speed = measure_checkout(Path.cwd(), [file])[file.name]
             other_speed = measure_checkout(other, [file])[file.name] if other else None
             print(format_row(file.name, this_speed, other_speed), flush=True)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--against", type=Path, metavar="PATH", help="measure the service of this checkout as well")
+    print_table(parser.parse_args().against)
 
 
 if __name__ == "__main__":
