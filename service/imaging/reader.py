@@ -78,7 +78,7 @@ def read_picture(data: bytes, settings: Settings, options: NormaliseOptions) -> 
         NoDigitFound: there is no digit on it, or it is not an image and must not be normalised.
     """
     decoded = decode(data, settings)
-    return _read_decoded(decoded.picture, decoded.scale, options)
+    return _read_decoded(Image.fromarray(decoded.pixels), decoded.scale, options)
 
 
 def read_image(image: DigitImage, options: NormaliseOptions) -> list[ExtractedDigit]:
