@@ -2,4 +2,4 @@
 
 import cv2
 
-cv2.setNumThreads(1)  # one request is one thread; a pool of OpenCV's would not survive the fork of a parser process
+cv2.setNumThreads(1)  # a worker has a process for each core; each thread of OpenCV reserves memory, which is limited

@@ -79,7 +79,7 @@ def read_picture(data: bytes, settings: Settings, options: NormaliseOptions) -> 
         NoDigitFound: there is no digit on it, or it is not an image and must not be normalised.
     """
     decoded = decode(data, settings)
-    return _read_decoded(np.ascontiguousarray(np.asarray(decoded.picture)), decoded.scale, options)
+    return _read_decoded(decoded.pixels, decoded.scale, options)
 
 
 def read_image(image: DigitImage, options: NormaliseOptions) -> list[ExtractedDigit]:
