@@ -45,10 +45,11 @@ class NormaliseOptions:
     """How pictures are read.
 
     normalise: "auto" passes images that are light on dark unchanged and normalises everything else, "always"
-    normalises those too, "never" rejects everything else. split: each digit of a row becomes an image.
+    normalises those too, "never" rejects everything else. None: the request has no such parameter; pictures are read
+    as with "auto", and images of a bulk body pass unchanged. split: each digit of a row becomes an image.
     """
 
-    normalise: str = "auto"
+    normalise: str | None = None
     split: bool = False
 
 
@@ -72,7 +73,7 @@ FULL_IMAGE_BOX = (0, 0, IMAGE_SIDE, IMAGE_SIDE)
 
 
 def read_picture(data: bytes, settings: Settings, options: NormaliseOptions) -> list[ExtractedDigit]:
-    """Read the file of a picture: one image, or with `split` one for each digit, from left to right.
+    """Read the file of a picture: one image, or with `split` one for each digit, line by line, from left to right.
 
     Raises:
         BadRequest, UnsupportedMediaType, PayloadTooLarge: as `decode` raises them.

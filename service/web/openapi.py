@@ -82,10 +82,10 @@ def _predict(settings: Settings) -> Json:
             _parameter(
                 "query",
                 "normalise",
-                "whether 28x28 images are normalised like other pictures",
-                {"enum": list(NORMALISE_MODES), "default": NORMALISE_MODES[0]},
+                "which images are normalised; without it, pictures as with auto, and images of numbers are not",
+                {"enum": list(NORMALISE_MODES)},
             ),
-            _parameter("query", "split", "predict each digit of a row separately", {"const": "digits"}),
+            _parameter("query", "split", "predict each digit of each line of writing", {"const": "digits"}),
             _parameter("query", "show", "add the image that the network was given", {"const": "image"}),
         ],
         "requestBody": {
