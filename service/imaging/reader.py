@@ -22,7 +22,7 @@ from service.imaging.decode import decode
 from service.imaging.geometry import Box
 from service.imaging.ink import InkModel, Pixels, extract_ink, fit_ink_model, reduce
 from service.imaging.mnist_format import to_mnist
-from service.imaging.page_detection import MIN_PICTURE_SIDE, find_paper
+from service.imaging.page_detection import MIN_PICTURE_SIDE, Paper, find_paper
 from service.imaging.segmentation import DigitInk, extract_single_digit, find_components, segment_row
 from service.settings import Settings
 from service.types import IMAGE_SIDE, DigitImage
@@ -130,12 +130,19 @@ def _extract_digits(pixels: Pixels, *, split: bool) -> Sequence[DigitInk]:
     small, factor = reduce(pixels, ROW_ANALYSIS_SIDE if split else ANALYSIS_SIDE)
     thumbnail, _ = reduce(small, THUMBNAIL_SIDE)
     paper = find_paper(thumbnail) if min(small.shape[:2]) >= MIN_PICTURE_SIDE else None
-    model = fit_ink_model(thumbnail, paper)
+    model = _fit_model(thumbnail, paper)
     components = find_components(extract_ink(small, model))
     digits = segment_row(components) if split else [extract_single_digit(components)]
     if factor == 1:
         return digits
     return [_look_closer(digit, pixels, factor, model) for digit in digits]
+
+
+def _fit_model(thumbnail: Pixels, paper: Paper | None) -> InkModel:
+    if paper is None:
+        return fit_ink_model(thumbnail)
+    surroundings = (~paper.mask).view(np.uint8) * np.uint8(255) if paper.has_surroundings else None
+    return fit_ink_model(thumbnail, paper.mask, surroundings)
 
 
 def _look_closer(digit: DigitInk, pixels: Pixels, factor: int, model: InkModel) -> DigitInk:
