@@ -1,11 +1,11 @@
 """The input pipeline: augmented batches with hard or distilled targets.
 
 One augmented copy of the training split is made per epoch, with new drawn digits (training/data/drawn_digits.py) if the
-recipe has a `drawn_share`; a batch is cut from a permutation of that copy. The targets are one-hot labels or, with a
-teacher, a mixture of the labels and the teacher's softmax on the same augmented images: the labels correct the
-teacher's errors. After `augmented_copies` epochs the copies are reused. They stay in memory (43 MB each for MNIST, more
-with drawn digits), so that no image is augmented or passed to the teacher twice. Every batch is a function of the seed
-and the iteration alone, so a run can resume at any iteration.
+recipe has a `drawn_share`; a batch is cut from a permutation of that copy. The targets are one-hot labels. With a
+teacher, those of the training split are a mixture of the labels and the teacher's softmax on the same augmented images:
+the labels correct the teacher's errors. After `augmented_copies` epochs the copies are reused. They stay in memory
+(43 MB each for MNIST, more with drawn digits), so that no image is augmented or passed to the teacher twice. Every batch
+is a function of the seed and the iteration alone, so a run can resume at any iteration.
 """
 
 from collections.abc import Callable
@@ -85,8 +85,10 @@ class BatchStream:
         labels = np.eye(10, dtype=np.float32)[split.labels]
         if self._teacher is None:
             return labels
-        soft = tf.nn.softmax(self._teacher(split.images) / self._recipe.distillation_temperature).numpy()
-        return labels + np.float32(1 - self._recipe.hard_label_weight) * (soft - labels)  # type: ignore[no-any-return]
+        mnist = slice(len(self._split))  # the teacher has not seen the hands that the drawn digits add
+        soft = tf.nn.softmax(self._teacher(split.images[mnist]) / self._recipe.distillation_temperature).numpy()
+        labels[mnist] += np.float32(1 - self._recipe.hard_label_weight) * (soft - labels[mnist])
+        return labels
 
     def _with_outliers(self, block: BatchBlock, iteration: int) -> BatchBlock:
         count = (len(block.images), self._recipe.outliers_per_batch)

@@ -159,13 +159,13 @@ def seven_steep_crossed(uniform: Uniform) -> Strokes:
 
 def seven_short_bar_crossed(uniform: Uniform) -> Strokes:
     x, stem_foot = uniform(52, 72), uniform(24, 46)
-    bar = [(x - uniform(17, 36), uniform(-8, 10)), (x - 14, uniform(-3, 5)), (x, 0)]
+    bar = [(x - uniform(15, 36), uniform(-8, 10)), (x - 14, uniform(-3, 5)), (x, 0)]
     stem = [(x, 0), ((x + stem_foot) / 2 + uniform(-6, 6), 50), (stem_foot, 100)]
     return [[bar, stem], *_cross(uniform, stem)]
 
 
 def seven_footed_crossed(uniform: Uniform) -> Strokes:
-    (bar, stem), foot = seven(uniform)[0], uniform(8, 30)
+    (bar, stem), foot = seven(uniform)[0], uniform(8, 44)
     x = stem[-1][0]
     tail = [(x, 100), (x + foot / 2, 100 + uniform(-6, 3)), (x + foot, 96 + uniform(-10, 4))]
     return [[bar, stem, tail], *_cross(uniform, stem)]

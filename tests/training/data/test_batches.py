@@ -115,6 +115,16 @@ def test_distilled_targets_are_of_the_same_augmented_images_and_computed_once_pe
         assert sum(copies) == 1
 
 
+def test_the_targets_of_drawn_digits_are_their_labels(split: Split) -> None:
+    teacher = FakeTeacher()
+    block = BatchStream(make_recipe(33, "drawn_share=0.5"), split, teacher).block_at(0)
+    assert [len(images) for images in teacher.seen[:1]] == [55]
+    one_hot = (block.targets.max(axis=2) == 1) & (block.targets.argmax(axis=2) == block.labels)
+    is_drawn = block.images[:, :, 10:18, 12].min(axis=2) != 200
+    assert one_hot[is_drawn].all()
+    assert not one_hot[~is_drawn].any()
+
+
 def test_hard_labels_have_the_weight_of_the_recipe(split: Split) -> None:
     recipes = (make_recipe(11, f"hard_label_weight={weight}") for weight in (0, 0.4))
     soft, mixed = (BatchStream(recipe, split, FakeTeacher()).block_at(0) for recipe in recipes)
