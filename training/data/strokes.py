@@ -7,13 +7,16 @@ drawings, so that all drawings of a form are made at once.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
-Coordinate = float | npt.NDArray[np.floating]
-Piece = Sequence[tuple[Coordinate, Coordinate]]
+Coordinate = Any
+"""A number, or float [N]."""
+Point = tuple[Coordinate, Coordinate]
+Piece = Sequence[Point]
 Stroke = Sequence[Piece]
 Strokes = Sequence[Stroke]
 Random = np.random.Generator
@@ -32,6 +35,8 @@ ASPECT = (-0.12, 0.2)
 """Mean and standard deviation of the logarithm of the factor of the width."""
 BEND = 2.0
 """Standard deviation of the amplitude of the sines that bend a character, in hundredths of the height."""
+STRETCH_SHARE, MAX_STRETCH = 0.2, 2.2
+"""The share of drawings that are stretched towards a square, as some scans are, and the largest factor of the width."""
 
 
 def trace(strokes: Strokes, count: int, random: Random) -> tuple[Floats, list[int]]:
@@ -107,7 +112,16 @@ def distort(points: Floats, random: Random) -> Floats:
     points = (points - points.mean(axis=1, keepdims=True)) @ _matrices(count, random)
     amplitude = random.normal(0, BEND, (count, 1, 2))
     phase, frequency = random.uniform(0, 6.3, (count, 1, 2)), random.uniform(0.02, 0.06, (count, 1, 2))
-    return (points + amplitude * np.sin(frequency * points[:, :, ::-1] + phase)).astype(np.float32)
+    bent = points + amplitude * np.sin(frequency * points[:, :, ::-1] + phase)
+    return np.asarray(bent * _stretch(bent, random), np.float32)
+
+
+def _stretch(points: npt.NDArray[np.float64], random: Random) -> npt.NDArray[np.float64]:
+    """Factors [N, 1, 2] that make some drawings as wide as they are high, or nearly."""
+    width, height = np.maximum(np.ptp(points, axis=1), 1).T
+    power = np.where(random.random(len(points)) < STRETCH_SHARE, random.uniform(0.3, 1, len(points)), 0)
+    factor = np.minimum((height / width) ** power, MAX_STRETCH)
+    return np.stack([factor, np.ones_like(factor)], axis=1)[:, None]
 
 
 def _matrices(count: int, random: Random) -> Floats:

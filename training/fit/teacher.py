@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import layers
 from tqdm import tqdm
 
-from training.data import augment
+from training.data import batches
 from training.data.mnist import Dataset, Split
 from training.fit import checkpoint
 from training.fit.checkpoint import CheckpointError
@@ -95,7 +95,8 @@ def build_cnn(width: int, seed: int) -> keras.Model:
 def _train(recipe: Recipe, split: Split, number: int, directory: Path) -> keras.Model:
     seed = 1000 * (recipe.seed + 1) + 100 * number
     network = build_cnn(recipe.teacher_widths[number], seed)
-    steps = len(split) // BATCH
+    images_per_epoch = batches.copy_size(recipe, len(split))
+    steps = images_per_epoch // BATCH
     total = recipe.teacher_epochs * steps
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(total - WARMUP_STEPS, 1), warmup_target=LEARNING_RATE, warmup_steps=WARMUP_STEPS
@@ -120,10 +121,10 @@ def _train(recipe: Recipe, split: Split, number: int, directory: Path) -> keras.
 
     with tqdm(total=total, initial=epoch * steps, desc=f"teacher {number}", leave=False, disable=None) as bar:
         while epoch < recipe.teacher_epochs:
-            permutation = np.random.default_rng([seed, epoch]).permutation(len(split))[: steps * BATCH]
-            images = augment.augmented_copy(split.images, recipe, (seed, epoch))
+            permutation = np.random.default_rng([seed, epoch]).permutation(images_per_epoch)[: steps * BATCH]
+            copy = batches.augmented_copy(split, recipe, (seed, epoch))
             for batch in permutation.reshape(steps, BATCH):
-                step(tf.constant(images[batch]), tf.constant(split.labels[batch], tf.int32))
+                step(tf.constant(copy.images[batch]), tf.constant(copy.labels[batch], tf.int32))
                 bar.update()
             epoch += 1
             checkpoint.save(checkpoint_path, [epoch, *(variable.numpy() for variable in variables)])
