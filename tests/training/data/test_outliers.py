@@ -100,3 +100,9 @@ def test_fonts_are_the_text_fonts_of_matplotlib(monkeypatch: pytest.MonkeyPatch)
     names = {path.stem for path in outliers.fonts()}
     assert {"DejaVuSans", "DejaVuSerif-Bold", "STIXGeneral", "cmr10"} <= names
     assert not {name for name in names if "Display" in name or "Siz" in name}
+
+
+def test_few_outliers_need_not_have_every_kind(digits: Images) -> None:
+    pool = outliers.build_pool(digits, 0)
+    for count in (1, 2, 3):
+        assert outliers.sample(pool, count, RECIPE, (0, 0)).shape == (count, 28, 28)
