@@ -4,8 +4,8 @@ One augmented copy of the training split is made per epoch, with new drawn digit
 recipe has a `drawn_share`; a batch is cut from a permutation of that copy. The targets are one-hot labels. With a
 teacher, those of the training split are a mixture of the labels and the teacher's softmax on the same augmented images:
 the labels correct the teacher's errors. After `augmented_copies` epochs the copies are reused. They stay in memory
-(43 MB each for MNIST, more with drawn digits), so that no image is augmented or passed to the teacher twice. Every batch
-is a function of the seed and the iteration alone, so a run can resume at any iteration.
+(43 MB each for MNIST, more with drawn digits), so that no image is augmented or passed to the teacher twice. Every
+batch is a function of the seed and the iteration alone, so a run can resume at any iteration.
 """
 
 from collections.abc import Callable
