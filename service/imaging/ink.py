@@ -27,6 +27,8 @@ MIN_ILLUMINATION_RANGE = 0.06
 """Fraction of the way from paper to ink: a border that varies by more is lit unevenly."""
 MAX_PLANE_RESIDUAL = 10.0
 """Grey levels: above, a quadric may fit the border better than a plane, as under vignetting."""
+MIN_EVEN_SHARE = 0.9
+"""Fraction of the border: if so much of it has one colour, that is the background."""
 MAX_FIT_RESIDUAL = 48.0
 """Grey levels, summed over the channels: above, neither fits, as where a shadow falls on the border."""
 MIN_RUN = 0.25
@@ -214,7 +216,8 @@ def _fit_background(thumbnail: Pixels, border: Mask, background: Colours) -> Col
     fits, it is what a median filter leaves.
     """
     colours = np.atleast_3d(thumbnail).astype(np.float32)
-    if np.abs(colours[border] - background).sum(axis=1).max() < MAX_PLANE_RESIDUAL:
+    is_even = np.abs(colours[border] - background).sum(axis=1) < MAX_PLANE_RESIDUAL
+    if np.count_nonzero(is_even) >= MIN_EVEN_SHARE * len(is_even):
         return background
     height, width, _ = colours.shape
     rows, columns = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
