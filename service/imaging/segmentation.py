@@ -29,6 +29,8 @@ UNDERLINE_ASPECT = 5.0
 """Width by height: a wider component, wider than the digit above or below it, is an underline."""
 MIN_BAR_LENGTH = 0.9
 """Fraction of a side of the picture: ink along more of it is a bar or a shadow."""
+MIN_ROWS = 20
+"""Pixels: digits on a lower picture run into each other, and one may be lost."""
 MAX_PEER_HEIGHT = 1.4
 """Height by height of the tallest other component, and width by height: ink along a side within both is a digit."""
 MIN_DIGIT_HEIGHT = 0.4
@@ -151,7 +153,7 @@ def _segment_line(line: TextLine, components: Components, left_out: Iterable[Box
         for part, place in split_touching_digits(ink, line.height):
             digits.append(DigitInk(part, place.translated(box.top, box.left)))
     extent = Box.enclosing(body.box for body in bodies)
-    is_incomplete = any(_is_cut_off(box, extent, components) for box in left_out)
+    is_incomplete = components.height < MIN_ROWS or any(_is_cut_off(box, extent, components) for box in left_out)
     return sorted((digit._replace(is_incomplete=is_incomplete) for digit in digits), key=lambda digit: digit.box.left)
 
 

@@ -30,7 +30,7 @@ STEP_COST = 0.05
 """Ink, as a fraction of a full pixel, that a path rather crosses than moves by a column."""
 WEAK_LINK = 0.3
 """Strokes that a path crosses, below which a cut is worth it whatever the width. Measured on 600 digits and 650 pairs
-and triples of MNIST's validation images, and on made pages: 0.6 cuts more pairs, but also digits whose ink is uneven."""
+and triples of MNIST's validation images, and made pages: 0.6 cuts more pairs, but also digits whose ink is uneven."""
 NARROW_ASPECT, WIDE_GAIN = 1.0, 1.5
 """Width by height above which ink may be of two digits, and strokes more that a path may cross for each unit of it."""
 MAX_CUT_COST = 1.8
