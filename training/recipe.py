@@ -114,6 +114,7 @@ class Recipe:
     distillation_temperature: float = _real(0.1, 100)  # of the teachers' targets and the student's softmax in the loss
     hard_label_weight: float = _real(0, 1)  # weight of the label in the target; the rest is the teachers'
     augmented_copies: int = _integer(0, 10_000)  # augmented training sets, reused in turn; 0: a new one each epoch
+    drawn_share: float = _real(0, 0.9)  # of each copy, digits that a pen draws (training/data/drawn_digits.py)
     outliers_per_batch: int = _integer(0, 10_000)  # outlier images beside the digits of a batch
     outlier_weight: float = _real(0, 1000)  # of an outlier in the loss, relative to a digit
 

@@ -57,7 +57,7 @@ def draw(recipe: Recipe, shape: tuple[int, ...], key: tuple[int, int]) -> Draws:
 
 def augmented_copy(images: Images, recipe: Recipe, key: tuple[int, int]) -> Images:
     """A copy of images uint8 [N, 28, 28], each distorted by its own draws; the same key gives the same copy."""
-    if not is_enabled(recipe):
+    if not is_enabled(recipe) or not len(images):
         return images
     draws = draw(recipe, (len(images),), key)
     slices = [slice(start, start + _CHUNK) for start in range(0, len(images), _CHUNK)]

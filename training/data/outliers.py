@@ -1,8 +1,10 @@
 """Outlier exposure: images that are no digits, whose training target is the uniform distribution.
 
 Hendrycks, Mazeika and Dietterich, "Deep anomaly detection with outlier exposure" (ICLR 2019). The pool has glyphs
-(letters and symbols of the fonts that Matplotlib ships, and pairs of training digits side by side) and textures (noise,
-smooth noise, uniform grey). The OOD sets of `training/evaluation/ood_sets.py` share no font and no digit with it.
+(letters and symbols of the fonts that Matplotlib ships, and pairs of training digits side by side), drawings of a pen
+(handwritten letters and symbols of several scripts, and scribbles: training/data/letter_strokes.py) and textures
+(noise, smooth noise, uniform grey). The OOD sets of `training/evaluation/ood_sets.py` share no font, no digit and no
+drawn script with it.
 """
 
 import dataclasses
@@ -14,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from training.data import augment, glyphs
+from training.data import augment, glyphs, letter_strokes
 from training.recipe import Recipe
 from training.types import Images
 
@@ -25,9 +27,15 @@ RANGES = ((0xA1, 0x17F), (0x386, 0x3CE), (0x400, 0x45F), (0x2190, 0x22FF), (0x25
 ASCII_REPEATS = 8  # Latin letters are the most frequent outliers in requests
 MAX_BOLD = 3
 PAIRS, TEXTURES = 2500, 10_000  # images of each in the pool
-TEXTURE_SHARE = 0.18
+DRAWN_SCRIPTS = ("arabic", "cyrillic", "devanagari", "greek", "hangul", "hebrew", "latin", "runes", "symbols")
+"""The scripts of the drawings; the others are an OOD set."""
+LATIN_REPEATS = 3  # as ASCII_REPEATS
+DRAWINGS = 20  # of each form in the pool
+SCRIBBLES = 4000
+TEXTURE_SHARE, DRAWN_SHARE = 0.18, 0.41
+"""Shares of the sampled outliers; the others are glyphs."""
 DISTORTION: dict[str, Any] = {"rotation": 15.0, "scaling": 0.25, "shear": 0.4, "shift": 2.0, "elastic_std": 1.5}
-"""Stronger than that of the digits, so that printed characters resemble handwriting."""
+"""That of the glyphs: stronger than that of the digits, so that printed characters resemble handwriting."""
 
 GREY_LEVELS = (0, *range(0, 256, 5), 255)
 
@@ -35,26 +43,31 @@ Random = np.random.Generator
 
 
 class OutlierPool(NamedTuple):
-    """Images uint8 [N, 28, 28]. Glyphs are distorted when sampled, textures are not."""
+    """Images uint8 [N, 28, 28]. Sampling distorts glyphs, augments drawings as it does digits, and keeps textures."""
 
     glyphs: Images
+    drawings: Images
     textures: Images
 
 
 def build_pool(digits: Images, seed: int) -> OutlierPool:
     """Build the pool; the pairs are made of training digits uint8 [N, 28, 28]. The same seed gives the same pool."""
     random = np.random.default_rng([seed, 1])
-    return OutlierPool(np.concatenate([_render_characters(random), _pairs(digits, random)]), _textures(random))
+    characters = np.concatenate([_render_characters(random), _pairs(digits, random)])
+    return OutlierPool(characters, _draw(random), _textures(random))
 
 
 def sample(pool: OutlierPool, count: int, recipe: Recipe, key: tuple[int, int]) -> Images:
     """Sample outliers uint8 [count, 28, 28] in random order; the same recipe and key give the same images."""
     random = np.random.default_rng(key)
-    texture_count = int(TEXTURE_SHARE * count)
-    sampled = pool.glyphs[random.integers(0, len(pool.glyphs), count - texture_count)]
-    distorted = augment.augmented_copy(sampled, dataclasses.replace(recipe, **DISTORTION), key)
-    textures = pool.textures[random.integers(0, len(pool.textures), texture_count)]
-    return np.concatenate([distorted, textures])[random.permutation(count)]
+    drawn, textures = int(DRAWN_SHARE * count), int(TEXTURE_SHARE * count)
+    characters = _choose(pool.glyphs, count - drawn - textures, random)
+    sampled = [
+        augment.augmented_copy(characters, dataclasses.replace(recipe, **DISTORTION), key),
+        augment.augmented_copy(_choose(pool.drawings, drawn, random), recipe, key),
+        _choose(pool.textures, textures, random),
+    ]
+    return np.concatenate(sampled)[random.permutation(count)]
 
 
 def fonts() -> list[Path]:
@@ -72,8 +85,14 @@ def _render_characters(random: Random) -> Images:
     return np.array(images)
 
 
-def _choose(digits: Images, count: int, random: Random) -> Images:
-    return digits[random.integers(0, len(digits), count)]
+def _draw(random: Random) -> Images:
+    scripts = [*DRAWN_SCRIPTS, *(LATIN_REPEATS - 1) * ["latin"]]
+    letters = letter_strokes.draw_letters(scripts, DRAWINGS, random)
+    return np.concatenate([letters, letter_strokes.draw_scribbles(SCRIBBLES, random)])
+
+
+def _choose(images: Images, count: int, random: Random) -> Images:
+    return images[random.integers(0, len(images), count)]
 
 
 def _pairs(digits: Images, random: Random) -> Images:

@@ -77,7 +77,7 @@ digit costs money or causes harm.
 ## Limitations
 Every image is classified as a digit. Images that are no digits are marked as uncertain only as often as the
 table of out-of-distribution sets shows; letters that look like a digit (O, l, S, Z) are classified as that digit.
-The training data is American handwriting of the 1990s, in which a 1 with a long upstroke and a crossed 7 are rare.
+{_hands(recipe)}
 
 ## Data
 {images["training"]} training images, {images["validation"]} validation images (temperature and confidence threshold)
@@ -110,6 +110,15 @@ validation images. AUROC is the probability that a test image has a higher confi
 ## Plots
 {plots}
 """
+
+
+def _hands(recipe: dict[str, Any]) -> str:
+    """Whose handwriting the network has learnt."""
+    american = "MNIST is American handwriting of the 1990s, in which a 1 with a long upstroke and a crossed 7 are rare."
+    if not recipe["drawn_share"]:
+        return american
+    drawn = f"{recipe['drawn_share']:.0%} of the training images are digits that a program draws in the forms of other"
+    return f"{american} {drawn} countries. Forms that it does not draw may be read wrong."
 
 
 def render_html(card: str) -> str:

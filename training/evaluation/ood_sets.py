@@ -1,8 +1,9 @@
 """Out-of-distribution sets: images that are no digits, to measure how well the confidence separates them from digits.
 
-Letters and symbols in fonts of Debian packages, kanji drawn from stroke data, Fashion-MNIST, noise, blank and full
-images, and images made of test digits: two side by side, and halves. A set whose Debian package is not available in
-its pinned version is reported without images, with the reason.
+Letters and symbols in fonts of Debian packages, kanji drawn from stroke data, letters that a pen draws, of scripts that
+are no outliers in training, Fashion-MNIST, noise, blank and full images, and images made of test digits: two side by
+side, and halves. A set whose Debian package is not available in its pinned version is reported without images, with the
+reason.
 """
 
 import gzip
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from training.data import glyphs
+from training.data import glyphs, letter_strokes
 from training.errors import OodSetUnavailable
 from training.evaluation import debian_packages
 from training.evaluation.debian_packages import DebianPackage
@@ -97,6 +98,9 @@ KANJI_STROKES = DebianPackage(
 
 LETTERS = ((0x41, 0x5A), (0x61, 0x7A))
 SYMBOLS = ((0x21, 0x40), (0x5B, 0x60), (0x7B, 0x7E), (0xA1, 0xBF), (0xD7, 0xD7), (0xF7, 0xF7))
+DRAWN_SCRIPTS = ("armenian", "kana")
+"""Scripts of training/data/letters that training does not see."""
+DRAWINGS = 20  # of each form of their letters
 MIN_STROKES = 4  # a kanji with fewer strokes may look like a 1, 2 or 7
 PEN_WIDTH = 16  # of a kanji 256 wide
 NOISE_IMAGES = 5000
@@ -122,6 +126,7 @@ def load_ood_sets(digits: Images, cache: Path) -> Iterator[OodSet]:
     makers: dict[str, Callable[[], Images]] = {
         "letters, text fonts": lambda: _glyphs(TEXT_FONTS, LETTERS, cache),
         "letters, handwriting fonts": lambda: _glyphs(HANDWRITING_FONTS, LETTERS, cache),
+        "letters of other scripts, drawn by a pen": _drawn_letters,
         "kanji, drawn by strokes": lambda: _kanji(cache),
         "symbols": lambda: _glyphs(TEXT_FONTS + HANDWRITING_FONTS, SYMBOLS, cache),
         "Fashion-MNIST": lambda: _fashion_mnist(cache),
@@ -147,6 +152,10 @@ def _glyphs(packages: Sequence[DebianPackage], ranges: tuple[tuple[int, int], ..
             text = glyphs.non_digit_characters(font, ranges)
             images += glyphs.render_glyphs(font, text, [0] * len(text))
     return np.array(images)
+
+
+def _drawn_letters() -> Images:
+    return letter_strokes.draw_letters(DRAWN_SCRIPTS, DRAWINGS, np.random.default_rng(0))
 
 
 def _kanji(cache: Path) -> Images:

@@ -53,6 +53,31 @@ def test_a_batch_may_be_larger_than_the_training_split() -> None:
     assert set(counts) == {2, 3}
 
 
+def test_drawn_digits_are_a_share_of_every_copy_and_new_in_each(split: Split) -> None:
+    recipe = make_recipe(33, "drawn_share=0.5", "seed=3")
+    assert batches.copy_size(recipe, 55) == 110
+    copies = [batches.augmented_copy(split, recipe, (3, number)) for number in (0, 0, 1)]
+    for copy in copies:
+        np.testing.assert_array_equal(copy.images[:55], split.images)
+        np.testing.assert_array_equal(copy.labels[:55], split.labels)
+        assert sorted(np.bincount(copy.labels[55:], minlength=10)) == [5] * 5 + [6] * 5
+    np.testing.assert_array_equal(copies[0].images, copies[1].images)
+    assert (copies[0].images[55:] != copies[2].images[55:]).any(axis=(1, 2)).all()
+    block = BatchStream(recipe, split).block_at(0)
+    marked = block.images[:, :, 14, 12] == 200
+    assert 0.3 < marked.mean() < 0.7
+    np.testing.assert_array_equal(block.targets, np.eye(10)[block.labels])
+
+
+def test_drawn_digits_are_augmented_as_the_others(split: Split) -> None:
+    overrides = ["drawn_share=0.5", "rotation=9"]
+    plain, rotated = (
+        batches.augmented_copy(split, make_recipe(33, *keys), (0, 0)) for keys in (overrides[:1], overrides)
+    )
+    assert (plain.images != rotated.images).any(axis=(1, 2)).all()
+    np.testing.assert_array_equal(plain.labels, rotated.labels)
+
+
 def test_without_a_teacher_the_targets_are_one_hot_labels(split: Split) -> None:
     block = BatchStream(make_recipe(11), split).block_at(11)
     assert block.images.shape == (11, 10, 28, 28)
@@ -88,6 +113,16 @@ def test_distilled_targets_are_of_the_same_augmented_images_and_computed_once_pe
     for epoch, indices in zip(epochs, orders, strict=True):
         copies = [np.array_equal(epoch, copy.reshape(55, 784)[indices]) for copy in teacher.seen]
         assert sum(copies) == 1
+
+
+def test_the_targets_of_drawn_digits_are_their_labels(split: Split) -> None:
+    teacher = FakeTeacher()
+    block = BatchStream(make_recipe(33, "drawn_share=0.5"), split, teacher).block_at(0)
+    assert [len(images) for images in teacher.seen[:1]] == [55]
+    one_hot = (block.targets.max(axis=2) == 1) & (block.targets.argmax(axis=2) == block.labels)
+    is_drawn = block.images[:, :, 10:18, 12].min(axis=2) != 200
+    assert one_hot[is_drawn].all()
+    assert not one_hot[~is_drawn].any()
 
 
 def test_hard_labels_have_the_weight_of_the_recipe(split: Split) -> None:

@@ -1,21 +1,22 @@
-"""The pool of outliers: glyphs, pairs and textures, and sampling from it."""
+"""The pool of outliers: glyphs, pairs, drawings and textures, and sampling from it."""
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from training.data import outliers
+from training.data import letter_strokes, outliers
 from training.data.outliers import OutlierPool
 from training.recipe import Recipe
 from training.types import Images
 
 RECIPE = Recipe.load("smoke", ["outliers_per_batch=8"])
-SIZES = {"PAIRS": 60, "TEXTURES": 80}
+SIZES = {"PAIRS": 60, "TEXTURES": 80, "DRAWINGS": 1, "SCRIBBLES": 40}
 
 
 @pytest.fixture(autouse=True)
 def _small_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outliers, "FONTS", ("cmtt10",))
+    monkeypatch.setattr(outliers, "DRAWN_SCRIPTS", ("hebrew", "latin"))
     for name, count in SIZES.items():
         monkeypatch.setattr(outliers, name, count)
 
@@ -57,23 +58,41 @@ def test_textures_are_uniform_noisy_and_smooth(digits: Images) -> None:
     assert np.sum(rough < 0.4) > 20
 
 
-def test_sampling_distorts_glyphs_but_not_textures() -> None:
-    glyph, texture = np.zeros((2, 28, 28), np.uint8)
+def test_drawings_are_letters_and_scribbles(digits: Images) -> None:
+    drawings = outliers.build_pool(digits, 0).drawings
+    forms = {
+        script: letter_strokes.draw_letters([script], 1, np.random.default_rng(0)) for script in ("hebrew", "latin")
+    }
+    assert len(drawings) == len(forms["hebrew"]) + 3 * len(forms["latin"]) + 40
+    assert len(np.unique(drawings, axis=0)) == len(drawings)
+
+
+def test_sampling_distorts_glyphs_strongly_and_drawings_mildly_but_not_textures() -> None:
+    glyph, drawing, texture = np.zeros((3, 28, 28), np.uint8)
     glyph[6:22, 8:20] = 200
+    drawing[4:24, 12:16] = 100
     texture[:] = np.random.default_rng(0).integers(0, 256, (28, 28))
-    pool = OutlierPool(glyph[None], texture[None])
-    sampled = outliers.sample(pool, 400, RECIPE, (1, 2))
+    pool = OutlierPool(glyph[None], drawing[None], texture[None])
+    recipe = Recipe.load("smoke", ["outliers_per_batch=8", "rotation=5"])
+    sampled = outliers.sample(pool, 400, recipe, (1, 2))
     assert sampled.shape == (400, 28, 28)
-    same = np.all(sampled == texture, axis=(1, 2))
-    assert same.sum() == 72
-    assert 16 < same[:200].sum() < 56, "the order is not random"
-    glyphs = sampled[~same]
-    assert len(np.unique(glyphs, axis=0)) == 328
-    assert not np.any(np.all(glyphs == glyph, axis=(1, 2)))
-    centres = np.array([ndimage.center_of_mass(image) for image in glyphs]) - 13.5
-    assert 1 < np.abs(centres).max() < 6
-    np.testing.assert_array_equal(sampled, outliers.sample(pool, 400, RECIPE, (1, 2)))
-    assert not np.array_equal(sampled, outliers.sample(pool, 400, RECIPE, (1, 3)))
+    textures = np.all(sampled == texture, axis=(1, 2))
+    assert textures.sum() == 72
+    assert 16 < textures[:200].sum() < 56, "the order is not random"
+    drawn = ~textures & (sampled.max(axis=(1, 2)) <= 100)
+    assert drawn.sum() == 164
+    for kind, original, low, high in ((drawn, drawing, 0, 1.5), (~textures & ~drawn, glyph, 1, 6)):
+        images = sampled[kind]
+        assert len(np.unique(images, axis=0)) > 0.8 * len(images)
+        assert not np.any(np.all(images == original, axis=(1, 2)))
+        centres = np.array([ndimage.center_of_mass(image) for image in images]) - 13.5
+        assert low < np.abs(centres).max() < high
+    np.testing.assert_array_equal(sampled, outliers.sample(pool, 400, recipe, (1, 2)))
+    assert not np.array_equal(sampled, outliers.sample(pool, 400, recipe, (1, 3)))
+
+
+def test_no_script_of_the_pool_is_held_out() -> None:
+    assert set(outliers.DRAWN_SCRIPTS) < set(letter_strokes.script_names())
 
 
 def test_fonts_are_the_text_fonts_of_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,3 +100,9 @@ def test_fonts_are_the_text_fonts_of_matplotlib(monkeypatch: pytest.MonkeyPatch)
     names = {path.stem for path in outliers.fonts()}
     assert {"DejaVuSans", "DejaVuSerif-Bold", "STIXGeneral", "cmr10"} <= names
     assert not {name for name in names if "Display" in name or "Siz" in name}
+
+
+def test_few_outliers_need_not_have_every_kind(digits: Images) -> None:
+    pool = outliers.build_pool(digits, 0)
+    for count in (1, 2, 3):
+        assert outliers.sample(pool, count, RECIPE, (0, 0)).shape == (count, 28, 28)

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
+from training.data import letter_strokes, outliers
 from training.evaluation import ood_sets
 from training.evaluation.debian_packages import DebianPackage, content_digest
 from training.evaluation.ood_sets import OodSet
@@ -59,6 +60,7 @@ def test_each_set_has_images_of_its_kind(cache: Path) -> None:
     np.testing.assert_array_equal(letters, made["letters, handwriting fonts"].images)
     assert 30 < len(letters) < 52
     assert len(made["symbols"].images) > 2 * 10
+    assert 500 < len(made["letters of other scripts, drawn by a pen"].images) < 3000
     (kanji,) = made["kanji, drawn by strokes"].images
     rows = np.nonzero(kanji.sum(axis=1) > 1000)[0]
     assert 3 <= len(rows) <= 6
@@ -72,6 +74,11 @@ def test_each_set_has_images_of_its_kind(cache: Path) -> None:
     assert 60 < gaussian.std() < 64
     assert not made["blank"].images.any()
     assert (made["full"].images == 255).all()
+
+
+def test_the_drawn_scripts_are_no_outliers_in_training() -> None:
+    assert not set(ood_sets.DRAWN_SCRIPTS) & set(outliers.DRAWN_SCRIPTS)
+    assert {*ood_sets.DRAWN_SCRIPTS, *outliers.DRAWN_SCRIPTS} == set(letter_strokes.script_names())
 
 
 def test_halves_lack_one_side_and_pairs_have_two_digits(cache: Path) -> None:
