@@ -28,14 +28,15 @@ format: .venv/all       ## format Python and JavaScript
 lock: .venv/all         ## compile pyproject.toml's dependency groups; ARGS=--upgrade takes newer versions
 	@$(RUN) -m tools.lock $(ARGS)
 
-bench: .venv/all        ## measure the service's speed beside a server that does nothing
+bench: .venv/all        ## measure the service's speed beside servers that do nothing, and one that a tutorial shows
 	@$(RUN) -m bench.serving $(ARGS)
 
 bench-training: .venv/all  ## measure the training loop beside one with a session.run per step
 	@$(RUN) -m bench.tf1_baseline
 
-bench-pictures: .venv/all  ## measure the accuracy on synthetic photos, and on digits in handwriting fonts
+bench-pictures: .venv/all  ## measure the accuracy on synthetic photos and pages, and on digits in handwriting fonts
 	@$(RUN) -m bench.picture_accuracy $(ARGS)
+	@$(RUN) -m bench.page_accuracy --split test --pages 100
 
 fuzz: .venv/all         ## fuzz the decoders with mutated files of every format for ten minutes
 	@$(RUN) -m bench.fuzz $(ARGS)

@@ -334,9 +334,9 @@ def _() -> bytes:
     return _jpeg(scans=_fill(_EMPTY_SCAN), progressive=True)
 
 
-@_hostile("progressive JPEG of 24 megapixels in CMYK that cannot be reduced", JPEG)
+@_hostile("progressive JPEG of 32 megapixels in CMYK", JPEG)
 def _() -> bytes:
-    return encode(np.zeros((1500, 16_000, 3), np.uint8), kind="JPEG", mode="CMYK", progressive=True)
+    return encode(np.zeros((2000, 16_000, 3), np.uint8), kind="JPEG", mode="CMYK", progressive=True)
 
 
 @_hostile("JPEG of 3 million empty comments", JPEG)
@@ -697,10 +697,14 @@ LARGE_PICTURES: dict[str, Callable[[], bytes]] = {
     ),
     "PNG of 25 megapixels of 16 bits": lambda: encode(_scribble(5000, 5000) * np.uint16(257), compress_level=1),
     "GIF of 25 megapixels": lambda: encode(_scribble(5000, 5000), kind="GIF", transparency=255),
-    "wide progressive JPEG of 24 megapixels": lambda: encode(
-        _layers(1500, 16_000, 3), kind="JPEG", progressive=True, subsampling=0
+    "wide progressive JPEG of 33 megapixels": lambda: encode(
+        _layers(2040, 16_384, 3), kind="JPEG", progressive=True, subsampling=0
     ),
-    "wide JPEG of 25 megapixels in CMYK": lambda: encode(_layers(1525, 16_384, 3), kind="JPEG", mode="CMYK"),
+    "wide JPEG of 8 megapixels in CMYK that is not reduced": lambda: encode(
+        _layers(511, 16_384, 3), kind="JPEG", mode="CMYK"
+    ),
+    "JPEG of 64 megapixels": lambda: encode(_layers(6936, 9248, 3), kind="JPEG", quality=95),
+    "progressive JPEG of 48 megapixels": lambda: encode(_layers(6048, 8064, 3), kind="JPEG", progressive=True),
     "TIFF of 25 megapixels with an alpha channel in one strip": lambda: encode(
         _layers(5000, 5000, 4), kind="TIFF", compression="tiff_adobe_deflate", tiffinfo={278: 5000}
     ),

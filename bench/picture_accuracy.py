@@ -141,7 +141,7 @@ def evaluate_files(files: Sequence[bytes], labels: Pixels, images: Pixels | None
         except NoDigitFound:
             no_digit += 1
     seconds = (time.perf_counter() - start) / len(files)
-    model = _newest_model()
+    model = newest_model()
     probabilities = model.runtime(found)
     certain = probabilities.max(axis=1) >= model.confidence_threshold
     difference = np.abs(found.astype(int) - images).mean() if images is not None else np.nan
@@ -198,7 +198,7 @@ def main() -> None:
     test = mnist.load(DATA).test
     chosen = np.linspace(0, len(test) - 1, options.images).astype(int)
     images, labels = test.images[chosen], test.labels[chosen]
-    unchanged = np.mean(_newest_model().runtime(images).argmax(axis=1) == labels)
+    unchanged = np.mean(newest_model().runtime(images).argmax(axis=1) == labels)
     names = list(synthetic_photos.scenes())
     with ProcessPoolExecutor(initializer=_keep_stroke_widths if options.keep_stroke_widths else None) as pool:
         print(
@@ -225,7 +225,8 @@ def _format_row(name: str, result: Result, unchanged: str) -> str:
 
 
 @cache
-def _newest_model() -> Model:
+def newest_model() -> Model:
+    """The newest version, run by LiteRT."""
     newest = list_versions(MODELS)[0]
     return load(newest, "litert")
 

@@ -1,6 +1,7 @@
 """Bodies of predict requests, as (content type, bytes): an image in each format, pictures, and images in bulk."""
 
 import json
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 from PIL import Image
 
 Body = tuple[str, bytes]
+Picture = tuple[str, bytes, str]
+"""As Body, with the query of the request."""
 
 PNG_FILE = (Path(__file__).parent.parent / "tests" / "pictures" / "seven.png").read_bytes()
 """A test image of MNIST, 28x28 pixels."""
@@ -23,18 +26,38 @@ def single_picture() -> dict[str, Body]:
     }
 
 
-def pictures() -> dict[str, Body]:
-    """What people send: a drawing on a transparent canvas of 280x280 pixels, and a photograph of 1000x750."""
-    digit = Image.open(BytesIO(PNG_FILE)).convert("L")
-    canvas = Image.new("RGBA", (280, 280), (0, 0, 0, 0))
-    canvas.paste((0, 0, 0, 255), mask=digit.resize(canvas.size, Image.Resampling.BICUBIC))
-    light = np.linspace(150, 230, 1000)[None, :] + np.random.default_rng(0).normal(0, 4, (750, 1000))
-    photograph = Image.fromarray(light.clip(0, 255).astype(np.uint8)).convert("RGB")
-    photograph.paste((40, 45, 90), (350, 200), digit.resize((300, 300), Image.Resampling.BICUBIC))
+def pictures() -> dict[str, Picture]:
+    """What people send: drawings on a transparent canvas, photographs of one digit, and one of three lines of digits.
+
+    The canvas of 280x280 pixels is that of the page in the browser; a screen with two pixels a point makes it 560x560.
+    """
+    lines = [(left, top, 200) for top in (150, 600, 1050) for left in range(150, 1550, 260)]
     return {
-        "canvas": ("image/png", _encode(canvas, "PNG")),
-        "photograph": ("image/jpeg", _encode(photograph, "JPEG")),
+        "canvas 280": ("image/png", _draw_on_canvas(280), ""),
+        "canvas 560": ("image/png", _draw_on_canvas(560), ""),
+        "photograph 1000x750": ("image/jpeg", _photograph(1000, 750, [(350, 200, 300)]), ""),
+        "photograph 4000x3000": ("image/jpeg", _photograph(4000, 3000, [(1400, 800, 1200)]), ""),
+        "page 2000x1500": ("image/jpeg", _photograph(2000, 1500, lines), "?split=digits"),
     }
+
+
+def _draw_on_canvas(side: int) -> bytes:
+    canvas = Image.new("RGBA", (side, side), (0, 0, 0, 0))
+    canvas.paste((0, 0, 0, 255), mask=_read_digit().resize(canvas.size, Image.Resampling.BICUBIC))
+    return _encode(canvas, "PNG")
+
+
+def _photograph(width: int, height: int, digits: Iterable[tuple[int, int, int]]) -> bytes:
+    """A JPEG file of digits at (left, top, side) on paper that is darker on one side."""
+    light = np.linspace(150, 230, width)[None, :] + np.random.default_rng(0).normal(0, 4, (height, width))
+    photograph = Image.fromarray(light.clip(0, 255).astype(np.uint8)).convert("RGB")
+    for left, top, side in digits:
+        photograph.paste((40, 45, 90), (left, top), _read_digit().resize((side, side), Image.Resampling.BICUBIC))
+    return _encode(photograph, "JPEG")
+
+
+def _read_digit() -> Image.Image:
+    return Image.open(BytesIO(PNG_FILE)).convert("L")
 
 
 def _encode(picture: Image.Image, name: str) -> bytes:

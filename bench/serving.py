@@ -1,10 +1,11 @@
-"""Throughput, latency, memory and start time of the service: `python -m bench.serving`, about two and a half minutes.
+"""Throughput, latency, memory and start time of the service: `python -m bench.serving`, about four minutes.
 
 Prints Markdown tables: one image per request in three formats, pictures that are normalised, images in bulk and single
-ones beside them, more connections than the service accepts, memory and start. Two servers that return fixed bytes run
-beside it, each with two workers: a Flask view under gunicorn's gthread worker bounds any Flask view, and an ASGI
-application under gunicorn's asgi worker bounds service/server/asgi.py. All of them share the cores with the load
-generator.
+ones beside them, more connections than the service accepts, pictures beside their decoding, memory and start. Two
+servers that return fixed bytes run beside it, each with two workers: a Flask view under gunicorn's gthread worker
+bounds any Flask view, and an ASGI application under gunicorn's asgi worker bounds service/server/asgi.py. With
+pictures, a FastAPI server under two of uvicorn's workers runs beside it: bench/tutorial_server.py. All of them share
+the cores with the load generator.
 
     python -m bench.serving --against PATH --rounds 5
 
@@ -15,6 +16,7 @@ import argparse
 import os
 import platform
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,7 +25,8 @@ from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
-from bench import compare_checkouts, request_bodies
+from bench import compare_checkouts, picture_speed, request_bodies
+from bench.compare_checkouts import PICTURE_CONNECTIONS
 from bench.load_generator import LoadResult, by_python_client, closed_loop
 from bench.request_bodies import PNG_FILE
 from bench.server_process import GUNICORN, ServerProcess, start_server
@@ -37,6 +40,10 @@ TIMED_CONNECTIONS = 4
 HEALTH_PATHS = ("/healthz", "/readyz", "/metrics")
 NOOP = (*GUNICORN, "--bind", "127.0.0.1:{port}", "--log-level", "error", "--workers", "2")
 NOOP_ASGI = (*NOOP, "-k", "asgi", "bench.noop_apps:asgi_app")
+TUTORIAL = (
+    *(sys.executable, "-m", "uvicorn", "bench.tutorial_server:app", "--host", "127.0.0.1", "--port", "{port}"),
+    *("--workers", "2", "--log-level", "error", "--no-access-log"),
+)
 NOOP_FLASK = (*NOOP, "-k", "gthread", "--threads", "8", "bench.noop_apps:flask_app")
 
 
@@ -61,14 +68,20 @@ def single_pictures(service: ServerProcess, noop: dict[str, ServerProcess], seco
         print(f"| {kind}, {connections} | {rates['service']:,.0f} | {p50:.2f} | {p99:.2f} | {failed} | {ratios} |")
 
 
-def normalised_pictures(service: ServerProcess, seconds: float) -> None:
-    """Print throughput and latency of pictures that are normalised, parsed by processes of the pool."""
-    print("\n| picture, connections | requests/s | p50 ms | p99 ms | failed |\n|---|---:|---:|---:|---:|")
-    for name, body in request_bodies.pictures().items():
-        for connections in (1, 16):
-            result = closed_loop(service.predict_request(*body), connections, seconds)
-            latencies = f"{result.p50_ms:.1f} | {result.p99_ms:.1f}"
-            print(f"| {name}, {connections} | {result.rate:,.0f} | {latencies} | {result.failed} |")
+def normalised_pictures(service: ServerProcess, tutorial: ServerProcess, seconds: float) -> None:
+    """Print throughput and latency of pictures that are normalised, and the ratios to a FastAPI server."""
+    print(
+        "\n| picture, connections | requests/s | p50 ms | p99 ms | failed | ratio to FastAPI (its requests/s, p99 ms) |"
+    )
+    print("|---|---:|---:|---:|---:|---:|")
+    for name, picture in request_bodies.pictures().items():
+        for connections in PICTURE_CONNECTIONS:
+            result, other = (
+                closed_loop(server.predict_request(*picture), connections, seconds) for server in (service, tutorial)
+            )
+            rates = f"{result.rate:,.0f} | {result.p50_ms:.1f} | {result.p99_ms:.1f} | {result.failed}"
+            ratio = f"{result.rate / other.rate:.2f} ({other.rate:,.0f}, {other.p99_ms:.1f})"
+            print(f"| {name}, {connections} | {rates} | {ratio} |")
 
 
 def bulk_pictures(service: ServerProcess, seconds: float) -> None:
@@ -157,13 +170,16 @@ def measure_service(seconds: float) -> None:
     with start_server() as service, start_server(NOOP_ASGI) as asgi, start_server(NOOP_FLASK) as flask:
         single_pictures(service, {"asgi": asgi, "flask": flask}, seconds - 1)
         warm_mb = service.memory_mb()
-        normalised_pictures(service, seconds)
+        with start_server(TUTORIAL) as tutorial:
+            normalised_pictures(service, tutorial, seconds)
         time.sleep(1)  # idle parser processes return memory
         pictures_mb = service.memory_mb()
         bulk_pictures(service, seconds)
         after_bulk_mb = service.memory_mb()
     with start_server() as service:
         overload(service, seconds)
+    print()
+    picture_speed.print_table()
     print("\n| memory and start | |\n|---|---:|")
     print(f"| proportional set size of all processes, after plain images | {warm_mb:.0f} MB |")
     print(f"| the same after pictures, with parser processes | {pictures_mb:.0f} MB |")

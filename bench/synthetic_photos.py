@@ -99,7 +99,13 @@ def add_lamp(picture: Image.Image, random: Random, darkest: float) -> Image.Imag
     angle = random.uniform(0, 2 * math.pi)
     distance = math.cos(angle) * columns + math.sin(angle) * rows
     light = 1 - (1 - darkest) * (distance - distance.min()) / np.ptp(distance)
-    return Image.fromarray(np.round(np.asarray(picture) * light).astype(np.uint8))
+    return Image.fromarray(np.round(shade(picture, light)).astype(np.uint8))
+
+
+def shade(picture: Image.Image, light: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The pixels of a picture of mode L or RGB under a light [H, W] from 0 to 1: float64 [H, W] or [H, W, 3]."""
+    pixels = np.asarray(picture)
+    return pixels * (light if pixels.ndim == 2 else light[..., None])
 
 
 def add_shadow(picture: Image.Image, random: Random) -> Image.Image:
@@ -109,13 +115,13 @@ def add_shadow(picture: Image.Image, random: Random) -> Image.Image:
     angle, offset = random.uniform(0, 2 * math.pi), random.normal(0, 0.1 * width)
     distance = math.cos(angle) * (columns - width / 2) + math.sin(angle) * (rows - height / 2) + offset
     light = 0.55 + 0.45 / (1 + np.exp(-distance / (0.03 * width)))
-    return Image.fromarray((np.asarray(picture) * light).astype(np.uint8))
+    return Image.fromarray(shade(picture, light).astype(np.uint8))
 
 
 def add_noise(picture: Image.Image, random: Random, level: float) -> Image.Image:
     """Add Gaussian noise with a standard deviation of `level` grey levels."""
-    pixels = np.asarray(picture) + random.normal(0, level, (picture.height, picture.width))
-    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    pixels = np.asarray(picture)
+    return Image.fromarray(np.clip(pixels + random.normal(0, level, pixels.shape), 0, 255).astype(np.uint8))
 
 
 def add_ruled_lines(picture: Image.Image, random: Random, level: int) -> Image.Image:

@@ -68,9 +68,15 @@ class Settings:
     send_timeout_seconds: int = _setting(30, "seconds within which a client has to read a response", Range(1, 3600))
     max_body_bytes: int = _setting(16 << 20, "maximum size of a request body in bytes", Range(1, 1 << 30))
     max_pictures: int = _setting(10_000, "maximum number of pictures in one request", Range(1, 1_000_000))
-    max_pixels: int = _setting(25_000_000, "maximum number of pixels of one picture", Range(784, 1 << 30))
+    max_pixels: int = _setting(
+        25_000_000,
+        "maximum number of pixels of one picture; of a JPEG, as decoded at a reduced scale",
+        Range(784, 1 << 30),
+    )
     max_request_pixels: int = _setting(
-        100_000_000, "maximum number of pixels of all pictures in one request", Range(784, 1 << 34)
+        100_000_000,
+        "maximum number of pixels of all pictures in one request, as their files state them",
+        Range(784, 1 << 34),
     )
     max_side: int = _setting(16_384, "maximum width and height of one picture in pixels", Range(28, 1 << 16))
     max_in_flight: int = _setting(

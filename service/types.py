@@ -15,6 +15,8 @@ Probabilities = npt.NDArray[np.float32]
 """float32 [N, 10]; each row sums to 1."""
 GreyImage = npt.NDArray[np.uint8]
 """uint8 [H, W]."""
+Pixels = npt.NDArray[np.uint8]
+"""uint8 [H, W] of grey levels, or [H, W, 3] in RGB."""
 FloatImage = npt.NDArray[np.float32]
 """float32 [H, W]."""
 Mask = npt.NDArray[np.bool_]

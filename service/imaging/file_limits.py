@@ -38,6 +38,8 @@ MAX_WEBP_CHUNKS = 2000
 
 _PNG_COMPRESSED = {b"iCCP", b"zTXt", b"iTXt"}
 _BMP_RUN_LENGTH = {1, 2}
+_JPEG = b"\xff\xd8\xff"
+"""The first bytes of a JPEG file."""
 
 
 def check_file(data: bytes, settings: Settings) -> int:
@@ -56,19 +58,23 @@ def check_file(data: bytes, settings: Settings) -> int:
                 width, height = check(data)
             except (struct.error, IndexError):
                 return 0  # the file is truncated or damaged, which the decoder reports
-            check_size(width, height, settings)
+            check_size(width, height, settings, is_jpeg=signature == _JPEG)
             return width * height
     return 0
 
 
-def check_size(width: int, height: int, settings: Settings) -> None:
-    """Check the size of a picture in pixels against the settings.
+def check_size(width: int, height: int, settings: Settings, *, is_jpeg: bool = False) -> None:
+    """Check the size of a picture in pixels against the settings; a JPEG is decoded at a reduced scale.
 
     Raises:
         PayloadTooLarge: it has too many pixels, or too long a side.
     """
-    if width * height > settings.max_pixels:
-        raise PayloadTooLarge(f"the picture has {width}x{height} pixels; {settings.max_pixels} are allowed")
+    scale = jpeg_limits.decoding_scale(width, height) if is_jpeg else 1
+    if -(-width // scale) * -(-height // scale) > settings.max_pixels:
+        scaled = f", decoded at 1/{scale} of each side" if scale > 1 else ""
+        raise PayloadTooLarge(f"the picture has {width}x{height} pixels{scaled}; {settings.max_pixels} are allowed")
+    if is_jpeg and width * height > (allowed := max(jpeg_limits.MAX_PIXELS, settings.max_pixels)):
+        raise PayloadTooLarge(f"the picture has {width}x{height} pixels; {allowed} are allowed in a JPEG")
     if max(width, height) > settings.max_side:
         raise PayloadTooLarge(f"the picture has {width}x{height} pixels; a side may have {settings.max_side}")
 
@@ -206,7 +212,7 @@ def _webp_size(data: bytes) -> Size:
 
 _CHECKS: dict[bytes, Callable[[bytes], Size]] = {
     b"\x89PNG\r\n\x1a\n": _check_png,
-    b"\xff\xd8\xff": jpeg_limits.check_jpeg,
+    _JPEG: jpeg_limits.check_jpeg,
     b"GIF87a": _check_gif,
     b"GIF89a": _check_gif,
     b"BM": _check_bmp,

@@ -1,27 +1,28 @@
 """Ink extraction: for each pixel, how far its colour is from the paper, whatever the paper, the pen and the light.
 
-1. The border shows the background. A plane or a quadric is fitted to it, robustly, as the light may fall off.
+1. The border of the paper shows the background. A plane or a quadric is fitted to it, robustly, as the light may fall
+   off.
 2. The pixels farthest from the background show the direction of ink in the colour space: darker, lighter, redder.
 3. Under uneven light, the illumination below the strokes is estimated by a morphological closing, and divided out.
 4. Two thresholds separate ink from background, as in Canny's edge detector: a pixel above the high one is ink, a pixel
    above the low one belongs to the ink that it is connected with (Canny, "A computational approach to edge detection",
    1986). segmentation.py connects them.
+
+Steps 1 to 3 work on a thumbnail and give an InkModel, a function from colours to intensities. It is applied to the
+picture once, and to small digits once more in full resolution.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
 
 from service.errors import NoDigitFound
 from service.imaging.geometry import Box
 from service.types import FloatImage, GreyImage, Mask
 
-THUMBNAIL_SIDE = 96
-"""Background, ink colour and illumination are estimated on about this number squared of pixels."""
 MIN_ILLUMINATION_RANGE = 0.06
 """Fraction of the way from paper to ink: a border that varies by more is lit unevenly."""
 MAX_PLANE_RESIDUAL = 10.0
@@ -34,6 +35,13 @@ SMOOTHING_NOISE = 0.004
 """Standard deviation of the intensity above which a picture is smoothed before the thresholds are applied."""
 MIN_SNR = 5.0
 """Standard deviations of the noise that the darkest stroke must have."""
+PAPER_LEVEL = 200
+"""The level of paper where lightness has 8 bits: paper may be up to 28 % lighter than its estimate."""
+
+Pixels = npt.NDArray[np.uint8]
+"""uint8 [H, W] or [H, W, 3]: the pixels of a picture."""
+Colours = npt.NDArray[np.float32]
+"""float32 [..., C]."""
 
 
 @dataclass(frozen=True)
@@ -49,113 +57,171 @@ class Ink:
     high_mask: Mask
 
 
-def extract_ink(picture: Image.Image) -> Ink:
-    """Extract the ink of a picture of mode L or RGB.
+@dataclass(frozen=True)
+class InkModel:
+    """How the colours of a picture become lightness, and lightness becomes intensity.
+
+    weights float32 [C] and offset: lightness = weights . colour + offset; PAPER_LEVEL is paper, 0 is ink.
+    paper_level: the lightness of paper, after the illumination was divided out.
+    illumination uint8 [h, w]: the lightness of the paper below the strokes of the thumbnail; None under even light.
+    paper bool [h, w]: where the thumbnail shows paper; None: everywhere.
+    """
+
+    weights: Colours
+    offset: float
+    paper_level: float
+    illumination: GreyImage | None
+    paper: Mask | None
+
+    def lightness(self, pixels: Pixels, area: Box, side: tuple[int, int]) -> GreyImage:
+        """The lightness of a part of the picture, uint8 [H, W], without the illumination.
+
+        Args:
+            pixels: of that part, in any resolution.
+            area: the part in pixels of the picture.
+            side: height and width of the picture in its pixels.
+        """
+        raw = self._project(pixels)
+        if self.illumination is not None:
+            raw = cv2.divide(raw, _enlarge(self.illumination, area, side, raw.shape), scale=PAPER_LEVEL)
+        if self.paper is not None:
+            shown = _enlarge(self.paper.view(np.uint8) * np.uint8(255), area, side, raw.shape)
+            raw[shown < 128] = np.uint8(min(self.paper_level, 255))
+        return raw
+
+    def intensity(self, lightness: GreyImage) -> GreyImage:
+        """The intensity of lightness, uint8 [H, W]: 0 paper to 255 ink."""
+        levels = (self.paper_level - np.arange(256)) * (255 / PAPER_LEVEL)
+        return cv2.LUT(lightness, np.rint(np.clip(levels, 0, 255)).astype(np.uint8))
+
+    def _project(self, pixels: Pixels) -> GreyImage:
+        if pixels.ndim == 3:
+            return cv2.transform(pixels, np.append(self.weights, np.float32(self.offset)).reshape(1, 4))
+        levels = np.arange(256) * float(self.weights[0]) + self.offset
+        return cv2.LUT(pixels, np.rint(np.clip(levels, 0, 255)).astype(np.uint8))
+
+
+def fit_ink_model(thumbnail: Pixels, paper: Mask | None = None) -> InkModel:
+    """Fit the model of a picture to its thumbnail.
+
+    Args:
+        thumbnail: uint8 [h, w] or [h, w, 3], of about 96 x 96 pixels.
+        paper: bool [h, w], where it shows paper; None: everywhere.
+    """
+    colours = np.atleast_3d(thumbnail).astype(np.float32)
+    border = _border_mask(thumbnail.shape[:2], paper)
+    inside = np.ones(border.shape, bool) if paper is None else paper
+    background = np.median(colours[border], axis=0)
+    axis = _ink_colour_axis(colours, border, inside, background)
+    distances = [
+        (255 - level if step > 0 else level) / abs(step) for level, step in zip(background, axis, strict=True) if step
+    ]
+    variation = float(np.quantile((colours[border] - background) @ axis, 0.95))
+    # Better lit paper lies in the direction of light ink: the range must be larger than what the border varies by.
+    dynamic_range = max(min(distances), MIN_DYNAMIC_RANGE, 1.2 * variation)
+    weights = np.asarray(-PAPER_LEVEL * axis / dynamic_range, np.float32)
+    offset = PAPER_LEVEL - float(weights @ background)
+    model = InkModel(weights, offset, PAPER_LEVEL, None, paper)
+    lightness = colours @ weights + offset
+    low, high = np.quantile(lightness[border], [0.1, 0.9])
+    if high - low <= MIN_ILLUMINATION_RANGE * PAPER_LEVEL:
+        return model
+    illumination = _estimate_illumination(lightness)
+    even = lightness[inside] * (PAPER_LEVEL / illumination[inside])
+    return InkModel(weights, offset, float(np.median(even)), illumination, paper)
+
+
+def extract_ink(pixels: Pixels, model: InkModel) -> Ink:
+    """Extract the ink of a picture, uint8 [H, W] or [H, W, 3].
 
     Raises:
         NoDigitFound: nothing stands out from the background.
     """
-    intensity, is_uneven = _ink_intensity(picture)
-    noise, smooth = _noise_sigma(intensity), intensity
-    radius = min(3, max(intensity.shape) // 150)
+    height, width = pixels.shape[:2]
+    lightness = model.lightness(pixels, Box(0, height, 0, width), (height, width))
+    intensity = model.intensity(lightness)
+    noise, smooth = _noise_sigma(lightness), intensity
+    radius = min(3, max(height, width) // 150)
     if noise > SMOOTHING_NOISE and radius:
         # Noise of neighbours is correlated: a mean over k pixels a side has not 1/k of the noise, but 1.5/k.
-        smooth, noise = box_blur(intensity, radius), 1.5 * noise / (2 * radius + 1)
-    peak = float((box_blur(smooth, 1) if noise > SMOOTHING_NOISE else smooth).max())
+        smooth, noise = cv2.blur(intensity, [2 * radius + 1] * 2), 1.5 * noise / (2 * radius + 1)
+    peak = float((cv2.blur(smooth, (3, 3)) if noise > SMOOTHING_NOISE else smooth).max()) / 255
     if peak < max(MIN_INTENSITY, MIN_SNR * noise):
         raise NoDigitFound(f"no digit to read: the darkest stroke is {peak:.0%} of the way from paper to ink")
-    foreground = smooth[smooth > max(4 * noise, 0.15 * peak)]
-    high = min(_otsu_threshold(foreground), 0.6 * float(np.quantile(foreground, 0.95)))
-    low = max(3.5 * noise, (0.2 if is_uneven else MIN_INTENSITY) * peak)
-    levels = np.asarray(np.rint(np.clip(intensity, 0, 1) * 255), np.uint8)
-    return Ink(levels, smooth > low, smooth > max(high, low))
+    counts = cv2.calcHist([smooth], [0], None, [256], [0, 256]).ravel()
+    counts[: int(255 * max(4 * noise, 0.15 * peak)) + 1] = 0
+    high = min(_otsu_threshold(counts), 0.6 * _quantile(counts, 0.95))
+    low = 255 * max(3.5 * noise, (0.2 if model.illumination is not None else MIN_INTENSITY) * peak)
+    return Ink(intensity, smooth > int(low), smooth > int(max(high, low)))
 
 
-def downscale(picture: Image.Image, side: int, area: Box | None = None) -> tuple[Image.Image, int]:
-    """Downscale a picture to at most `side` squared pixels by an integer factor; returns it and the factor.
+def reduce(pixels: Pixels, side: int) -> tuple[Pixels, int]:
+    """Reduce a picture to about `side` squared pixels by an integer factor; returns it and the factor.
 
-    With `area`, only this part of it: it is not copied, which matters for a picture of 100 MB.
+    Rows and columns that do not fill a pixel of the result are left out.
     """
-    area = area or Box(0, picture.height, 0, picture.width)
-    factor = math.ceil(math.sqrt(area.area) / side)
-    edges = (area.left, area.top, area.right, area.bottom)
-    if factor > 1:
-        return picture.reduce(factor, edges), factor
-    return (picture if edges == (0, 0, *picture.size) else picture.crop(edges)), 1
+    height, width = pixels.shape[:2]
+    factor = min(math.ceil(math.sqrt(height * width) / side), height, width)
+    if factor <= 1:
+        return pixels, 1
+    rows, columns = height // factor, width // factor
+    whole = pixels[: rows * factor, : columns * factor]
+    return cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), factor
 
 
-def box_blur(intensity: FloatImage, radius: int) -> FloatImage:
-    """The mean over a square of 2 radius + 1 pixels a side, quantised to 1/200 between 0 and 1.2."""
-    levels = Image.fromarray((np.clip(intensity, 0, 1.2) * 200).astype(np.uint8))
-    return np.asarray(levels.filter(ImageFilter.BoxBlur(radius)), np.float32) / np.float32(200)
+def _enlarge(thumbnail: GreyImage, area: Box, side: tuple[int, int], shape: tuple[int, ...]) -> GreyImage:
+    """The part of a thumbnail that shows an area of the picture, enlarged linearly to `shape`."""
+    rows, columns = thumbnail.shape[0] / side[0], thumbnail.shape[1] / side[1]  # thumbnail pixels a picture pixel
+    down, right = rows * area.height / shape[0], columns * area.width / shape[1]  # ... a pixel of the result
+    top, left = rows * area.top + (down - 1) / 2, columns * area.left + (right - 1) / 2
+    mapping = np.array([[right, 0, left], [0, down, top]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(thumbnail, mapping, (shape[1], shape[0]), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _ink_intensity(picture: Image.Image) -> tuple[FloatImage, bool]:
-    """The intensity as in Ink, and whether the illumination was uneven and has been divided out."""
-    pixels = _channels(picture)
-    thumbnail = np.atleast_3d(np.asarray(downscale(picture, THUMBNAIL_SIDE)[0], np.float32))[..., : pixels.shape[2]]
-    background = np.median(_border_pixels(pixels), axis=0)
-    axis = _ink_colour_axis(thumbnail)
-    distances = [
-        (255 - level if step > 0 else level) / abs(step) for level, step in zip(background, axis, strict=True) if step
-    ]
-    variation = float(np.quantile(_border_pixels(pixels - background) @ axis, 0.95))
-    # Better lit paper lies in the direction of light ink: the range must be larger than what the border varies by.
-    dynamic_range = max(min(distances), MIN_DYNAMIC_RANGE, 1.2 * variation)
-    lightness, lightness_small = (1 - (image - background) @ axis / dynamic_range for image in (pixels, thumbnail))
-    low, high = np.quantile(_border_pixels(lightness_small[..., None]), [0.1, 0.9])
-    if high - low <= MIN_ILLUMINATION_RANGE:
-        return 1 - lightness, False
-    illumination = _estimate_illumination(lightness_small)
-    even = lightness / np.asarray(Image.fromarray(illumination).resize(picture.size, Image.Resampling.BILINEAR))
-    return np.asarray(np.median(even) - even, np.float32), True
+def _border_mask(shape: tuple[int, ...], paper: Mask | None) -> Mask:
+    """The outermost fortieth of the paper, bool [h, w], at least one pixel along each side."""
+    width = max(1, min(shape) // 40)
+    inside = np.ones(shape, np.uint8) if paper is None else paper.view(np.uint8)
+    kernel = np.ones([2 * width + 1] * 2, np.uint8)
+    eroded = cv2.erode(inside, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray(inside > eroded)
 
 
-def _channels(picture: Image.Image) -> FloatImage:
-    """The pixels as float32 [H, W, C]; C is 1 if all channels are equal."""
-    pixels = np.atleast_3d(np.asarray(picture))
-    return np.asarray(pixels[..., :1] if (pixels == pixels[..., :1]).all() else pixels, np.float32)
-
-
-def _border_pixels(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The outermost fortieth of [H, W, C] along each side, as [N, C]."""
-    width = max(1, min(pixels.shape[:2]) // 40)
-    sides = (pixels[:width], pixels[-width:], pixels[width:-width, :width], pixels[width:-width, -width:])
-    return np.concatenate([side.reshape(-1, pixels.shape[2]) for side in sides])
-
-
-def _ink_colour_axis(thumbnail: FloatImage) -> FloatImage:
-    """The direction from background to ink in the colour space, a unit vector [C], from a thumbnail [H, W, C].
+def _ink_colour_axis(colours: Colours, border: Mask, inside: Mask, background: Colours) -> Colours:
+    """The direction from background to ink in the colour space, a unit vector [C], from a thumbnail [h, w, C].
 
     It is the first principal direction of the pixels that are at least half as far as the farthest.
     """
-    difference = thumbnail - _fit_background(thumbnail)
-    distance = np.linalg.norm(difference, axis=2)
+    difference = (colours - _fit_background(colours, border, background))[inside]
+    distance = np.linalg.norm(difference, axis=1)
     farthest = difference[distance >= 0.5 * distance.max()]
-    axis = np.linalg.svd(farthest, full_matrices=False)[2][0] if thumbnail.shape[2] > 1 else np.ones(1)
+    axis = np.linalg.svd(farthest, full_matrices=False)[2][0] if colours.shape[2] > 1 else np.ones(1)
     axis[np.abs(axis) < 1e-6] = 0
     return np.asarray(axis if (farthest @ axis).sum() >= 0 else -axis, np.float32)
 
 
-def _fit_background(thumbnail: FloatImage) -> FloatImage:
-    """The background of [H, W, C]: a plane fitted to the border of each channel, or a quadric if it fits far better."""
-    height, width, _ = thumbnail.shape
+def _fit_background(colours: Colours, border: Mask, background: Colours) -> Colours:
+    """The background of [h, w, C]: a plane fitted to the border of each channel, or a quadric if it fits far better."""
+    if np.abs(colours[border] - background).sum(axis=1).max() < MAX_PLANE_RESIDUAL:
+        return background
+    height, width, _ = colours.shape
     rows, columns = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     linear = np.dstack([np.ones_like(rows), rows, columns])
-    plane, residual = _robust_fit(linear, thumbnail)
+    plane, residual = _robust_fit(linear, colours, border)
     if residual < MAX_PLANE_RESIDUAL:
         return plane
-    quadric, remaining = _robust_fit(np.dstack([linear, rows**2, columns**2, rows * columns]), thumbnail)
+    quadric, remaining = _robust_fit(np.dstack([linear, rows**2, columns**2, rows * columns]), colours, border)
     return quadric if remaining < residual / 3 else plane
 
 
-def _robust_fit(terms: npt.NDArray[np.float64], thumbnail: FloatImage) -> tuple[FloatImage, float]:
-    """Least squares of terms [H, W, T] on the border, without the fifth that fits worst: trimmed three times.
+def _robust_fit(terms: npt.NDArray[np.float64], colours: Colours, border: Mask) -> tuple[Colours, float]:
+    """Least squares of terms [h, w, T] on the border, without the fifth that fits worst: trimmed three times.
 
     Returns:
-        The fitted image [H, W, C], and the largest residual of the rest.
+        The fitted thumbnail [h, w, C], and the largest residual of the rest.
     """
-    design, values = _border_pixels(terms), _border_pixels(thumbnail)
+    design, values = terms[border], colours[border]
     kept, residuals = np.ones(len(design), bool), np.zeros(len(design))
     for _ in range(3):
         weights = np.linalg.lstsq(design[kept], values[kept])[0]
@@ -164,39 +230,47 @@ def _robust_fit(terms: npt.NDArray[np.float64], thumbnail: FloatImage) -> tuple[
     return np.asarray(terms @ weights, np.float32), float(residuals[kept].max())
 
 
-def _estimate_illumination(lightness: FloatImage) -> FloatImage:
+def _estimate_illumination(lightness: FloatImage) -> GreyImage:
     """The lightness of the paper below the strokes of a thumbnail: a closing with a window of a third of its side.
 
     A closing, the maximum followed by the minimum, fills what is darker and narrower than its window.
     """
     side = (min(lightness.shape) // 3) | 1
-    filled = np.pad(lightness, side, mode="edge")
-    for extremum in (np.max, np.min):
-        for axis in (0, 1):
-            filled = extremum(np.lib.stride_tricks.sliding_window_view(filled, side, axis=axis), axis=-1)
-    levels = Image.fromarray((np.clip(filled, 0, 2.5) * 100).astype(np.uint8)).filter(ImageFilter.BoxBlur(side // 8))
-    margin = 1  # what two windows of `side` leave of a padding of `side`
-    height, width = lightness.shape
-    return np.maximum(np.asarray(levels, np.float32)[margin : margin + height, margin : margin + width] / 100, 0.05)
+    levels = np.clip(lightness, PAPER_LEVEL / 20, 255).astype(np.uint8)
+    padded = cv2.copyMakeBorder(levels, side, side, side, side, cv2.BORDER_REPLICATE)
+    filled = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((side, side), np.uint8))
+    smooth = cv2.blur(filled, [2 * (side // 8) + 1] * 2)
+    return np.ascontiguousarray(smooth[side:-side, side:-side])
 
 
-def _noise_sigma(intensity: FloatImage) -> float:
-    """The standard deviation of the noise of a pixel, from the median absolute difference of neighbours.
+def _noise_sigma(lightness: GreyImage) -> float:
+    """The standard deviation of a pixel's noise as intensity, from the median absolute difference of neighbours.
 
-    1.4826 makes a median absolute deviation the standard deviation of a normal distribution.
+    The median is interpolated between levels. 1.4826 makes a median absolute deviation the standard deviation of a
+    normal distribution.
     """
-    differences = np.abs(np.diff(intensity, axis=1))
-    return 1.4826 / math.sqrt(2) * float(np.median(differences)) if differences.size else 0.0
+    rows = lightness[:: max(1, len(lightness) // 64)]
+    if rows.shape[1] < 2:
+        return 0.0
+    counts = np.bincount(cv2.absdiff(rows[:, 1:], rows[:, :-1]).ravel(), minlength=256)
+    median = max(_quantile(counts.astype(np.float32), 0.5) - 0.5, 0.0)
+    return 1.4826 / math.sqrt(2) * median / PAPER_LEVEL
 
 
-def _otsu_threshold(values: FloatImage) -> float:
-    """The threshold that maximises the variance between the two classes of positive values.
+def _quantile(counts: npt.NDArray[np.float32], share: float) -> float:
+    """The level below which a share of a histogram [256] lies, interpolated between levels."""
+    total = np.cumsum(counts)
+    level = int(np.searchsorted(total, share * total[-1]))
+    return level + float(1 - (total[level] - share * total[-1]) / max(counts[level], 1))
+
+
+def _otsu_threshold(counts: npt.NDArray[np.float32]) -> float:
+    """The threshold that maximises the variance between the two classes of a histogram [256].
 
     Otsu, "A threshold selection method from gray-level histograms" (1979).
     """
-    counts, edges = np.histogram(values, bins=64, range=(0, float(values.max())))
-    below, middles = np.cumsum(counts)[:-1], (edges[1:] + edges[:-1]) / 2
-    sums = np.cumsum(counts * middles)
-    total, above = int(counts.sum()), counts.sum() - below
-    between = (sums[-1] * below / total - sums[:-1]) ** 2 / np.maximum(below * above, 1)
-    return float(edges[1 + int(between.argmax())])
+    below, levels = np.cumsum(counts)[:-1], np.arange(256)
+    sums = np.cumsum(counts * levels)
+    total = max(float(counts.sum()), 1.0)
+    between = (sums[-1] * below / total - sums[:-1]) ** 2 / np.maximum(below * (total - below), 1)
+    return float(between.argmax())

@@ -23,8 +23,11 @@ MAX_SCAN_PIXELS = 500_000_000
 MAX_SCANS = 1000
 MAX_COEFFICIENT_BYTES = 250_000_000
 """Coefficients and pixels of a JPEG with several scans."""
-DRAFT_SIDE = 1024
-"""Pixels: a JPEG is decoded at 1/2, 1/4 or 1/8 of its size if both sides keep at least this length."""
+MAX_PIXELS = 65_000_000
+"""Pixels that a JPEG states: the decoder reads the data of all of them, whatever the scale. Phones write 48, 50 and 64
+million."""
+MIN_LONGER_SIDE, MIN_SHORTER_SIDE = 1000, 256
+"""Pixels that the sides keep when a JPEG is decoded at a reduced scale."""
 
 _APP1, _APP13, _EOI, _SOS = 0xE1, 0xED, 0xD9, 0xDA
 _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
@@ -41,6 +44,16 @@ class _Head:
     segments: int
     frame: int = 0
     frame_marker: int = 0
+
+
+def decoding_scale(width: int, height: int) -> int:
+    """The divisor of both sides at which a JPEG is decoded: 1, 2, 4 or 8; 4000x3000 pixels give 1000x750."""
+    longer, shorter = max(width, height), min(width, height)
+    return max(
+        scale
+        for scale in (1, 2, 4, 8)
+        if scale == 1 or (longer >= scale * MIN_LONGER_SIDE and shorter >= scale * MIN_SHORTER_SIDE)
+    )
 
 
 def check_jpeg(data: bytes) -> tuple[int, int]:
@@ -115,8 +128,7 @@ def _check_memory(data: bytes, frame: int, width: int, height: int, components: 
     sampling = [divmod(data[place], 16) for place in range(frame + 9, frame + 9 + 3 * components, 3)]
     largest = max(h for h, _ in sampling) * max(v for _, v in sampling) if sampling else 0
     samples = sum(h * v for h, v in sampling) / largest if largest else components
-    scale = max(step for step in (1, 2, 4, 8) if step == 1 or min(width, height) // DRAFT_SIDE >= step)
-    bytes_per_pixel = 2 * samples + (1 if components == 1 else 4) / scale**2
+    bytes_per_pixel = 2 * samples + (1 if components == 1 else 4) / decoding_scale(width, height) ** 2
     size = round(width * height * bytes_per_pixel)
     if size > MAX_COEFFICIENT_BYTES:
         limit = f"{MAX_COEFFICIENT_BYTES} are allowed; send a baseline JPEG"

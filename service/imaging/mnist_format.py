@@ -7,19 +7,23 @@ https://github.com/facebookresearch/qmnist): the box is placed at int(15 - centr
 
 import math
 
+import cv2
 import numpy as np
-from PIL import Image
 
-from service.imaging.geometry import Box
-from service.types import IMAGE_SIDE, DigitImage, FloatImage, GreyImage
+from service.types import IMAGE_SIDE, DigitImage, GreyImage
 
 DIGIT_BOX = 20
 SUPERSAMPLING = 4
-"""Steps a pixel of the image in which strokes are dilated or eroded."""
+"""Steps a pixel of the image in which strokes are measured, dilated and eroded."""
+FINE_SIDE = DIGIT_BOX * SUPERSAMPLING
 MIN_STROKE_WIDTH, MAX_STROKE_WIDTH = 1.5, 4.3
 """Pixels of the image: the mean stroke width of 98 in 100 of MNIST's digits is between the two."""
 TARGET_MIN_WIDTH, TARGET_MAX_WIDTH = 2.0, 3.5
 """Pixels of the image: what a thinner stroke is dilated to, and a thicker one eroded to."""
+HAIRLINE = 2.0
+"""Fine pixels: a thinner stroke is dilated before it is reduced, since a mean over its surroundings is faint."""
+
+_CROSS, _SQUARE = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)), np.ones((3, 3), np.uint8)
 
 
 def to_mnist(ink: GreyImage) -> DigitImage:
@@ -28,97 +32,92 @@ def to_mnist(ink: GreyImage) -> DigitImage:
     Args:
         ink: uint8 [H, W], 0 paper to 255 ink; its border rows and columns have ink.
     """
-    return _centre_by_mass(_resize_to_box(_crop_to_ink(_normalise_stroke_width(ink.astype(np.float32) / 255))))
+    return _centre_by_mass(_resize(_normalise_stroke_width(_stretch(ink)), DIGIT_BOX))
 
 
-def stroke_width(ink: FloatImage) -> float:
+def stroke_width(ink: GreyImage) -> float:
     """The mean stroke width in pixels: twice the mass by the length of the outline, with grey levels.
 
     The outline is the total variation along rows and columns. It is independent of an integer scale, and longer than a
     line in any direction by 4 / pi on average.
     """
-    padded = np.pad(ink, 1)
-    outline = float(np.abs(np.diff(padded, axis=0)).sum() + np.abs(np.diff(padded, axis=1)).sum()) * math.pi / 4
-    return 2 * float(ink.sum()) / outline if outline else 0.0
+    padded = cv2.copyMakeBorder(ink, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
+    differences = (padded[1:], padded[:-1]), (padded[:, 1:], padded[:, :-1])
+    outline = sum(cv2.norm(after, before, cv2.NORM_L1) for after, before in differences) * math.pi / 4
+    return 2 * cv2.sumElems(ink)[0] / outline if outline else 0.0
 
 
-def _normalise_stroke_width(ink: FloatImage) -> FloatImage:
+def _stretch(ink: GreyImage) -> GreyImage:
+    """Scale the largest intensity to 255."""
+    highest = cv2.minMaxLoc(ink)[1]
+    return ink if highest in {0, 255} else np.asarray(cv2.convertScaleAbs(ink, alpha=255 / highest), np.uint8)
+
+
+def _normalise_stroke_width(ink: GreyImage) -> GreyImage:
     """Dilate a hairline, erode the stroke of a felt pen; everything within MNIST's range stays as it is."""
-    to_box = DIGIT_BOX / max(ink.shape)
-    if MIN_STROKE_WIDTH <= stroke_width(ink) * to_box <= MAX_STROKE_WIDTH:
+    side = max(ink.shape)
+    reduced = _resize(ink, FINE_SIDE) if side > FINE_SIDE else ink
+    width = stroke_width(reduced) * DIGIT_BOX / max(reduced.shape)
+    if MIN_STROKE_WIDTH <= width <= MAX_STROKE_WIDTH:
         return ink
-    is_hairline = stroke_width(ink) * to_box * SUPERSAMPLING < 2
-    fine = _resize(ink / ink.max(), DIGIT_BOX * SUPERSAMPLING, keep_hairlines=is_hairline)
+    if width * SUPERSAMPLING < HAIRLINE:
+        ink = _thicken(ink, side // FINE_SIDE // 2)
+    fine = _stretch(_resize(ink, FINE_SIDE))
     width = stroke_width(fine) / SUPERSAMPLING
     target = min(max(width, TARGET_MIN_WIDTH), TARGET_MAX_WIDTH)
     steps = round(abs(target - width) * SUPERSAMPLING / 2)
-    return _dilate(fine, steps) if target > width else _erode(fine, steps)
+    return _crop_to_ink(_dilate(fine, steps) if target > width else _erode(fine, steps))
 
 
-def _dilate(ink: FloatImage, steps: int) -> FloatImage:
-    ink = np.pad(ink, steps)
+def _thicken(ink: GreyImage, radius: int) -> GreyImage:
+    """Dilate by a square of 2 radius + 1 pixels a side."""
+    padded = cv2.copyMakeBorder(ink, radius, radius, radius, radius, cv2.BORDER_CONSTANT)
+    return np.asarray(cv2.dilate(padded, np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)), np.uint8)
+
+
+def _dilate(ink: GreyImage, steps: int) -> GreyImage:
+    """Dilate by a cross and a square in turn, which is an octagon, nearly a disc."""
+    result = cv2.copyMakeBorder(ink, steps, steps, steps, steps, cv2.BORDER_CONSTANT)
     for step in range(steps):
-        ink = _neighbourhood_max(ink, with_corners=step % 2 == 1)
-    return ink
+        result = cv2.dilate(result, _SQUARE if step % 2 else _CROSS)
+    return np.asarray(result, np.uint8)
 
 
-def _erode(ink: FloatImage, steps: int) -> FloatImage:
-    """Erode by so many steps, or by as many as leave a stroke."""
-    ink = np.pad(ink, 1)
+def _erode(ink: GreyImage, steps: int) -> GreyImage:
+    """Erode by so many steps of a cross and a square in turn, or by as many as leave a stroke."""
+    result = cv2.copyMakeBorder(ink, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     for step in range(steps):
-        smaller = 1 - _neighbourhood_max(1 - ink, with_corners=step % 2 == 1)
-        if smaller.max() < 0.5:
+        smaller = cv2.erode(result, _SQUARE if step % 2 else _CROSS)
+        if cv2.minMaxLoc(smaller)[1] < 128:
             break
-        ink = smaller
-    return ink
+        result = smaller
+    return np.asarray(result, np.uint8)
 
 
-def _neighbourhood_max(ink: FloatImage, *, with_corners: bool) -> FloatImage:
-    """Greyscale dilation by a cross, or by a square: alternating, they dilate by an octagon, which is nearly a disc."""
-    padded = np.pad(ink, 1)
+def _resize(ink: GreyImage, side: int) -> GreyImage:
+    """Resize by area so that the longer side is `side`; ink of less than twice that is enlarged bicubically first."""
     height, width = ink.shape
-    offsets = [(1, 1), (0, 1), (2, 1), (1, 0), (1, 2), *([(0, 0), (0, 2), (2, 0), (2, 2)] if with_corners else [])]
-    return np.asarray(np.maximum.reduce([padded[top : top + height, left : left + width] for top, left in offsets]))
-
-
-def _resize_to_box(ink: FloatImage) -> FloatImage:
-    """Resize so that the longer side is 20."""
-    return ink if max(ink.shape) == DIGIT_BOX else _resize(ink, DIGIT_BOX)
-
-
-def _resize(ink: FloatImage, side: int, *, keep_hairlines: bool = False) -> FloatImage:
-    """Resize by area so that the longer side is `side`; small ink is enlarged bicubically first.
-
-    Args:
-        ink: float32 [H, W].
-        side: pixels.
-        keep_hairlines: take the maximum of several pixels instead of their mean, so that a hairline is kept.
-    """
-    factor = max(ink.shape) // side
-    if keep_hairlines and factor > 1:
-        height, width = (-(-length // factor) * factor for length in ink.shape)
-        padded = np.pad(ink, ((0, height - ink.shape[0]), (0, width - ink.shape[1])))
-        ink = padded.reshape(height // factor, factor, width // factor, factor).max(axis=(1, 3))
-    scale = side / max(ink.shape)
-    height, width = (max(1, round(length * scale)) for length in ink.shape)
-    picture = Image.fromarray(np.ascontiguousarray(ink, np.float32))
+    if max(height, width) == side:
+        return ink
+    scale = side / max(height, width)
+    source: cv2.typing.MatLike = ink
     if scale > 0.5:
-        picture = picture.resize((4 * ink.shape[1], 4 * ink.shape[0]), Image.Resampling.BICUBIC)
-    return np.asarray(np.clip(np.asarray(picture.resize((width, height), Image.Resampling.BOX)), 0, None))
+        source = cv2.resize(ink, (4 * width, 4 * height), interpolation=cv2.INTER_CUBIC)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(source, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _crop_to_ink(ink: FloatImage) -> FloatImage:
-    box = Box.bounding(ink)
-    return ink[box.top : box.bottom, box.left : box.right]
+def _crop_to_ink(ink: GreyImage) -> GreyImage:
+    left, top, width, height = cv2.boundingRect(ink)
+    return ink[top : top + height, left : left + width]
 
 
-def _centre_by_mass(digit: FloatImage) -> DigitImage:
+def _centre_by_mass(digit: GreyImage) -> DigitImage:
     """Place a digit of at most 20 x 20 on 28 x 28 by its centre of mass, and scale its largest intensity to 255."""
-    mass, (height, width) = digit.sum(), digit.shape
-    centre_row = digit.sum(axis=1) @ (np.arange(height) + 0.5) / mass
-    centre_column = digit.sum(axis=0) @ (np.arange(width) + 0.5) / mass
-    top = min(max(int(15 - centre_row), 0), IMAGE_SIDE - height)
-    left = min(max(int(15 - centre_column), 0), IMAGE_SIDE - width)
+    moments, (height, width) = cv2.moments(digit), digit.shape
+    top = int(14.5 - moments["m01"] / moments["m00"])
+    left = int(14.5 - moments["m10"] / moments["m00"])
+    top, left = min(max(top, 0), IMAGE_SIDE - height), min(max(left, 0), IMAGE_SIDE - width)
     image = np.zeros((IMAGE_SIDE, IMAGE_SIDE), np.uint8)
-    image[top : top + height, left : left + width] = np.round(digit * (255 / digit.max()))
+    image[top : top + height, left : left + width] = _stretch(digit)
     return image

@@ -1,117 +1,182 @@
-"""Page detection: where on a picture the sheet of paper is, without bars, frames and the table that it lies on.
+"""Page detection: where a picture shows the paper, without what lies on it, around it or over its border.
 
-- Bars and frames are rows at opposite borders that are uniform, and differ from the rows after them.
-- A sheet on a table is the largest component of what stands out from the table: it fills its bounding box, has four
-  straight sides, and there is ink on it.
+A median filter removes the strokes of a thumbnail. What remains falls into regions, which steep edges separate: the
+sheet, the table below it, bars around a scan, a telephone across a border. The paper is the region with the writing,
+and all regions with some of it: a hard shadow is one too.
 """
 
-import cc3d
+import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from service.errors import NoDigitFound
-from service.imaging.geometry import Box
-from service.imaging.ink import downscale, extract_ink
-from service.types import Mask
+from service.imaging.ink import Pixels
+from service.types import FloatImage, GreyImage, Mask
 
-ANALYSIS_SIDE = 256
-"""The page is searched for on about this number squared of pixels."""
 MIN_PICTURE_SIDE = 56
 """Pixels: a smaller picture is taken for a page."""
-MAX_BAR_RANGE, MIN_BAR_CONTRAST = 24, 48
-"""Grey levels: between the 10th and 90th percentile of a uniform row, and between a bar and the row after it."""
-MAX_FRAMES = 4
-"""Bars inside one another, as a frame with a margin around it has."""
-MIN_SHEET_AREA, MIN_FILL, MIN_SIDE_COVERAGE = 0.25, 0.75, 0.85
-"""Fractions that a sheet covers: of the picture, of its bounding box, and of each side of that box."""
-CUT_INSET = 2
-"""Pixels of the downscaled picture: a side that was cut still shows some of what was cut off."""
-SHEET_MARGIN = 0.05
-"""Fraction of a sheet that is left out along each side, as the sheet may be slightly rotated."""
-MIN_INK_SHARE = 0.003
-"""Fraction of a sheet that ink covers at least."""
+MIN_EDGE = 24
+"""Grey levels within three pixels of the filtered thumbnail: a steeper step separates two regions."""
+MIN_WRITING_CONTRAST = 0.4
+"""Fraction of the largest difference between a pixel and its region: from there on a pixel is writing."""
+MIN_WRITING_SHARE = 0.25
+"""Fraction of the writing of the region with most of it: a region with less of it may be surroundings."""
+MIN_BORDER = 0.15
+"""Fraction of the shorter side: surroundings run along the border for so long, or longer."""
+MIN_PAPER_AREA, MIN_INK_SHARE = 0.08, 0.003
+"""The fraction of the thumbnail that paper covers, and the fraction of the paper that ink covers."""
+MIN_PAPER_BORDER, MIN_CONVEXITY = 0.35, 0.75
+"""Fraction of the border of the thumbnail, and of the convex hull of the paper that runs along so much of it."""
+MIN_SHADOW = 0.45
+"""Fraction of the light that paper in a shadow has: there may be writing on it."""
+MAX_ROUGHNESS = 1.2
+"""The length of the outline of the paper by that of its convex hull."""
+MIN_RECTANGLE_FILL = 0.85
+"""Fraction of the smallest rectangle around a sheet that does not."""
+MAX_SOFT_EDGE = 2
+"""Pixels of the thumbnail: a blurred border of the paper is not wider."""
+MAX_CONTACT = 0.1
+"""Fraction of a component of the writing that touches the surroundings: a soft edge has more."""
+MAX_CROSSING = 2
+"""Pixels of the thumbnail, beyond a soft edge, of strokes that go on outside of the paper."""
+MAX_HOLES, MIN_HOLE_FILL, MAX_HOLE_ASPECT = 2, 0.65, 3.0
+"""Of a fat digit: an 8 has two holes, which fill so much of a rectangle that is not more elongated."""
 
-Grey = npt.NDArray[np.int16]
-
-
-def find_page(picture: Image.Image) -> Box:
-    """Find the box of the page in pixels; the whole picture if no page can be told from its surroundings."""
-    whole = Box(0, picture.height, 0, picture.width)
-    if min(picture.size) < MIN_PICTURE_SIDE:
-        return whole
-    small, factor = downscale(picture, ANALYSIS_SIDE)
-    grey, page = np.asarray(small.convert("L"), np.int16), Box(0, small.height, 0, small.width)
-    for _ in range(MAX_FRAMES):
-        inner = _crop_bars(grey[page.top : page.bottom, page.left : page.right]).translated(page.top, page.left)
-        if inner == page:
-            break
-        page = inner
-    sheet = _find_sheet_on_table(small.crop((page.left, page.top, page.right, page.bottom)))
-    if sheet:
-        page = sheet.translated(page.top, page.left)
-    page = _inset_cut_edges(page, small.height, small.width).scaled(factor)
-    return Box(page.top, min(page.bottom, whole.bottom), page.left, min(page.right, whole.right))
+Labels = npt.NDArray[np.int32]
 
 
-def _inset_cut_edges(box: Box, height: int, width: int) -> Box:
-    """Move each side that was cut by CUT_INSET; those at the border of the picture stay."""
-    top, left = (edge + CUT_INSET if edge else 0 for edge in (box.top, box.left))
-    bottom = box.bottom - CUT_INSET if box.bottom < height else height
-    return Box(top, bottom, left, box.right - CUT_INSET if box.right < width else width)
+def find_paper(thumbnail: Pixels) -> Mask | None:
+    """Find the pixels of a thumbnail that show paper.
 
+    Args:
+        thumbnail: uint8 [h, w] or [h, w, 3], of about 96 x 96 pixels.
 
-def _crop_bars(grey: Grey) -> Box:
-    top, bottom = _paired_bar_heights(grey)
-    left, right = _paired_bar_heights(grey.T)
-    return Box(top, len(grey) - bottom, left, grey.shape[1] - right)
-
-
-def _paired_bar_heights(rows: Grey) -> tuple[int, int]:
-    """The heights of the bars at the first and at the last row; (0, 0) unless there are two, of the same colour."""
-    first, last = _bar_height(rows), _bar_height(rows[::-1])
-    same_colour = abs(float(np.median(rows[0])) - float(np.median(rows[-1]))) < MIN_BAR_CONTRAST
-    return (first, last) if first and last and same_colour else (0, 0)
-
-
-def _bar_height(rows: Grey) -> int:
-    """How many of the first rows are uniform and differ from the row after them, frame by frame."""
-    low, middle, high = np.percentile(rows, [10, 50, 90], axis=1)
-    is_varied, height = high - low > MAX_BAR_RANGE, 0
-    for _ in range(MAX_FRAMES):
-        ends = is_varied[height:] | (np.abs(middle[height:] - middle[height]) > MAX_BAR_RANGE)
-        next_row = height + int(ends.argmax())
-        if is_varied[height] or not height < next_row < len(rows) / 2:
-            break
-        if abs(middle[next_row] - middle[height]) < MIN_BAR_CONTRAST:
-            break
-        height = next_row
-    return height
-
-
-def _find_sheet_on_table(small: Image.Image) -> Box | None:
-    """The box of a sheet without its margin, if the picture shows one on a table and there is ink on it."""
-    try:
-        foreground = extract_ink(small).low_mask
-    except NoDigitFound:
+    Returns:
+        bool [h, w]; None if all of it is paper, or if no page can be told from its surroundings.
+    """
+    window = (min(thumbnail.shape[:2]) // 4) | 1
+    filtered = cv2.medianBlur(thumbnail, window)
+    edges = _step_heights(filtered) >= MIN_EDGE
+    if not edges.any():
         return None
-    labels = cc3d.connected_components(foreground, connectivity=8)
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    largest = labels == sizes.argmax()
-    box = Box.bounding(largest)
-    sheet = largest[box.top : box.bottom, box.left : box.right]
-    rows, columns = int(SHEET_MARGIN * box.height), int(SHEET_MARGIN * box.width)
-    inner = sheet[rows : box.height - rows, columns : box.width - columns]
-    fills_enough = sheet.size >= MIN_SHEET_AREA * foreground.size and sheet.mean() >= MIN_FILL
-    if not fills_enough or not _has_straight_sides(sheet, rows, columns):
+    count, labels = cv2.connectedComponents((~edges).view(np.uint8), connectivity=4)
+    labels = _nearest_values(labels, (~edges).view(np.uint8))  # an edge belongs to the nearest region
+    difference = cv2.absdiff(thumbnail, filtered)
+    contrast = difference if difference.ndim == 2 else difference.max(axis=2)
+    contrast[cv2.dilate(edges.view(np.uint8), np.ones((5, 5), np.uint8)) > 0] = 0
+    is_writing = contrast >= max(MIN_WRITING_CONTRAST * contrast.max(), MIN_EDGE)
+    writing = np.bincount(labels[is_writing], minlength=count)
+    is_surroundings = (_border_lengths(labels, count) >= MIN_BORDER * min(labels.shape)) & (
+        writing < MIN_WRITING_SHARE * writing.max()
+    )
+    if not is_surroundings.any() or is_surroundings.all():
         return None
-    if not inner.size or (~inner).mean() < MIN_INK_SHARE:
-        return None
-    return Box(box.top + rows, box.bottom - rows, box.left + columns, box.right - columns)
+    return _restore_corners(thumbnail, filtered, ~is_surroundings[labels])
 
 
-def _has_straight_sides(sheet: Mask, rows: int, columns: int) -> bool:
-    """Whether a component reaches into the margin nearly everywhere along each side of its bounding box."""
-    sides = (sheet[: rows + 1], sheet[-rows - 1 :], sheet[:, : columns + 1].T, sheet[:, -columns - 1 :].T)
-    return all(side.any(axis=0).mean() >= MIN_SIDE_COVERAGE for side in sides)
+def _border_lengths(labels: Labels, count: int) -> npt.NDArray[np.int64]:
+    """The number of pixels of each region along the border of the thumbnail."""
+    border = (labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1])
+    return np.bincount(np.concatenate(border), minlength=count)
+
+
+def _restore_corners(thumbnail: Pixels, filtered: Pixels, seeds: Mask) -> Mask | None:
+    """The pixels of the paper, from regions whose corners the median filter has rounded off; None if it is no paper.
+
+    What surrounds the paper is connected, and has the colour of the surroundings rather than that of the paper nearby.
+    """
+    kernel = np.ones((3, 3), np.uint8)
+    inner = [cv2.erode(side.view(np.uint8), kernel, iterations=2) for side in (seeds, ~seeds)]
+    if not (inner[0].any() and inner[1].any()):
+        return None
+    to_paper, to_surroundings = (
+        cv2.absdiff(thumbnail, _nearest_values(filtered, core)).reshape(*seeds.shape, -1).max(axis=2) for core in inner
+    )
+    _, labels = cv2.connectedComponents((to_surroundings < to_paper).view(np.uint8), connectivity=4)
+    is_surroundings = np.zeros(int(labels.max()) + 1, bool)
+    is_surroundings[labels[inner[1] > 0]] = True
+    is_surroundings[0] = False
+    paper = cv2.erode((~is_surroundings[labels]).view(np.uint8), kernel) > 0
+    if _runs_along_border(paper) and _is_shadow(thumbnail, paper):
+        return None
+    return paper if _is_written_on(paper, to_paper, to_surroundings) else None
+
+
+def _runs_along_border(paper: Mask) -> bool:
+    length = 2 * (paper.shape[0] + paper.shape[1]) - 4
+    return bool(_border_lengths(paper.astype(np.int32), 2)[1] >= MIN_PAPER_BORDER * length)
+
+
+def _is_shadow(thumbnail: Pixels, paper: Mask) -> bool:
+    """Whether the paper and what surrounds it differ by no more than paper in the light and in a shadow."""
+    dark, light = sorted(float(np.median(thumbnail[area])) for area in (paper, ~paper))
+    return dark > MIN_SHADOW * light
+
+
+def _is_written_on(paper: Mask, to_paper: GreyImage, to_surroundings: GreyImage) -> bool:
+    """Whether the paper is large enough, and has strokes on it.
+
+    A fat 0 looks like a sheet with a hole: strokes are neither compact nor of the colour of the surroundings. A stroke
+    that goes on outside of the paper shows that a shadow falls on it: then the shadow is paper too.
+    """
+    area = int(np.count_nonzero(paper))
+    if area < MIN_PAPER_AREA * paper.size or not _is_sheet(paper):
+        return False
+    contrast = np.where(paper, to_paper, to_surroundings)
+    is_writing = contrast >= max(MIN_WRITING_CONTRAST * float(contrast[paper].max()), MIN_EDGE)
+    depth_in, depth_out = (cv2.distanceTransform(side.view(np.uint8), cv2.DIST_L1, 3) for side in (paper, ~paper))
+    strokes, labels = _separate_strokes(is_writing & paper, depth_in)
+    near = cv2.dilate((strokes[labels] & (depth_in > MAX_SOFT_EDGE)).view(np.uint8), np.ones((11, 11), np.uint8)) > 0
+    if np.count_nonzero(is_writing & near & (depth_out > MAX_SOFT_EDGE)) > MAX_CROSSING:
+        return False
+    sizes = np.bincount(labels.ravel()) * strokes
+    if sizes.sum() < MIN_INK_SHARE * area:
+        return False
+    largest = np.flatnonzero(sizes >= 0.1 * sizes.max()).tolist()
+    return len(largest) > MAX_HOLES or not all(
+        _is_compact(labels == label) and 2 * to_surroundings[labels == label].mean() < to_paper[labels == label].mean()
+        for label in largest
+    )
+
+
+def _separate_strokes(writing: Mask, depth: FloatImage) -> tuple[npt.NDArray[np.bool_], Labels]:
+    """Whether each component of the writing is a stroke and no soft edge of the paper, and the labels of its pixels."""
+    count, labels = cv2.connectedComponents(writing.view(np.uint8), connectivity=8)
+    sizes = np.bincount(labels.ravel(), minlength=count)
+    contact = np.bincount(labels[depth == 1], minlength=count)
+    is_stroke = contact <= MAX_CONTACT * sizes
+    is_stroke[0] = False
+    return is_stroke, labels
+
+
+def _is_sheet(paper: Mask) -> bool:
+    """Whether the paper is a rectangle, at any angle, or runs along the border of the thumbnail and is nearly convex."""
+    points = np.argwhere(paper)[:, None, ::-1].astype(np.int32)
+    hull = cv2.convexHull(points)
+    outlines, _ = cv2.findContours(paper.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if sum(cv2.arcLength(outline, True) for outline in outlines) > MAX_ROUGHNESS * cv2.arcLength(hull, True):
+        return False
+    if _runs_along_border(paper):
+        return len(points) >= MIN_CONVEXITY * cv2.contourArea(hull)
+    (_, (width, height), _) = cv2.minAreaRect(points)
+    return bool(len(points) >= MIN_RECTANGLE_FILL * (width + 1) * (height + 1))
+
+
+def _is_compact(component: Mask) -> bool:
+    """Whether a component fills most of a rectangle that is not elongated."""
+    (_, (width, height), _) = cv2.minAreaRect(np.argwhere(component)[:, None].astype(np.float32))
+    short, long = sorted((width + 1, height + 1))
+    return long < MAX_HOLE_ASPECT * short and np.count_nonzero(component) >= MIN_HOLE_FILL * short * long
+
+
+def _nearest_values(values: Pixels, known: GreyImage) -> Pixels:
+    """For each pixel the value of the nearest known one; known: uint8 [h, w], 0 elsewhere."""
+    _, nearest = cv2.distanceTransformWithLabels(1 - known, cv2.DIST_L1, 3, labelType=cv2.DIST_LABEL_PIXEL)
+    by_pixel = np.zeros((int(nearest.max()) + 1, *values.shape[2:]), values.dtype)
+    by_pixel[nearest[known > 0]] = values[known > 0]
+    return by_pixel[nearest]
+
+
+def _step_heights(filtered: Pixels) -> GreyImage:
+    """The range of the levels within three by three pixels, uint8 [h, w]; of the channel where it is largest."""
+    steps = cv2.morphologyEx(filtered, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    return steps if steps.ndim == 2 else np.asarray(steps.max(axis=2))

@@ -11,28 +11,29 @@ passes unchanged, unless normalisation is requested.
 """
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
-from PIL import Image
 
 from service.errors import NoDigitFound
 from service.imaging.decode import decode
 from service.imaging.geometry import Box
-from service.imaging.ink import downscale, extract_ink
+from service.imaging.ink import InkModel, Pixels, extract_ink, fit_ink_model, reduce
 from service.imaging.mnist_format import to_mnist
-from service.imaging.page_detection import find_page
+from service.imaging.page_detection import MIN_PICTURE_SIDE, find_paper
 from service.imaging.segmentation import DigitInk, extract_single_digit, find_components, segment_row
 from service.settings import Settings
 from service.types import IMAGE_SIDE, DigitImage
 
 NORMALISE_MODES = ("auto", "always", "never")
-ANALYSIS_SIDE = 1024
-"""Digits are searched for on about this number squared of pixels; a larger picture is downscaled."""
-MIN_DIGIT_SIDE = 100
-"""Pixels along the longer side of a digit: a smaller one on a downscaled picture is read again at full resolution."""
+ANALYSIS_SIDE, ROW_ANALYSIS_SIDE = 512, 1024
+"""A digit, or a row of digits, is searched for on about this number squared of pixels; a larger picture is reduced."""
+THUMBNAIL_SIDE = 96
+"""Paper, background, ink colour and illumination are estimated on about this number squared of pixels."""
+MIN_DIGIT_SIDE = 80
+"""Pixels along the longer side of a digit: the ink of a smaller one on a reduced picture is read in full resolution."""
 MIN_CONTRAST = 32
 """Grey levels between the darkest and the lightest pixel of an image; with less there is no stroke."""
 
@@ -44,10 +45,11 @@ class NormaliseOptions:
     """How pictures are read.
 
     normalise: "auto" passes images that are light on dark unchanged and normalises everything else, "always"
-    normalises those too, "never" rejects everything else. split: each digit of a row becomes an image.
+    normalises those too, "never" rejects everything else. None: the request has no such parameter; pictures are read
+    as with "auto", and images of a bulk body pass unchanged. split: each digit of a row becomes an image.
     """
 
-    normalise: str = "auto"
+    normalise: str | None = None
     split: bool = False
 
 
@@ -71,21 +73,21 @@ FULL_IMAGE_BOX = (0, 0, IMAGE_SIDE, IMAGE_SIDE)
 
 
 def read_picture(data: bytes, settings: Settings, options: NormaliseOptions) -> list[ExtractedDigit]:
-    """Read the file of a picture: one image, or with `split` one for each digit, from left to right.
+    """Read the file of a picture: one image, or with `split` one for each digit, line by line, from left to right.
 
     Raises:
         BadRequest, UnsupportedMediaType, PayloadTooLarge: as `decode` raises them.
         NoDigitFound: there is no digit on it, or it is not an image and must not be normalised.
     """
     decoded = decode(data, settings)
-    return _read_decoded(decoded.picture, decoded.scale, options)
+    return _read_decoded(decoded.pixels, decoded.scale, options)
 
 
 def read_image(image: DigitImage, options: NormaliseOptions) -> list[ExtractedDigit]:
     """As `read_picture`, from pixels uint8 [28, 28]."""
     if passes_unchanged(image, options):
         return [ExtractedDigit(image, FULL_IMAGE_BOX)]
-    return _read_decoded(Image.fromarray(image), 1.0, options)
+    return _read_decoded(image, 1.0, options)
 
 
 def passes_unchanged(image: DigitImage, options: NormaliseOptions = DEFAULT_OPTIONS) -> bool:
@@ -107,48 +109,44 @@ def passes_unchanged(image: DigitImage, options: NormaliseOptions = DEFAULT_OPTI
     return True
 
 
-def _read_decoded(picture: Image.Image, scale: float, options: NormaliseOptions) -> list[ExtractedDigit]:
+def _read_decoded(pixels: Pixels, scale: float, options: NormaliseOptions) -> list[ExtractedDigit]:
     """Read a decoded picture; one of its pixels stands for `scale` pixels of the upload along each side."""
-    if picture.size == (IMAGE_SIDE, IMAGE_SIDE):
-        grey = picture if picture.mode == "L" else picture.convert("L")
-        image = np.frombuffer(grey.tobytes(), np.uint8).reshape(IMAGE_SIDE, IMAGE_SIDE)  # faster than np.asarray
+    height, width = pixels.shape[:2]
+    if (height, width) == (IMAGE_SIDE, IMAGE_SIDE):
+        image = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         if passes_unchanged(image, options):
             return [ExtractedDigit(image, FULL_IMAGE_BOX)]
     elif options.normalise == "never":
-        width, height = (round(side * scale) for side in picture.size)
-        size = f"the picture has {width}x{height} pixels"
+        size = f"the picture has {round(width * scale)}x{round(height * scale)} pixels"
         raise NoDigitFound(f"{size}; {IMAGE_SIDE}x{IMAGE_SIDE} is read without normalising")
-    digits = _extract_from_page(picture, split=options.split)
-    return [ExtractedDigit(to_mnist(digit.ink), _upload_coordinates(digit.box, scale)) for digit in digits]
-
-
-def _extract_from_page(picture: Image.Image, *, split: bool) -> Sequence[DigitInk]:
-    """The digits on the page; on the whole picture if there are none on the page."""
-    page, whole = find_page(picture), Box(0, picture.height, 0, picture.width)
-    if page != whole:
-        with suppress(NoDigitFound):
-            return _extract_digits(picture, page, split=split)
-    return _extract_digits(picture, whole, split=split)
-
-
-def _extract_digits(picture: Image.Image, area: Box, *, split: bool) -> Sequence[DigitInk]:
-    """The digits in an area of the picture; their boxes are on the whole picture."""
-    small, factor = downscale(picture, ANALYSIS_SIDE, area)
-    components = find_components(extract_ink(small))
-    digits = segment_row(components) if split else [extract_single_digit(components)]
-    largest = max(max(digit.ink.shape) for digit in digits)
-    size = area.height, area.width
-    boxes = [digit.box.scaled(factor).expanded(0, *size) for digit in digits]
-    closer_area = Box.enclosing(boxes).expanded(factor * largest, *size)
-    digits = [
-        DigitInk(digit.ink, box.translated(area.top, area.left)) for digit, box in zip(digits, boxes, strict=True)
+    return [
+        ExtractedDigit(to_mnist(digit.ink), _upload_coordinates(digit.box, scale))
+        for digit in _extract_digits(pixels, split=options.split)
     ]
-    if factor == 1 or largest >= MIN_DIGIT_SIDE or closer_area.area > area.area / 2:
+
+
+def _extract_digits(pixels: Pixels, *, split: bool) -> Sequence[DigitInk]:
+    """The digits of a picture; their boxes are in its pixels."""
+    small, factor = reduce(pixels, ROW_ANALYSIS_SIDE if split else ANALYSIS_SIDE)
+    thumbnail, _ = reduce(small, THUMBNAIL_SIDE)
+    paper = find_paper(thumbnail) if min(small.shape[:2]) >= MIN_PICTURE_SIDE else None
+    model = fit_ink_model(thumbnail, paper)
+    components = find_components(extract_ink(small, model))
+    digits = segment_row(components) if split else [extract_single_digit(components)]
+    if factor == 1:
         return digits
-    with suppress(NoDigitFound):
-        closer = _extract_digits(picture, closer_area.translated(area.top, area.left), split=split)
-        return closer if len(closer) == len(digits) else digits
-    return digits
+    return [_look_closer(digit, pixels, factor, model) for digit in digits]
+
+
+def _look_closer(digit: DigitInk, pixels: Pixels, factor: int, model: InkModel) -> DigitInk:
+    """A digit that was found on a reduced picture, in full resolution if it is small."""
+    box = digit.box.scaled(factor)
+    if max(digit.ink.shape) >= MIN_DIGIT_SIDE:
+        return DigitInk(digit.ink, box)
+    area = pixels[box.top : box.bottom, box.left : box.right]
+    intensity = model.intensity(model.lightness(area, box, pixels.shape[:2]))
+    mask = cv2.resize(digit.ink, (box.width, box.height), interpolation=cv2.INTER_NEAREST) > 0
+    return DigitInk(np.where(mask, intensity, np.uint8(0)), box)
 
 
 def _upload_coordinates(box: Box, scale: float) -> tuple[int, int, int, int]:

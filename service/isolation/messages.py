@@ -2,7 +2,7 @@
 
     header    12 bytes: length of the description, length of the payload
     describe  JSON
-    payload   request: the body; reply: for each image its 784 bytes, then for each its source, 5 x int32
+    payload   request: the body; reply: for each image its 784 bytes, then for each its source, 7 x int32
 
 Nothing is unpickled: a process that a hostile picture has taken over must not reach the worker with its reply.
 """
@@ -15,12 +15,13 @@ import orjson
 
 from service.errors import BadRequest, NoDigitFound, PayloadTooLarge, RequestError, UnsupportedMediaType
 from service.imaging.reader import NormaliseOptions
-from service.prediction.body_parser import ParsedBody
+from service.prediction.body_parser import ParsedBody, Source
 from service.types import IMAGE_PIXELS, IMAGE_SIDE
 
 HEADER = struct.Struct("=IQ")
-SOURCE_BYTES = 5 * 4
-"""A source: the number of the picture, and left, top, right, bottom."""
+SOURCE_NUMBERS = 7
+"""A source: the numbers of the picture and of the line, left, top, right, bottom, and 1 if the line is incomplete."""
+SOURCE_BYTES = SOURCE_NUMBERS * 4
 OUT_OF_MEMORY, FAILED = "out_of_memory", "failed"
 """Errors of a reply besides the reasons of ERRORS."""
 
@@ -80,7 +81,8 @@ def encode_reply(reply: Reply) -> bytes:
         description["images"], description["has_sources"] = len(images), sources is not None
         payload = images.tobytes()
         if sources is not None:
-            payload += np.array([(number, *box) for number, box in sources], np.int32).tobytes()
+            numbers = [(picture, line, *box, is_incomplete) for picture, line, box, is_incomplete in sources]
+            payload += np.array(numbers, np.int32).tobytes()
     encoded = orjson.dumps(description)
     return HEADER.pack(len(encoded), len(payload)) + encoded + payload
 
@@ -102,8 +104,11 @@ def decode_reply(description: bytes | bytearray, payload: bytes | bytearray) -> 
         images = np.frombuffer(payload, np.uint8, count * IMAGE_PIXELS).reshape(count, IMAGE_SIDE, IMAGE_SIDE)
         sources = None
         if has_sources:
-            numbers = np.frombuffer(payload, np.int32, offset=count * IMAGE_PIXELS).reshape(count, 5).tolist()
-            sources = [(number, (left, top, right, bottom)) for number, left, top, right, bottom in numbers]
+            numbers = np.frombuffer(payload, np.int32, offset=count * IMAGE_PIXELS).reshape(count, SOURCE_NUMBERS)
+            sources = [
+                Source(picture, line, (left, top, right, bottom), bool(is_incomplete))
+                for picture, line, left, top, right, bottom, is_incomplete in numbers.tolist()
+            ]
         return Reply(ParsedBody(images, sources), bool(document["is_last"]))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise InvalidReply(f"the reply cannot be decoded: {error}") from None

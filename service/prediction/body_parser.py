@@ -9,8 +9,8 @@ This is the general parser: it reads every body and raises every error. fast_pat
     application/octet-stream     an IDX3 file, a .npy array, or N x 784 raw bytes
     application/x-npy            a .npy array
 
-Pictures and JSON images are normalised. The bulk formats are images by contract: they are normalised only with
-normalise=always or split=digits.
+Pictures are normalised. Images of numbers, in JSON and in the bulk formats, are in MNIST's form by contract: they pass
+unchanged, unless the request has normalise=auto, normalise=always or split=digits. Blank ones are rejected in JSON.
 """
 
 import binascii
@@ -22,9 +22,9 @@ import numpy as np
 import orjson
 from werkzeug.http import parse_options_header
 
-from service.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
+from service.errors import BadRequest, NoDigitFound, PayloadTooLarge, RequestError, UnsupportedMediaType
 from service.imaging import file_limits, reader
-from service.imaging.reader import DEFAULT_OPTIONS, ExtractedDigit, NormaliseOptions
+from service.imaging.reader import DEFAULT_OPTIONS, FULL_IMAGE_BOX, MIN_CONTRAST, ExtractedDigit, NormaliseOptions
 from service.prediction import array_formats, form_parser
 from service.settings import Settings
 from service.types import IMAGE_PIXELS, IMAGE_SIDE, Batch, DigitImage
@@ -42,20 +42,35 @@ MAX_JSON_NEGATIVES = 500_000
 MAX_JSON_FRACTIONS = 3_000_000
 """Decimal points; each number takes 56 bytes while it is parsed."""
 
+_BELOW_MIN_CONTRAST = bytes(range(MIN_CONTRAST))
 _IMAGE_KEYS = ({"images"}, {"instances"})
 
 SUPPORTED_TYPES = "multipart/form-data, image/*, application/json, application/octet-stream, application/x-npy"
 
 
+class Source(NamedTuple):
+    """Where an image comes from.
+
+    picture: the number of its picture in the body, from 1. line: the number of its line of writing on the picture,
+    from 1 at the top. box: left, top, right, bottom in pixels of the picture, the last two exclusive. is_incomplete:
+    the line may have lost a digit.
+    """
+
+    picture: int
+    line: int
+    box: tuple[int, int, int, int]
+    is_incomplete: bool = False
+
+
 class ParsedBody(NamedTuple):
     """The images of a body.
 
-    images: uint8 [N, 28, 28]. sources: for each image the number of its picture, from 1, and the box of its digit
-    (left, top, right, bottom in pixels); None for a bulk body that was not normalised.
+    images: uint8 [N, 28, 28]. sources: of each image, in the order of pictures, lines, and digits from left to right;
+    None for a bulk body that was not normalised.
     """
 
     images: Batch
-    sources: Sequence[tuple[int, tuple[int, int, int, int]]] | None = None
+    sources: Sequence[Source] | None = None
 
 
 def check_body_size(length: int, settings: Settings, *, at_least: bool = False) -> None:
@@ -118,12 +133,12 @@ def parse_body(
 
 
 def is_plain_bulk(content_type: str, options: NormaliseOptions) -> bool:
-    """Whether a body is a bulk format that is not normalised: to parse it takes constant time."""
+    """Whether a body is a bulk format that is not normalised: to parse it takes constant time. JSON is none."""
     return parse_options_header(content_type)[0].lower() in _BULK_PARSERS and not _normalises_bulk(options)
 
 
 def _normalises_bulk(options: NormaliseOptions) -> bool:
-    return options.normalise == "always" or options.split
+    return options.normalise in ("auto", "always") or options.split
 
 
 def _parse_form(body: bytes, parameters: dict[str, str], settings: Settings) -> list[bytes]:
@@ -206,7 +221,15 @@ def parse_json_image(
         image = _decode_base64(image)
     if isinstance(image, bytes):
         return reader.read_picture(image, settings, options)
-    return reader.read_image(parse_pixels(image, booleans=booleans), options)
+    pixels = parse_pixels(image, booleans=booleans)
+    if _normalises_bulk(options):
+        return reader.read_image(pixels, options)
+    if not has_contrast(pixels.tobytes()):
+        contrast = (
+            f"the pixels differ by {int(pixels.max()) - int(pixels.min())} at most; a stroke needs {MIN_CONTRAST}"
+        )
+        raise NoDigitFound(f"no digit to read: {contrast}")
+    return [ExtractedDigit(pixels, FULL_IMAGE_BOX)]
 
 
 def parse_pixels(image: object, *, booleans: bool) -> DigitImage:
@@ -229,6 +252,13 @@ def parse_pixels(image: object, *, booleans: bool) -> DigitImage:
     if flat is None:
         flat = bytes(_parse_pixel(value) for row in rows for value in row)
     return np.frombuffer(flat, np.uint8).reshape(IMAGE_SIDE, IMAGE_SIDE)
+
+
+def has_contrast(pixels: bytes) -> bool:
+    """Whether the lightest and the darkest pixel differ by MIN_CONTRAST or more; almost every image has a 0."""
+    if 0 in pixels:
+        return bool(pixels.translate(None, _BELOW_MIN_CONTRAST))
+    return max(pixels) - min(pixels) >= MIN_CONTRAST
 
 
 def _pack_rows(rows: Sequence[Any]) -> bytes | None:
@@ -291,7 +321,8 @@ def _collect(digits: Sequence[tuple[int, ExtractedDigit]], settings: Settings) -
     if len(digits) > settings.max_pictures:
         raise PayloadTooLarge(f"the pictures have more than {settings.max_pictures} digits, which is the limit")
     images = np.stack([digit.image for _, digit in digits]) if len(digits) > 1 else digits[0][1].image[None]
-    return ParsedBody(images, [(number, digit.box) for number, digit in digits])
+    sources = [Source(number, digit.line, digit.box, digit.is_incomplete) for number, digit in digits]
+    return ParsedBody(images, sources)
 
 
 def _parse_one(entry: Any, number: int, count: int, parse_entry: Callable[[Any], Parsed]) -> Parsed:

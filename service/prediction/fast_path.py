@@ -92,7 +92,7 @@ def _read_json(body: bytes, settings: Settings) -> bytes | None:
 def _read_json_image(image: object, *, booleans: bool) -> bytes | None:
     if not isinstance(image, str):
         pixels = body_parser.parse_pixels(image, booleans=booleans).tobytes()
-        return pixels if _passes_unchanged(pixels) else None
+        return pixels if body_parser.has_contrast(pixels) else None
     try:
         return _read_image(b64decode(image, validate=True))
     except (binascii.Error, ValueError):

@@ -1,8 +1,8 @@
 """The query string of a predict request.
 
 ?fields=digit,confidence       only these fields of each prediction
-?normalise=auto|always|never   see service/imaging/reader.py
-?split=digits                  one prediction for each digit of a row, with the picture's number and the digit's box
+?normalise=auto|always|never   see service/imaging/reader.py; without it, bulk images pass unchanged
+?split=digits                  one prediction for each digit, with the numbers of its picture and line, and its box
 ?show=image                    adds the 28x28 image that the model was given, as a PNG in base64
 """
 
@@ -28,7 +28,7 @@ class PredictOptions(NamedTuple):
     @property
     def allows_fast_path(self) -> bool:
         """Whether images are read by the default rules, and the response needs neither their pixels nor their boxes."""
-        return self.normalise == DEFAULT_OPTIONS and not self.include_image
+        return not (self.normalise.normalise or self.normalise.split or self.include_image)
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, str]) -> Self:
@@ -39,7 +39,7 @@ class PredictOptions(NamedTuple):
         """
         if not arguments:
             return cls()
-        mode = _one_of("normalise", arguments.get("normalise", "auto"), NORMALISE_MODES)
+        mode = _one_of("normalise", arguments["normalise"], NORMALISE_MODES) if "normalise" in arguments else None
         split = "split" in arguments and _one_of("split", arguments["split"], ("digits",)) == "digits"
         if split and mode == "never":
             raise BadRequest("split=digits normalises every digit; it cannot be used with normalise=never")

@@ -5,6 +5,7 @@ body, query  ->  Predictor.predict  ->  PredictResult  ->  encode_json  ->  JSON
 
 import time
 from base64 import b64encode
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from service.inference.model_store import ModelStore
 from service.inference.predictions import Predictions
 from service.monitoring.metrics import Metrics
 from service.prediction import fast_path
-from service.prediction.body_parser import ParsedBody, is_plain_bulk, parse_body
+from service.prediction.body_parser import ParsedBody, Source, is_plain_bulk, parse_body
 from service.prediction.inline_parser import BodyParser
 from service.prediction.options import PredictOptions, parse_query
 from service.settings import Settings
@@ -25,7 +26,7 @@ from service.types import DigitImage
 MODEL_NAME = "digits"
 MAX_SHOWN_IMAGES = 1000
 """In one response: each is encoded as a PNG in 10 us, and takes 0.5 KB."""
-SOURCE_FIELDS = ("picture", "box")
+SOURCE_FIELDS = ("picture", "line", "box")
 
 _COLUMNS = {"digit": "digits", "confidence": "confidence", "uncertain": "uncertain", "probabilities": "probabilities"}
 _DIGIT_ROWS = [{"digit": digit} for digit in range(10)]
@@ -41,6 +42,11 @@ class PredictResult(NamedTuple):
     version: str
     predictions: Predictions
     body: ParsedBody | None = None
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """The sources of the images; none on the fast path, and for a bulk body that was not normalised."""
+        return (self.body and self.body.sources) or ()
 
 
 class Predictor:
@@ -94,7 +100,7 @@ class Predictor:
         started = time.perf_counter()
         predictions = model.predict(parsed.images)
         self._metrics.inference_completed(len(parsed.images), time.perf_counter() - started)
-        result = PredictResult(options, model.version, predictions, parsed)
+        result = build_result(options, model.version, predictions, parsed)
         self.record(result)
         return result
 
@@ -145,10 +151,22 @@ class Predictor:
         return encoded
 
 
+def build_result(
+    options: PredictOptions, version: str, predictions: Predictions, body: ParsedBody | None = None
+) -> PredictResult:
+    """The result of one request; every prediction of a line that may have lost a digit becomes uncertain."""
+    result = PredictResult(options, version, predictions, body)
+    if body is None or not any(source.is_incomplete for source in result.sources):
+        return result
+    pairs = zip(predictions.uncertain, result.sources, strict=True)
+    uncertain = [is_uncertain or source.is_incomplete for is_uncertain, source in pairs]
+    return result._replace(predictions=predictions._replace(uncertain=uncertain))
+
+
 def encode_json(result: PredictResult) -> bytes:
-    """Encode the JSON response: {"model", "version", "predictions"}, with "numbers" if rows were split."""
+    """Encode the JSON response: {"model", "version", "predictions"}, with "numbers" if lines were split."""
     document: dict[str, Any] = {"model": MODEL_NAME, "version": result.version}
-    if result.body and result.body.sources is not None and result.options.normalise.split:
+    if result.sources and result.options.normalise.split:
         document["numbers"] = join_digits(result)
     document["predictions"] = prediction_rows(result)
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -160,19 +178,23 @@ def prediction_rows(result: PredictResult) -> list[dict[str, Any]]:
     if options.fields == ["digit"] and options.allows_fast_path:
         return [_DIGIT_ROWS[digit] for digit in predictions.digits]
     columns: dict[str, Any] = {name: getattr(predictions, _COLUMNS[name]) for name in options.fields}
-    if body and body.sources is not None and options.normalise.split:
-        columns |= dict(zip(SOURCE_FIELDS, zip(*body.sources, strict=True), strict=True))
+    if result.sources and options.normalise.split:
+        columns |= {field: [getattr(source, field) for source in result.sources] for field in SOURCE_FIELDS}
     if body and options.include_image:
         columns["image"] = [png_base64(image) for image in body.images]
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def join_digits(result: PredictResult) -> list[str]:
-    """Join the digits of each picture, from left to right, to one string: ["2024"]; [] if the body has no sources."""
-    if result.body is None or result.body.sources is None:
+    """Join the digits of each line of writing, from left to right, to one string: ["2024", "17"].
+
+    The lines of the first picture come first, from top to bottom; [] if the body has no sources.
+    """
+    if not result.sources:
         return []
-    pairs = zip((picture for picture, _ in result.body.sources), result.predictions.digits, strict=True)
-    return ["".join(str(digit) for _, digit in row) for _, row in groupby(pairs, key=lambda pair: pair[0])]
+    digits = zip(result.sources, result.predictions.digits, strict=True)
+    lines = groupby(digits, key=lambda pair: (pair[0].picture, pair[0].line))
+    return ["".join(str(digit) for _, digit in line) for _, line in lines]
 
 
 def png_base64(image: DigitImage) -> str:

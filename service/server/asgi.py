@@ -30,7 +30,7 @@ from service.prediction.body_parser import ParsedBody, is_plain_bulk
 from service.prediction.concurrency import WaitingLimiter
 from service.prediction.fast_path import MAX_IMAGES
 from service.prediction.options import PredictOptions, parse_query
-from service.prediction.predictor import PredictResult
+from service.prediction.predictor import build_result
 from service.responses import INTERNAL_ERROR, JsonResponse, asgi_headers, error_response
 from service.server.asgi_types import Headers, Receive, Scope, Send
 from service.server.request_body import BufferedBody, ClientDisconnected, ReceiveBudget, StreamedBody
@@ -182,7 +182,7 @@ class Application:
         self, model: Model, options: PredictOptions, images: bytes, parsed: ParsedBody | None = None
     ) -> bytes:
         """Predict N x 784 bytes together with other requests."""
-        result = PredictResult(options, model.version, await self.batcher.predict(model, images), parsed)
+        result = build_result(options, model.version, await self.batcher.predict(model, images), parsed)
         encoded = self._predictor.encode(result)
         self._predictor.record(result)
         return encoded

@@ -67,8 +67,9 @@ def _predict(settings: Settings) -> Json:
         "summary": "Predict the digit on each picture, in order",
         "description": (
             f"Limits: {settings.max_body_bytes} bytes and {settings.max_pictures} pictures a request, "
-            f"{settings.max_pixels} pixels a picture. Formats of a picture: PNG, JPEG, GIF, BMP, WebP, TIFF. If one of "
-            "several pictures is rejected, the request is, and the error names the picture."
+            f"{settings.max_pixels} pixels a picture, of a JPEG as it is decoded at a reduced scale. Formats of a "
+            "picture: PNG, JPEG, GIF, BMP, WebP, TIFF. If one of several pictures is rejected, the request is, and the "
+            "error names the picture."
         ),
         "x-codeSamples": [{"lang": "Shell", "source": "curl -F file=@seven.png http://127.0.0.1:8000/predict"}],
         "parameters": [
@@ -81,10 +82,10 @@ def _predict(settings: Settings) -> Json:
             _parameter(
                 "query",
                 "normalise",
-                "whether 28x28 images are normalised like other pictures",
-                {"enum": list(NORMALISE_MODES), "default": NORMALISE_MODES[0]},
+                "which images are normalised; without it, pictures as with auto, and images of numbers are not",
+                {"enum": list(NORMALISE_MODES)},
             ),
-            _parameter("query", "split", "predict each digit of a row separately", {"const": "digits"}),
+            _parameter("query", "split", "predict each digit of each line of writing", {"const": "digits"}),
             _parameter("query", "show", "add the image that the network was given", {"const": "image"}),
         ],
         "requestBody": {

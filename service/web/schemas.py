@@ -24,10 +24,16 @@ def component_schemas() -> Json:
         "confidence": PROBABILITY,
         "uncertain": {
             "type": "boolean",
-            "description": "whether the confidence is below the threshold of the version",
+            "description": "whether the confidence is below the threshold of the version, or the line of writing may "
+            "have lost a digit at the border of the picture",
         },
         "probabilities": {"type": "array", "items": PROBABILITY, "minItems": 10, "maxItems": 10},
         "picture": {"type": "integer", "minimum": 1, "description": "with split=digits: the number of the picture"},
+        "line": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "with split=digits: the number of the line of writing on its picture, from the top",
+        },
         "box": {
             "type": "array",
             "items": {"type": "integer", "minimum": 0},
@@ -43,7 +49,8 @@ def component_schemas() -> Json:
         "numbers": {
             "type": "array",
             "items": {"type": "string"},
-            "description": "with split=digits: the digits of each picture from left to right, as one string",
+            "description": "with split=digits: the digits of each line of writing from left to right, as one string; "
+            "the lines of a picture from top to bottom, one picture after the other",
         },
         "predictions": {"type": "array", "items": _object(prediction, []), "minItems": 1},
     }

@@ -19,7 +19,7 @@ from service.errors import RequestError
 from service.inference.model_store import ModelStore
 from service.prediction import body_parser
 from service.prediction.admission import Admission
-from service.prediction.predictor import Predictor, PredictResult, join_digits, prediction_rows
+from service.prediction.predictor import Predictor, PredictResult, prediction_rows
 from service.settings import Settings
 from service.web.headers import HTML, cacheable, with_security_headers
 
@@ -56,10 +56,17 @@ class StaticFiles:
         return cacheable(response, IMMUTABLE if digest == self.digest else "no-cache")
 
 
-class PictureResult(NamedTuple):
-    """The predictions for one picture: its digits as text, and one row of `prediction_rows` for each digit."""
+class LineResult(NamedTuple):
+    """The predictions for one line of writing.
 
+    picture, line: their numbers, from 1. digits: as text. is_incomplete: the line may have lost a digit. predictions:
+    one row of `prediction_rows` for each digit.
+    """
+
+    picture: int
+    line: int
     digits: str
+    is_incomplete: bool
     predictions: list[Mapping[str, Any]]
 
 
@@ -93,7 +100,7 @@ def blueprint(settings: Settings, store: ModelStore, admission: Admission, predi
     @routes.post("/")
     def submit_form() -> Response:
         try:
-            response = render(results=_group_by_picture(_predict_form(settings, admission, predictor)))
+            response = render(results=_group_by_line(_predict_form(settings, admission, predictor)))
         except (RequestError, MemoryError) as error:
             rejection = admission.reject(error)
             response = render(error=orjson.loads(rejection.body)["error"])
@@ -140,6 +147,11 @@ def _predict_form(settings: Settings, admission: Admission, predictor: Predictor
         return predictor.predict(body, content_type, FORM_QUERY)
 
 
-def _group_by_picture(result: PredictResult) -> list[PictureResult]:
-    pictures = groupby(prediction_rows(result), key=lambda row: row["picture"])
-    return [PictureResult(digits, list(rows)) for digits, (_, rows) in zip(join_digits(result), pictures, strict=True)]
+def _group_by_line(result: PredictResult) -> list[LineResult]:
+    lines = []
+    pairs = zip(result.sources, prediction_rows(result), strict=True)
+    for (picture, line), group in groupby(pairs, key=lambda pair: (pair[0].picture, pair[0].line)):
+        sources, rows = zip(*group, strict=True)
+        digits = "".join(str(row["digit"]) for row in rows)
+        lines.append(LineResult(picture, line, digits, any(source.is_incomplete for source in sources), list(rows)))
+    return lines

@@ -40,10 +40,11 @@ def test_header_has_a_column_for_each_cell_of_a_row() -> None:
     assert [line.count("|") for line in compare_checkouts.HEADER.splitlines()] == [row.count("|")] * 2
 
 
-def test_default_cases_are_six_bodies_at_each_number_of_connections() -> None:
+def test_default_cases_are_four_bodies_at_three_numbers_of_connections_and_five_pictures_at_two() -> None:
     cases = compare_checkouts.default_cases()
-    assert [case.connections for case in cases] == [*CONNECTIONS] * 6
-    assert len({case.body for case in cases}) == 6
+    assert [case.connections for case in cases] == [*CONNECTIONS] * 4 + [1, 16] * 5
+    assert len({case.body for case in cases}) == 9
+    assert {case.name for case in cases if case.query == "?split=digits"} == {"page 2000x1500"}
 
 
 def test_unknown_settings_are_removed_and_returned() -> None:

@@ -14,7 +14,7 @@ def test_counts_right_and_missing_digits_separately(mnist: Dataset) -> None:
     images, labels = mnist.test.images[:4], mnist.test.labels[:4].copy()
     blank = np.zeros((28, 28), np.uint8)
     labels[0] = (labels[0] + 1) % 10
-    labels[3] = (picture_accuracy._newest_model().runtime(blank[None]).argmax() + 1) % 10
+    labels[3] = (picture_accuracy.newest_model().runtime(blank[None]).argmax() + 1) % 10
     files = [encode(image) for image in [*images[:3], blank]]
     result = evaluate_files(files, labels, images, DEFAULT_OPTIONS)
     assert (result.right, result.no_digit) == (0.5, 0.25)

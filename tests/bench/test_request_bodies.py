@@ -16,11 +16,11 @@ def test_every_body_of_one_picture_is_predicted_alike(client: FlaskClient) -> No
     assert len({response.data for response in responses.values()}) == 1
 
 
-def test_pictures_are_normalised_and_show_one_digit(client: FlaskClient) -> None:
-    for content_type, body in request_bodies.pictures().values():
+def test_pictures_are_normalised_and_show_as_many_digits_as_drawn(client: FlaskClient) -> None:
+    for name, (content_type, body, query) in request_bodies.pictures().items():
         assert fast_path.try_read(body, content_type.encode(), Settings()) is None
-        response = client.post("/predict?fields=digit", data=body, content_type=content_type)
-        assert len(response.get_json()["predictions"]) == 1
+        response = client.post(f"/predict{query}", data=body, content_type=content_type)
+        assert len(response.get_json()["predictions"]) == (18 if name.startswith("page") else 1)
 
 
 def test_bulk_has_as_many_images_as_requested(client: FlaskClient) -> None:

@@ -19,10 +19,10 @@ from service.isolation.messages import (
     encode_reply,
     encode_request,
 )
-from service.prediction.body_parser import ParsedBody
+from service.prediction.body_parser import ParsedBody, Source
 
 IMAGES = np.arange(2 * 784, dtype=np.uint32).astype(np.uint8).reshape(2, 28, 28)
-SOURCES = [(1, (0, 1, 65_535, 28)), (10_000, (7, 8, 9, 10))]
+SOURCES = [Source(1, 1, (0, 1, 65_535, 28)), Source(10_000, 300, (7, 8, 9, 10), is_incomplete=True)]
 
 
 def split(message: bytes) -> tuple[bytes, bytes]:
@@ -32,22 +32,21 @@ def split(message: bytes) -> tuple[bytes, bytes]:
     return message[HEADER.size : HEADER.size + description], message[HEADER.size + description :]
 
 
-@given(body=st.binary(), content_type=st.text(), mode=st.sampled_from(NORMALISE_MODES), is_split=st.booleans())
-def test_a_request_is_decoded_as_it_was(*, body: bytes, content_type: str, mode: str, is_split: bool) -> None:
+@given(body=st.binary(), content_type=st.text(), mode=st.sampled_from([None, *NORMALISE_MODES]), is_split=st.booleans())
+def test_a_request_is_decoded_as_it_was(*, body: bytes, content_type: str, mode: str | None, is_split: bool) -> None:
     request = Request(body, content_type, NormaliseOptions(mode, is_split))
     assert decode_request(*split(b"".join(encode_request(request)))) == request
 
 
 @pytest.mark.parametrize("sources", [None, SOURCES])
 @pytest.mark.parametrize("is_last", [False, True])
-def test_a_result_is_decoded_as_it_was(
-    *, sources: list[tuple[int, tuple[int, int, int, int]]] | None, is_last: bool
-) -> None:
+def test_a_result_is_decoded_as_it_was(*, sources: list[Source] | None, is_last: bool) -> None:
     reply = decode_reply(*split(encode_reply(Reply(ParsedBody(IMAGES, sources), is_last))))
     assert isinstance(reply.result, ParsedBody)
     assert reply.result.images.dtype == np.uint8
     assert reply.result.images.tolist() == IMAGES.tolist()
     assert (reply.result.sources, reply.is_last) == (sources, is_last)
+    assert all(isinstance(source, Source) and isinstance(source.box, tuple) for source in reply.result.sources or ())
 
 
 def test_a_failure_is_decoded_as_it_was() -> None:
@@ -79,9 +78,9 @@ def test_every_error_of_the_parser_has_a_reason() -> None:
         (b'{"is_last":false,"images":-1,"has_sources":false}', b""),
         (b'{"is_last":false,"images":1,"has_sources":false}', bytes(783)),
         (b'{"is_last":false,"images":1,"has_sources":true}', bytes(784)),
-        (b'{"is_last":false,"images":"x","has_sources":true}', bytes(804)),
-        (b'{"is_last":false,"images":[1],"has_sources":true}', bytes(804)),
-        (b'{"images":1,"has_sources":true}', bytes(804)),
+        (b'{"is_last":false,"images":"x","has_sources":true}', bytes(812)),
+        (b'{"is_last":false,"images":[1],"has_sources":true}', bytes(812)),
+        (b'{"images":1,"has_sources":true}', bytes(812)),
         (b"[" * 5000, b""),
     ],
 )

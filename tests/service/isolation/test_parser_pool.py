@@ -31,7 +31,7 @@ from service.isolation import parser_pool, parser_process
 from service.isolation.fork_server import ForkServer
 from service.isolation.parser_pool import ParserFailed, ParserPool
 from service.isolation.parser_process import run_parser
-from service.prediction.body_parser import ParsedBody, parse_body
+from service.prediction.body_parser import ParsedBody, Source, parse_body
 from service.settings import Settings
 from tests.service.isolation.fresh_process import run_in_fresh_process
 from tests.service.payloads import FORM, encode, form, json_of, stroke
@@ -77,14 +77,14 @@ def obey(body: bytes, *_: object) -> ParsedBody:
     elif command == "write_pid":
         Path(argument).write_text(str(os.getpid()))  # a FIFO: waits for its reader
         time.sleep(DEADLINE_SECONDS)
-    return ParsedBody(np.zeros((1, 28, 28), np.uint8), [(os.getpid(), (0, 0, 28, 28))])
+    return ParsedBody(np.zeros((1, 28, 28), np.uint8), [Source(os.getpid(), 1, (0, 0, 28, 28))])
 
 
 async def send(pool: ParserPool, body: str) -> int:
     """Have a process do something; returns its id."""
     parsed = await pool.parse(body.encode(), "", DEFAULT_OPTIONS)
     assert parsed.sources
-    return parsed.sources[0][0]
+    return parsed.sources[0].picture
 
 
 async def error_of(parsing: Awaitable[object]) -> tuple[type[Exception], str]:

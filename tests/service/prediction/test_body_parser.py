@@ -17,8 +17,9 @@ from werkzeug.wrappers import Request
 
 from service.errors import BadRequest, NoDigitFound, PayloadTooLarge, RequestError, UnsupportedMediaType
 from service.imaging import reader
-from service.imaging.reader import NormaliseOptions
+from service.imaging.reader import ExtractedDigit, NormaliseOptions
 from service.prediction import body_parser
+from service.prediction.body_parser import Source
 from service.settings import Settings
 from service.types import Batch
 from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, npy_with_header, stroke
@@ -130,6 +131,63 @@ def test_form_fields_are_ignored() -> None:
     assert np.array_equal(body_parser.parse_body(field + form(encode(stroke())), FORM, LIMITS).images, [stroke()])
 
 
+IMAGES_OF_NUMBERS = sorted(VALID.keys() - {"form", "JSON base64"})
+
+
+@pytest.mark.parametrize("name", IMAGES_OF_NUMBERS)
+@pytest.mark.parametrize("mode", [None, "never"])
+def test_images_of_numbers_pass_unchanged_by_contract(name: str, mode: str | None) -> None:
+    """Dark on light, off centre, and with a grey ground."""
+    images = np.stack([255 - stroke(), np.roll(stroke(), 5, axis=1), np.maximum(stroke(), 60)])
+    content_type, body = encode_numbers(name, images)
+    assert np.array_equal(body_parser.parse_body(body, content_type, LIMITS, NormaliseOptions(mode)).images, images)
+
+
+@pytest.mark.parametrize("name", IMAGES_OF_NUMBERS)
+def test_images_of_numbers_are_read_like_pictures_with_normalise_auto(name: str, mnist: Dataset) -> None:
+    """An image in MNIST's form passes unchanged, a dark one on light ground does not."""
+    auto, image = NormaliseOptions("auto"), mnist.test.images[0]
+    content_type, body = encode_numbers(name, np.stack([image, 255 - image]))
+    parsed = body_parser.parse_body(body, content_type, LIMITS, auto)
+    (normalised,) = reader.read_image(255 - image, auto)
+    assert np.array_equal(parsed.images, [image, normalised.image])
+    assert not np.array_equal(normalised.image, 255 - image)
+    blank_type, blank = encode_numbers(name, np.zeros((1, 28, 28), np.uint8))
+    with pytest.raises(NoDigitFound):
+        body_parser.parse_body(blank, blank_type, LIMITS, auto)
+
+
+def encode_numbers(name: str, images: Batch) -> tuple[str, bytes]:
+    """The content type and the body of images uint8 [N, 28, 28] in a format of VALID."""
+    flat = images.reshape(-1, 784)
+    bodies = {
+        "JSON rows": json_of(*images),
+        "JSON numbers": json_of(*flat),
+        "JSON floats": json_of(*images.astype(np.float64)),
+        "octets": images.tobytes(),
+        "IDX3": idx3(images),
+        "npy": npy(images),
+        "npy as octets": npy(flat),
+    }
+    return VALID[name][0], bodies[name]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 31), (1, 32), (255, 255)])
+def test_images_in_json_need_contrast(low: int, high: int) -> None:
+    image = np.full((28, 28), low, np.uint8)
+    image[10:20, 13:15] = high
+    message = rf"^no digit to read: the pixels differ by {high - low} at most; a stroke needs 32$"
+    with pytest.raises(NoDigitFound, match=message):
+        body_parser.parse_body(json_of(image), "application/json", LIMITS)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 32), (1, 33), (200, 255)])
+def test_images_in_json_with_a_contrast_of_32_pass(low: int, high: int) -> None:
+    image = np.full((28, 28), low, np.uint8)
+    image[10:20, 13:15] = high
+    assert np.array_equal(body_parser.parse_body(json_of(image), "application/json", LIMITS).images, [image])
+
+
 def test_raw_bytes_are_not_normalised() -> None:
     """Blank images, inverted ones, and one that starts like an IDX3 file."""
     images = np.zeros((3, 28, 28), np.uint8)
@@ -146,14 +204,14 @@ def test_every_format_is_normalised_with_normalise_always(name: str) -> None:
     read = body_parser.parse_body(body, kind, LIMITS, NormaliseOptions("always"))
     assert np.array_equal(read.images, [expected.image] * 3)
     assert not np.array_equal(expected.image, stroke())
-    assert read.sources == [(number, expected.box) for number in (1, 2, 3)]
+    assert read.sources == [Source(number, 1, expected.box) for number in (1, 2, 3)]
 
 
 def test_the_limit_on_pictures_applies_to_the_digits_of_all_pictures() -> None:
     row = np.concatenate([stroke(), stroke()], axis=1)
     split = NormaliseOptions(split=True)
     parsed = body_parser.parse_body(form(encode(row), encode(stroke())), FORM, LIMITS, split)
-    assert [picture for picture, _ in parsed.sources or ()] == [1, 1, 2]
+    assert [source.picture for source in parsed.sources or ()] == [1, 1, 2]
     assert parsed.images.shape == (3, 28, 28)
     for body, content_type in (
         (form(encode(row), encode(row)), FORM),
@@ -167,13 +225,24 @@ def test_the_limit_on_pictures_applies_to_the_digits_of_all_pictures() -> None:
 def test_a_single_picture_is_number_1_and_has_the_box_of_its_digit() -> None:
     (expected,) = reader.read_picture(encode(stroke()), LIMITS, NormaliseOptions())
     for content_type, body in (("image/png", encode(stroke())), (FORM, form(encode(stroke())))):
-        assert body_parser.parse_body(body, content_type, LIMITS).sources == [(1, expected.box)]
+        assert body_parser.parse_body(body, content_type, LIMITS).sources == [Source(1, 1, expected.box)]
+
+
+def test_sources_have_the_lines_of_the_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    box = (1, 2, 3, 4)
+    found = [ExtractedDigit(stroke(), box), ExtractedDigit(TILTED, box, line=2, is_incomplete=True)]
+    monkeypatch.setattr(reader, "read_picture", lambda *_: found)
+    for content_type, body in (("image/png", b"file"), (FORM, form(b"file"))):
+        parsed = body_parser.parse_body(body, content_type, LIMITS, NormaliseOptions(split=True))
+        assert parsed.sources == [Source(1, 1, box, is_incomplete=False), Source(1, 2, box, is_incomplete=True)]
+        assert np.array_equal(parsed.images, [stroke(), TILTED])
 
 
 def test_bulk_formats_have_sources_only_if_they_are_normalised() -> None:
     for options, has_sources in (
         (NormaliseOptions(), False),
         (NormaliseOptions("never"), False),
+        (NormaliseOptions("auto"), True),
         (NormaliseOptions("always"), True),
         (NormaliseOptions(split=True), True),
     ):

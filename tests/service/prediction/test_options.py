@@ -17,7 +17,7 @@ def test_an_empty_query_gives_the_defaults() -> None:
     assert options == PredictOptions(
         ("digit", "confidence", "uncertain", "probabilities"), NormaliseOptions(), include_image=False
     )
-    assert options.normalise == NormaliseOptions("auto", split=False)
+    assert options.normalise == NormaliseOptions(None, split=False)
     assert options.allows_fast_path
 
 
@@ -26,7 +26,7 @@ def test_an_empty_query_gives_the_defaults() -> None:
     [
         (b"fields=digit", PredictOptions(["digit"]), True),
         (b"fields=confidence,digit", PredictOptions(["digit", "confidence"]), True),
-        (b"normalise=auto", PredictOptions(), True),
+        (b"normalise=auto", PredictOptions(normalise=NormaliseOptions("auto")), False),
         (b"normalise=always", PredictOptions(normalise=NormaliseOptions("always")), False),
         (b"normalise=never", PredictOptions(normalise=NormaliseOptions("never")), False),
         (b"split=digits", PredictOptions(normalise=NormaliseOptions(split=True)), False),

@@ -26,10 +26,17 @@ from service.inference.predictions import Predictions
 from service.inference.runtimes import LiteRT
 from service.monitoring.metrics import Metrics
 from service.prediction import predictor as predictor_module
-from service.prediction.body_parser import ParsedBody
+from service.prediction.body_parser import ParsedBody, Source
 from service.prediction.inline_parser import InlineParser
 from service.prediction.options import PredictOptions, parse_query
-from service.prediction.predictor import Predictor, PredictResult, encode_json, join_digits, png_base64
+from service.prediction.predictor import (
+    Predictor,
+    PredictResult,
+    build_result,
+    encode_json,
+    join_digits,
+    png_base64,
+)
 from service.settings import Settings
 from service.types import Batch, Probabilities
 from tests import exposition
@@ -197,7 +204,8 @@ PREDICTIONS = Predictions(
     [True, False, False],
     np.arange(30, dtype=np.float32).reshape(3, 10) / np.float32(32),
 )
-SOURCES = [(1, (1, 2, 3, 4)), (1, (5, 6, 7, 8)), (2, (0, 0, 28, 28))]
+SOURCES = [Source(1, 1, (1, 2, 3, 4)), Source(1, 1, (5, 6, 7, 8)), Source(2, 1, (0, 0, 28, 28))]
+LINES = [Source(1, 1, (1, 2, 3, 4)), Source(1, 2, (5, 6, 7, 8)), Source(2, 1, (0, 0, 28, 28))]
 IMAGES = np.stack([ONE, ONE // 2, ONE // 3])
 
 
@@ -238,9 +246,32 @@ def test_json_of_two_fields() -> None:
 def test_json_of_split_rows_has_numbers_and_sources() -> None:
     assert encode_json(result(b"fields=digit&split=digits", ParsedBody(IMAGES, SOURCES))) == (
         b'{"model":"digits","version":"12","numbers":["20","4"],"predictions":'
-        b'[{"digit":2,"picture":1,"box":[1,2,3,4]},{"digit":0,"picture":1,"box":[5,6,7,8]},'
-        b'{"digit":4,"picture":2,"box":[0,0,28,28]}]}'
+        b'[{"digit":2,"picture":1,"line":1,"box":[1,2,3,4]},{"digit":0,"picture":1,"line":1,"box":[5,6,7,8]},'
+        b'{"digit":4,"picture":2,"line":1,"box":[0,0,28,28]}]}'
     )
+
+
+def test_json_has_one_number_for_each_line_of_writing() -> None:
+    document = json.loads(encode_json(result(b"fields=digit&split=digits", ParsedBody(IMAGES, LINES))))
+    assert document["numbers"] == ["2", "0", "4"]
+    assert [(row["picture"], row["line"]) for row in document["predictions"]] == [(1, 1), (1, 2), (2, 1)]
+
+
+def test_every_digit_of_a_line_that_may_have_lost_one_is_uncertain(predictor: Predictor, metrics: Metrics) -> None:
+    """In the response and in the metric; the confidences stay."""
+    sources = [source._replace(is_incomplete=source.line == 2) for source in LINES]
+    options = parse_query(b"split=digits&fields=confidence,uncertain")
+    marked = build_result(options, "12", PREDICTIONS, ParsedBody(IMAGES, sources))
+    rows = json.loads(encode_json(marked))["predictions"]
+    assert [(row["confidence"], row["uncertain"]) for row in rows] == [(0.5, True), (0.75, True), (1.0, False)]
+    predictor.record(marked)
+    assert samples(metrics, "digits_uncertain_predictions_total") == ["digits_uncertain_predictions_total 2.0"]
+
+
+@pytest.mark.parametrize("body", [None, ParsedBody(IMAGES), ParsedBody(IMAGES, LINES)])
+def test_predictions_of_complete_lines_stay_as_they_are(body: ParsedBody | None) -> None:
+    options = parse_query(b"split=digits")
+    assert build_result(options, "12", PREDICTIONS, body) == PredictResult(options, "12", PREDICTIONS, body)
 
 
 @pytest.mark.parametrize("body", [None, ParsedBody(IMAGES)])
@@ -266,9 +297,10 @@ def test_without_sources_there_are_no_numbers(body: ParsedBody | None) -> None:
     assert join_digits(result(b"", body)) == []
 
 
-def test_digits_are_joined_for_each_picture() -> None:
+def test_digits_are_joined_for_each_line_of_each_picture() -> None:
     assert join_digits(result(b"", ParsedBody(IMAGES, SOURCES))) == ["20", "4"]
-    assert join_digits(result(b"", ParsedBody(IMAGES, [(7, SOURCES[0][1])] * 3))) == ["204"]
+    assert join_digits(result(b"", ParsedBody(IMAGES, LINES))) == ["2", "0", "4"]
+    assert join_digits(result(b"", ParsedBody(IMAGES, [SOURCES[0]] * 3))) == ["204"]
 
 
 def post(client: FlaskClient, body: bytes, kind: str | None, fields: str = "") -> TestResponse:

@@ -40,7 +40,7 @@ def test_returns_the_json_of_the_predictor_for_body_type_and_query(client: Flask
     assert response.data == service_of(client).predictor.predict_json(body, FORM, b"split=digits&fields=digit")
     document = response.get_json()
     assert list(document) == ["model", "version", "numbers", "predictions"]
-    assert [list(prediction) for prediction in document["predictions"]] == [["digit", "picture", "box"]] * 2
+    assert [list(prediction) for prediction in document["predictions"]] == [["digit", "picture", "line", "box"]] * 2
 
 
 def test_checks_the_key_before_the_body_is_read(serve: Serve, one_version: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from service.imaging import reader
+from service.imaging.reader import ExtractedDigit
 from service.web.ui import StaticFiles, confidence_label, format_percent
 from tests.conftest import Serve, Versions, service_of
 from tests.service.payloads import FORM, encode, form, stroke
@@ -162,6 +164,26 @@ def test_the_form_shows_the_predictions_of_each_picture(serve: Serve, versions: 
     assert "Picture 2 7" in text
     assert response.text.count('src="data:image/png;base64,') == 2
     assert samples(client, "digits_predictions_total") == ['digits_predictions_total{digit="7"} 2.0']
+
+
+def test_the_form_shows_each_line_of_writing(
+    serve: Serve, versions: Versions, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader finds two lines on every picture, of which the second may have lost a digit."""
+    versions.put(models, 1, digit=7)
+    client = serve(models)
+    digit = ExtractedDigit(stroke(), (0, 0, 28, 28))
+    found = [digit, digit, digit._replace(line=2, is_incomplete=True)]
+    monkeypatch.setattr(reader, "read_picture", lambda *_: found)
+    one, two = (re.findall(r"<h2>(.*?)</h2>", post(client, *[PICTURE] * count).text, re.DOTALL) for count in (1, 2))
+    headings = [" ".join(re.sub("<[^>]+>", " ", heading).split()) for heading in one + two]
+    assert headings == [
+        *("Line 1 77", "Line 2 7"),
+        *("Picture 1, line 1 77", "Picture 1, line 2 7", "Picture 2, line 1 77", "Picture 2, line 2 7"),
+    ]
+    text = post(client, PICTURE).text
+    assert text.count("a digit at the edge of the picture may be missing") == 1
+    assert re.findall(r"7: (not sure)", text) == ["not sure"]
 
 
 def test_the_form_shows_errors(serve: Serve, one_version: Path) -> None:
