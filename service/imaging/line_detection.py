@@ -81,8 +81,9 @@ def find_lines(mask: Mask, intensity: GreyImage) -> list[Line]:
 def open_columns(ink: Pixels, length: int) -> Pixels:
     """The vertical runs of this length or more, uint8 [H, W]; none continues beyond the border."""
     kernel = np.ones((length, 1), np.uint8)
-    opened = cv2.morphologyEx(ink, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return np.asarray(opened, np.uint8)
+    # An opening by morphologyEx shifts the result by a pixel if the length is even.
+    ends = cv2.erode(ink, kernel, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray(cv2.dilate(ends, kernel, anchor=(0, length - 1)), np.uint8)
 
 
 def _hough_transform(thin: Pixels) -> npt.NDArray[np.float32]:

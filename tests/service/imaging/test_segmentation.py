@@ -198,9 +198,9 @@ def test_a_short_component_joins_the_nearest_digit_of_the_row(small: Rectangle, 
 
 def test_digits_that_touch_are_cut_where_they_touch() -> None:
     loops = [(60, 140, left + edge, left + edge + 12) for left in (40, 100, 160) for edge in (0, 45)]
-    feet = [(128, 140, left, left + 57) for left in (40, 100, 160)]
-    bridges = [(134, 137, left, left + 3) for left in (97, 157)]
-    boxes = row_boxes(*loops, *feet, *bridges)
+    ends = [(top, top + 12, left, left + 57) for left in (40, 100, 160) for top in (60, 128)]
+    bridges = [(98, 103, left, left + 3) for left in (97, 157)]
+    boxes = row_boxes(*loops, *ends, *bridges)
     assert len(boxes) == 3
     for box, left in zip(boxes, (40, 100, 160), strict=True):
         assert left - 3 <= box.left <= left
@@ -273,6 +273,11 @@ def test_a_page_cropped_to_its_ink_is_read_whole() -> None:
     lines = [[draw_block(top, left) for left in (0, 50, 100, 150, 200)] for top in (0, 60, 120)]
     found = lines_of(*(block for line in lines for block in line), height=160, width=225)
     assert found == [[Box(*block) for block in line] for line in lines]
+
+
+def test_one_row_cropped_to_its_ink_is_read_whole() -> None:
+    row = [(0, 80, left, left + 45) for left in (0, 100, 200, 300)]
+    assert lines_of(*row, height=80, width=345) == [[Box(*block) for block in row]]
 
 
 def test_a_dash_and_an_underline_are_no_digits_of_a_line() -> None:
