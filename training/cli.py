@@ -6,6 +6,7 @@ python -m training train --recipe best --seeds 0..4
 python -m training train --resume runs/A
 python -m training compare runs/A runs/B
 python -m training list | evaluate N | retire N
+python -m training evaluate N --pictures DIR
 """
 
 import argparse
@@ -96,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("list", help="print all versions, published and retired")
     evaluate = commands.add_parser("evaluate", help="evaluate the files of a version")
     evaluate.add_argument("number", type=int, metavar="N")
+    _add_picture_options(evaluate)
     _add_evaluation_options(evaluate)
     retire = commands.add_parser("retire", help="retire a version: a rollback to the previous one")
     retire.add_argument("number", type=int, metavar="N")
@@ -106,6 +108,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_models_option(parser: argparse.ArgumentParser, default: Path | str) -> None:
     parser.add_argument("--models", type=Path, default=default, help="the model directory (models/digits)")
+
+
+def _add_picture_options(parser: argparse.ArgumentParser) -> None:
+    pictures = parser.add_argument_group("your own pictures", "instead of MNIST's test images")
+    pictures.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="pictures in folders named after their label: DIR/7/*, DIR/2024/*"
+    )
+    pictures.add_argument("--url", help="a running service with version N (one is started for the time of the command)")
+    pictures.add_argument("--key", help="the API key of the service at --url (the variable DIGITS_API_KEY)")
+    pictures.add_argument("--out", type=Path, metavar="DIR", help="the directory of the report (runs/TIME-pictures)")
 
 
 def _add_evaluation_options(parser: argparse.ArgumentParser) -> None:

@@ -4,19 +4,24 @@ TensorFlow takes seconds to import, so a module that needs it is imported in the
 """
 
 import argparse
+import os
 import reprlib
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from training.atomic_write import atomic_write
 from training.data import mnist
 from training.errors import TrainingError
 from training.publish import registry
 from training.recipe import Recipe
 
 if TYPE_CHECKING:
+    from training.evaluation.service_client import ServiceClient
     from training.pipeline import RunResult
 
 PLOT_SUFFIXES = (".png", ".svg", ".pdf")
@@ -133,7 +138,12 @@ def list_versions(options: argparse.Namespace) -> None:
 
 
 def evaluate_version(options: argparse.Namespace) -> None:
-    """Evaluate the files of a version, and print the results beside the metrics of its manifest."""
+    """Evaluate the files of a version on MNIST, or with --pictures on pictures of one's own, and print the results."""
+    if options.pictures:
+        _evaluate_pictures(options)
+        return
+    if options.url or options.key or options.out:
+        raise TrainingError("--url, --key and --out are for pictures of your own: give their directory by --pictures")
     version = registry.get_version(options.models, options.number)
     registry.verify_files(version)
     baseline = _baseline_recipe(options)
@@ -152,9 +162,48 @@ def evaluate_version(options: argparse.Namespace) -> None:
     table = [["metric", "measured", "manifest"]]
     for name, value in report.metrics_dict().items():
         table.append([name, f"{value:.6f}", f"{stated[name]:.6f}" if name in stated else "?"])
-    for title, rows in ({"": table} | report.tables()).items():
-        for line in [title, *format_table(rows), ""][not title :]:
-            print(line)
+    for line in _format_tables({"": table} | report.tables()):
+        print(line)
+
+
+def _evaluate_pictures(options: argparse.Namespace) -> None:
+    """Send labelled pictures to the service, and write tables, JSON and contact sheets of what is wrong."""
+    from training.evaluation import contact_sheet, labelled_pictures, own_pictures, picture_report  # noqa: PLC0415
+
+    if options.key and not options.url:
+        raise TrainingError("--key is for a running service: give its address by --url")
+    pictures = labelled_pictures.find_pictures(options.pictures)
+    with _connect(options) as client:
+        results = own_pictures.measure_pictures(pictures, client)
+    lines = _format_tables(picture_report.make_tables(results))
+    directory = options.out or Path("runs", f"{datetime.now():%Y%m%d-%H%M%S}-pictures")  # noqa: DTZ005 - as runs are
+    directory.mkdir(parents=True, exist_ok=True)
+    atomic_write(directory / "report.txt", "\n".join(lines))
+    atomic_write(directory / "results.json", picture_report.to_json(results, options.number))
+    sheets = contact_sheet.write_sheets([result for result in results if not result.is_right], directory)
+    for line in lines:
+        print(line)
+    print("written to " + ", ".join([f"{directory}: report.txt", "results.json", *(path.name for path in sheets)]))
+
+
+@contextmanager
+def _connect(options: argparse.Namespace) -> Iterator["ServiceClient"]:
+    """A client of the service at --url, or else of one that is started here with the version."""
+    from training.evaluation.service_client import ServiceClient  # noqa: PLC0415
+    from training.evaluation.service_process import serve_version  # noqa: PLC0415
+
+    if options.url:
+        key = options.key or os.environ.get("DIGITS_API_KEY", "")
+        with ServiceClient(options.url, options.number, key) as client:
+            yield client
+        return
+    version = registry.get_version(options.models, options.number)
+    registry.verify_files(version)
+    with (
+        serve_version(version.path, version.number) as url,
+        ServiceClient(url, version.number, use_environment=False) as client,
+    ):
+        yield client
 
 
 def retire(options: argparse.Namespace) -> None:
@@ -177,6 +226,11 @@ def format_table(table: Sequence[Sequence[str]]) -> list[str]:
     """The rows of a table as lines of text, with aligned columns."""
     widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
+def _format_tables(tables: Mapping[str, Sequence[Sequence[str]]]) -> list[str]:
+    """Tables by their titles as lines of text; a blank line follows each."""
+    return [line for title, rows in tables.items() for line in [title, *format_table(rows), ""][not title :]]
 
 
 def _check_temporary_directory() -> None:

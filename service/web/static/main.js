@@ -3,14 +3,15 @@
 import { ApiError, predict, requestJson, setApiKey, sleep } from "./api.js";
 import { ContactSheet } from "./contact-sheet.js";
 import { DrawingPad } from "./drawing-pad.js";
-import { PredictionView, summarise } from "./prediction-view.js";
+import { PredictionView, joinDigits, setThreshold, summarise } from "./prediction-view.js";
 
 const IMAGE_SIDE = 28;
-const MIN_REQUEST_INTERVAL = 40; // milliseconds between a response and the next request for the same drawing
+const MIN_REQUEST_INTERVAL = 40; // milliseconds between a response and the next request while a stroke is drawn
 const ANNOUNCE_DELAY = 700; // milliseconds without a change before screen readers get a prediction
 
 const $ = (id) => document.getElementById(id);
 const main = document.querySelector("main");
+const padDescription = $("pad").ariaLabel;
 
 let currentRequest = new AbortController();
 let version = main.dataset.version;
@@ -18,8 +19,14 @@ let isPredictingDrawing = false;
 let hasDrawingChanged = false;
 let repeatLast = null; // repeats the last prediction, once the API key is known
 let announceTimer;
+let drawingsSent = 0;
+let drawingShown = 0; // the number of the newest drawing whose answer is shown
 
-const pad = new DrawingPad($("pad"), () => (pad.strokeCount ? predictDrawing() : clear()));
+const pad = new DrawingPad($("pad"), {
+  onPress: startStroke,
+  onChange: () => (pad.strokeCount ? predictDrawing() : clear()),
+  onRelease: () => hasDrawingChanged && predictNewest(currentRequest.signal),
+});
 const view = new PredictionView(
   { digits: $("digits"), networkInput: $("network-input"), confidence: $("confidence"), bars: $("bars") },
   onDigitSelected,
@@ -39,7 +46,14 @@ const contactSheet = new ContactSheet(
   announce,
 );
 
-/** Predict the drawing: one request at a time, and after each response the newest drawing. */
+/** Prepare for a stroke. Its first point is not sent: it is no ink to read yet. */
+function startStroke() {
+  if (!isPredictingDrawing) startRequest();
+  if (pad.strokeCount === 1) view.showMessage("Reading…");
+  updateControls();
+}
+
+/** Predict the drawing: one request at a time while a stroke is drawn, and at its end one without waiting. */
 async function predictDrawing() {
   repeatLast = predictDrawing;
   if (!isPredictingDrawing) startRequest();
@@ -49,17 +63,30 @@ async function predictDrawing() {
   isPredictingDrawing = true;
   const { signal } = currentRequest;
   while (hasDrawingChanged && !signal.aborted) {
-    hasDrawingChanged = false;
-    await showErrors(async () => showResult(await predictStrokes(signal), signal), signal);
+    await predictNewest(signal);
     await sleep(MIN_REQUEST_INTERVAL, signal);
   }
   if (currentRequest.signal === signal) isPredictingDrawing = false;
 }
 
+/** Predict the drawing as it is now, and show the answer unless that to a newer drawing is shown. */
+async function predictNewest(signal) {
+  hasDrawingChanged = false;
+  const number = (drawingsSent += 1);
+  const isOutdated = () => signal.aborted || number < drawingShown;
+  const run = async () => {
+    const result = await predictStrokes(signal);
+    if (isOutdated()) return;
+    drawingShown = number;
+    showResult(result, signal);
+  };
+  await showErrors(run, isOutdated);
+}
+
 /** A digit has at least one stroke: a drawing is not split into more digits than it has strokes. */
 async function predictStrokes(signal) {
   const { strokeCount } = pad;
-  const blob = await pad.toBlob();
+  const blob = pad.encodePng();
   const result = strokeCount > 1 && (await predict(blob, true, signal, showNotice));
   return result && result.predictions.length <= strokeCount ? result : predict(blob, false, signal, showNotice);
 }
@@ -73,7 +100,8 @@ async function predictPicture(file) {
   if (signal.aborted) return;
   pad.showPicture(bitmap);
   updateControls(file.name);
-  await showErrors(async () => showResult(await predictFile(file, bitmap, signal), signal), signal);
+  const run = async () => showResult(await predictFile(file, bitmap, signal), signal);
+  await showErrors(run, () => signal.aborted);
 }
 
 async function predictTile(file, bitmap, signal) {
@@ -90,12 +118,12 @@ function predictFile(file, bitmap, signal) {
   return predict(file, split, signal, showNotice);
 }
 
-/** Run a prediction, and show its ApiError as a sentence. */
-async function showErrors(run, signal) {
+/** Run a prediction, and show its ApiError as a sentence, unless it is outdated by then. */
+async function showErrors(run, isOutdated) {
   try {
     await run();
   } catch (error) {
-    if (signal.aborted) return;
+    if (isOutdated()) return;
     if (!(error instanceof ApiError)) throw error;
     view.showMessage(error.status === 422 ? error.message : "No answer.");
     showNotice(error.status === 422 ? "" : error.message);
@@ -108,6 +136,7 @@ function showResult(result, signal) {
   if (signal.aborted) return;
   showNotice("");
   view.show(result.predictions);
+  describePad();
   announceLater(summarise(result.predictions));
   if (result.version !== version) showVersion(result.version);
 }
@@ -149,8 +178,10 @@ function openFiles(files) {
 }
 
 function onDigitSelected(index) {
-  const boxes = view.predictions.map(({ box }) => box).filter(Boolean);
-  pad.showBoxes(boxes, index);
+  pad.showPredictions(
+    view.predictions.filter(({ box }) => box),
+    index,
+  );
   if ($("feedback-status")) $("feedback-status").textContent = "Is it wrong? Tap the right digit.";
 }
 
@@ -159,6 +190,14 @@ function updateControls(pictureName = "") {
   $("clear").disabled = pad.isEmpty && !pictureName;
   $("hint").textContent = pictureName || "Draw here";
   $("hint").hidden = !pad.isEmpty;
+  describePad();
+}
+
+/** Describe the drawing area for screen readers: the picture and the numbers on it, or how to draw. */
+function describePad() {
+  const numbers = pad.strokeCount || pad.isEmpty ? [] : joinDigits(view.predictions);
+  const suffix = numbers.length ? `, with ${numbers.join(", ")} marked on it` : "";
+  $("pad").ariaLabel = pad.strokeCount || pad.isEmpty ? padDescription : `Your picture${suffix}`;
 }
 
 /** Show a sentence as an alert; an empty one hides it. */
@@ -181,7 +220,9 @@ function announceLater(sentence) {
 /** Show the version in use and its accuracy: after a new version, or once the API key is known. */
 async function showVersion(newVersion) {
   version = newVersion;
+  setThreshold(null);
   const { manifest } = await requestJson("/model", {}, AbortSignal.timeout(60_000), () => {});
+  setThreshold(manifest?.thresholds?.confidence);
   const accuracy = manifest?.metrics?.test_accuracy;
   const suffix = accuracy ? `; it reads ${(100 * accuracy).toFixed(2)} % of MNIST's test images right` : "";
   $("model-info").textContent = `Version ${version} answers${suffix}.`;
