@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.imaging.ink import Pixels
-from service.types import FloatImage, GreyImage, Mask
+from service.types import GreyImage, Mask
 
 MIN_PICTURE_SIDE = 56
 """Pixels: a smaller picture is taken for a page."""
