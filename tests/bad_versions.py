@@ -118,9 +118,14 @@ def _change_model(version: Path, change: Callable[[bytes], bytes]) -> None:
     registry.write_manifest(version, manifest["version"], manifest)
 
 
+def published_version() -> Path:
+    """The newest version in the repository."""
+    return max((Path(__file__).parents[1] / "models" / "digits").glob("[0-9]*"), key=lambda path: int(path.name))
+
+
 def crash_litert(version: Path) -> None:
     """A TFLite model that ends the process by SIGSEGV, listed with its own checksum: see test_trial.py."""
-    content = bytearray((Path(__file__).parents[1] / "models" / "digits" / "4" / "model.tflite").read_bytes())
+    content = bytearray((published_version() / "model.tflite").read_bytes())
     content[16:20] = bytes(4)
     (version / "model.tflite").write_bytes(content)
     _change_model(version, lambda content: content)

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import REPOSITORY
+from tests.bad_versions import published_version
 from tests.training.conftest import FAST, TrainedRun
 from training import commands
 from training.cli import main
 from training.evaluation.model_card import PLOTS
 from training.fit.run_log import RunLogger
+from training.publish import registry
 from training.recipe import Recipe
 from training.types import EvaluationRow, Scores
 
@@ -102,22 +103,46 @@ def test_evaluate_reports_a_missing_saved_model_in_one_line(models: Path, small_
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_the_published_version_is_listed_and_evaluated_with_its_old_metric_names_and_recipe_keys(
-    small_data: Path, tmp_path: Path, capsys: Capture
-) -> None:
-    published = REPOSITORY / "models" / "digits" / "4"
-    manifest = json.loads((published / "manifest.json").read_text())
-    assert "softness" in manifest["recipe"]
-    assert "test_certain" in manifest["metrics"]
-    shutil.copytree(published, tmp_path / "models" / "4")
+def test_the_published_version_is_listed_and_evaluated(small_data: Path, tmp_path: Path, capsys: Capture) -> None:
+    published = published_version()
+    number, manifest = published.name, json.loads((published / "manifest.json").read_text())
+    shutil.copytree(published, tmp_path / "models" / number)
     models = ["--models", str(tmp_path / "models")]
     assert main([*models, "list"]) == 0
-    assert lines(capsys)[1] == ["4", "0.9952", "best", manifest["created_at"], "serving"]
-    assert main([*models, "evaluate", "4", "--baseline", "none", "--skip-checksums", "--data", str(small_data)]) == 0
+    accuracy = f"{manifest['metrics']['test_accuracy']:.4f}"
+    assert lines(capsys)[1] == [number, accuracy, "best", manifest["created_at"], "serving"]
+    assert main([*models, "evaluate", number, "--baseline", "none", "--skip-checksums", "--data", str(small_data)]) == 0
     table = {row[0]: row[-1] for row in itertools.takewhile(bool, lines(capsys))}
-    assert table["test_coverage"] == f"{manifest['metrics']['test_certain']:.6f}"
-    assert table["test_selective_accuracy"] == f"{manifest['metrics']['test_accuracy_certain']:.6f}"
+    assert table["test_coverage"] == f"{manifest['metrics']['test_coverage']:.6f}"
     assert "?" not in table.values()
+
+
+def test_old_metric_names_of_a_manifest_are_mapped(models: Path, small_data: Path, capsys: Capture) -> None:
+    version = models / "1"
+    manifest = json.loads((version / "manifest.json").read_text())
+    old = {"test_coverage": "test_certain", "test_selective_accuracy": "test_accuracy_certain"}
+    manifest["metrics"] = {old.get(name, name): value for name, value in manifest["metrics"].items()}
+    (version / "manifest.json").unlink()
+    registry.write_manifest(version, 1, manifest)
+    assert (
+        main(
+            [
+                "--models",
+                str(models),
+                "evaluate",
+                "1",
+                "--baseline",
+                "none",
+                "--skip-checksums",
+                "--data",
+                str(small_data),
+            ]
+        )
+        == 0
+    )
+    table = {row[0]: row[-1] for row in itertools.takewhile(bool, lines(capsys))}
+    for name, old_name in old.items():
+        assert table[name] == f"{manifest['metrics'][old_name]:.6f}"
 
 
 def test_several_seeds_are_summarised_and_the_best_on_validation_is_published(

@@ -56,6 +56,16 @@ def test_the_card_agrees_with_the_manifest(trained: TrainedRun) -> None:
             assert f"| {' | '.join(row)} |" in card
 
 
+@pytest.mark.parametrize(
+    ("share", "sentence"), [(0.0, ""), (0.12, "12% of the training images are digits that a program draws")]
+)
+def test_the_card_states_whose_handwriting_the_network_has_learnt(share: float, sentence: str) -> None:
+    hands = model_card._hands({"drawn_share": share})
+    assert "American" in hands
+    assert sentence in hands
+    assert ("program" in hands) == bool(share)
+
+
 def test_the_html_page_shows_every_plot_and_loads_nothing_else(trained: TrainedRun) -> None:
     directory = trained.models / "1" / "report"
     page = (directory / "index.html").read_text()
