@@ -39,8 +39,8 @@ MIN_RECTANGLE_FILL = 0.85
 MIN_FRAME_LENGTH = 0.2
 """Fraction of the shorter side that a frame runs along the surroundings."""
 MAX_FRAME, MIN_FRAME_CONTRAST = 5, 0.5
-"""Pixels of the thumbnail between the paper and the surroundings, as dark as the frame of a telephone: a fraction of the
-largest difference from the paper."""
+"""Pixels of the thumbnail between the paper and the surroundings, which a frame covers, and how dark it is: a fraction
+of the largest difference from the paper."""
 SOFT_EDGE = np.ones((5, 5), np.uint8)
 """A blurred border of the paper is not wider than two pixels of the thumbnail."""
 MAX_CONTACT = 0.1
