@@ -26,6 +26,8 @@ THICK_DISCOUNT = 0.8
 """Fraction by which ink costs less where it is two strokes thick: the sides of two digits run into each other there."""
 HOLE_COST = 0.5
 """Ink, as a fraction of a full pixel, that a pixel of a hole counts as: a path should not go through a loop."""
+MAX_OPENING = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (13, 13))
+"""Rows and columns of the reduced ink: a loop with a smaller opening counts as closed."""
 STEP_COST = 0.05
 """Ink, as a fraction of a full pixel, that a path rather crosses than moves by a column."""
 WEAK_LINK = 0.3
@@ -85,8 +87,9 @@ def _choose_paths(ink: GreyImage, height: float) -> list[npt.NDArray[np.float64]
 
 
 def _find_holes(ink: FloatImage) -> Mask:
-    """The paper that ink encloses, as in a 0, bool [H, W]."""
-    paper = np.pad(ink < PAPER, 1, constant_values=True).view(np.uint8)
+    """The paper that ink encloses, as in a 0, or nearly encloses, bool [H, W]."""
+    closed = cv2.morphologyEx((ink >= PAPER).view(np.uint8), cv2.MORPH_CLOSE, MAX_OPENING)
+    paper = np.pad(1 - closed, 1, constant_values=1)
     cv2.floodFill(paper, None, (0, 0), 0)
     return np.asarray(paper[1:-1, 1:-1] > 0)
 

@@ -21,7 +21,7 @@ def post(body: bytes) -> httpx.Response:
 
 
 def test_dark_digit_on_white_is_inverted_and_predicted() -> None:
-    image = np.asarray(decode(PNG_FILE, Settings()).picture)
+    image = np.asarray(decode(PNG_FILE, Settings()).pixels)
     response = post(encode(255 - image))
     assert response.status_code == 200
     assert response.json() == {"digit": 7, "confidence": float(runtime(image[None]).max())}
