@@ -30,7 +30,7 @@ MIN_PAPER_AREA, MIN_INK_SHARE = 0.08, 0.003
 """The fraction of the thumbnail that paper covers, and the fraction of the paper that ink covers."""
 MIN_PAPER_BORDER, MIN_CONVEXITY = 0.35, 0.75
 """Fraction of the border of the thumbnail, and of the convex hull of the paper that runs along so much of it."""
-MIN_SHADOW, MAX_SHADOW_TINT = 0.45, 0.15
+MIN_SHADOW, MAX_SHADOW_TINT = 0.36, 0.15
 """Fraction of the light that paper in a shadow has, and by how much it may differ between the channels."""
 MAX_ROUGHNESS = 1.2
 """The length of the outline of the paper by that of its convex hull."""
