@@ -24,7 +24,7 @@ MIN_WRITING_CONTRAST = 0.4
 """Fraction of the largest difference between a pixel and its region: from there on a pixel is writing."""
 MIN_WRITING_SHARE = 0.25
 """Fraction of the writing of the region with most of it: a region with less of it may be surroundings."""
-MIN_BORDER = 0.15
+MIN_BORDER = 0.1
 """Fraction of the shorter side: surroundings run along the border for so long, or longer."""
 MIN_PAPER_AREA, MIN_INK_SHARE = 0.08, 0.003
 """The fraction of the thumbnail that paper covers, and the fraction of the paper that ink covers."""
