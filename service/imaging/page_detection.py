@@ -6,13 +6,13 @@ and all regions with some of it: a hard shadow is one too.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from service.imaging.ink import Pixels
-from service.types import GreyImage, Mask
+from service.types import GreyImage, Mask, Pixels
 
 MIN_PICTURE_SIDE = 56
 """Pixels: a smaller picture is taken for a page."""
@@ -24,7 +24,7 @@ MIN_WRITING_CONTRAST = 0.4
 """Fraction of the largest difference between a pixel and its region: from there on a pixel is writing."""
 MIN_WRITING_SHARE = 0.25
 """Fraction of the writing of the region with most of it: a region with less of it may be surroundings."""
-MIN_BORDER = 0.15
+MIN_BORDER = 0.1
 """Fraction of the shorter side: surroundings run along the border for so long, or longer."""
 MIN_PAPER_AREA, MIN_INK_SHARE = 0.08, 0.003
 """The fraction of the thumbnail that paper covers, and the fraction of the paper that ink covers."""
@@ -39,10 +39,10 @@ MIN_RECTANGLE_FILL = 0.85
 MIN_FRAME_LENGTH = 0.2
 """Fraction of the shorter side that a frame runs along the surroundings."""
 MAX_FRAME, MIN_FRAME_CONTRAST = 5, 0.5
-"""Pixels of the thumbnail between the paper and the surroundings, which a frame covers, and how dark it is: a fraction
-of the largest difference from the paper."""
-SOFT_EDGE = np.ones((5, 5), np.uint8)
-"""A blurred border of the paper is not wider than two pixels of the thumbnail."""
+"""Of the frame of a telephone: its width in pixels of the thumbnail, and its contrast to the paper, a fraction of the
+largest one."""
+SOFT_EDGE = 2
+"""Pixels of the thumbnail to either side of the border of the paper, where it may be blurred."""
 MAX_CONTACT = 0.1
 """Fraction of a component of the writing that touches the surroundings: a soft edge has more."""
 MAX_CROSSING = 2
@@ -51,6 +51,8 @@ MAX_HOLES, MIN_HOLE_FILL, MAX_HOLE_ASPECT = 2, 0.65, 3.0
 """Of a fat digit: an 8 has two holes, which fill so much of a rectangle that is not more elongated."""
 
 Labels = npt.NDArray[np.int32]
+"""int32 [h, w]: the number of the region or component of each pixel."""
+Value = TypeVar("Value", np.uint8, np.int32)
 
 
 @dataclass(frozen=True)
@@ -71,49 +73,49 @@ def find_paper(thumbnail: Pixels) -> Paper | None:
         None if all of it is paper, or if no page can be told from its surroundings.
     """
     window = (min(thumbnail.shape[:2]) // 4) | 1
-    filtered = cv2.medianBlur(thumbnail, window)
+    filtered = np.asarray(cv2.medianBlur(thumbnail, window), np.uint8)
     edges = _step_heights(filtered) >= MIN_STEP
     if not edges.any():
         return None
-    count, labels = cv2.connectedComponents((~edges).view(np.uint8), connectivity=4)
-    labels = _nearest_values(labels, (~edges).view(np.uint8))  # an edge belongs to the nearest region
-    difference = cv2.absdiff(thumbnail, filtered)
-    contrast = difference if difference.ndim == 2 else difference.max(axis=2)
-    contrast[cv2.dilate(edges.view(np.uint8), np.ones([2 * MAX_FRAME + 1] * 2, np.uint8)) > 0] = 0
-    is_writing = contrast >= max(MIN_WRITING_CONTRAST * contrast.max(), MIN_EDGE)
-    writing = np.bincount(labels[is_writing], minlength=count)
-    is_surroundings = (_border_lengths(labels, count) >= MIN_BORDER * min(labels.shape)) & (
-        writing < MIN_WRITING_SHARE * writing.max()
-    )
+    count, components = cv2.connectedComponents((~edges).view(np.uint8), connectivity=4)
+    labels = _nearest_values(np.asarray(components, np.int32), ~edges)  # an edge belongs to the nearest region
+    writing = np.bincount(labels[_find_strokes(thumbnail, filtered, edges)], minlength=count)
+    is_along_border = _border_lengths(labels, count) >= MIN_BORDER * min(labels.shape)
+    is_surroundings = is_along_border & (writing < MIN_WRITING_SHARE * writing.max())
     if not is_surroundings.any() or is_surroundings.all():
         return None
     return _restore_corners(thumbnail, filtered, ~is_surroundings[labels])
 
 
+def _find_strokes(thumbnail: Pixels, filtered: Pixels, edges: Mask) -> Mask:
+    """The pixels that the median filter has removed, bool [h, w], except close to the edges of the regions."""
+    contrast = _largest_difference(thumbnail, filtered)
+    contrast[_dilate(edges, MAX_FRAME)] = 0
+    return np.asarray(contrast >= max(MIN_WRITING_CONTRAST * float(contrast.max()), MIN_EDGE))
+
+
 def _border_lengths(labels: Labels, count: int) -> npt.NDArray[np.int64]:
-    """The number of pixels of each region along the border of the thumbnail."""
+    """The number of pixels of each of the `count` regions along the border of the thumbnail, int64 [count]."""
     border = (labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1])
     return np.bincount(np.concatenate(border), minlength=count)
 
 
 def _restore_corners(thumbnail: Pixels, filtered: Pixels, seeds: Mask) -> Paper | None:
-    """The pixels of the paper, from regions whose corners the median filter has rounded off; None if it is no paper.
+    """The paper, from the regions that show some of it, whose corners the median filter has rounded off; None if none.
 
     What surrounds the paper is connected, and has the colour of the surroundings rather than that of the paper nearby.
     """
-    kernel = np.ones((3, 3), np.uint8)
-    inner = [cv2.erode(side.view(np.uint8), kernel, iterations=2) for side in (seeds, ~seeds)]
-    if not (inner[0].any() and inner[1].any()):
+    inner_paper, inner_surroundings = _erode(seeds, 2), _erode(~seeds, 2)
+    if not (inner_paper.any() and inner_surroundings.any()):
         return None
-    to_paper, to_surroundings = (
-        cv2.absdiff(thumbnail, _nearest_values(filtered, core)).reshape(*seeds.shape, -1).max(axis=2) for core in inner
-    )
+    to_paper = _largest_difference(thumbnail, _nearest_values(filtered, inner_paper))
+    to_surroundings = _largest_difference(thumbnail, _nearest_values(filtered, inner_surroundings))
     is_frame = _find_frame(seeds, to_paper >= max(MIN_FRAME_CONTRAST * float(to_paper.max()), MIN_EDGE))
     _, labels = cv2.connectedComponents(((to_surroundings < to_paper) | is_frame).view(np.uint8), connectivity=4)
     is_surroundings = np.zeros(int(labels.max()) + 1, bool)
-    is_surroundings[labels[inner[1] > 0]] = True
+    is_surroundings[labels[inner_surroundings]] = True
     is_surroundings[0] = False
-    paper = cv2.erode((~is_surroundings[labels]).view(np.uint8), kernel) > 0
+    paper = _erode(~is_surroundings[labels], 1)
     if not _is_written_on(paper, to_paper, to_surroundings):
         return None
     may_be_shadow = _runs_along_border(paper) and _is_shadow(thumbnail, paper)
@@ -122,10 +124,8 @@ def _restore_corners(thumbnail: Pixels, filtered: Pixels, seeds: Mask) -> Paper 
 
 def _find_frame(seeds: Mask, is_dark: Mask) -> Mask:
     """The dark pixels close to the surroundings that run along them, as the frame of a telephone does."""
-    surroundings = (~seeds).view(np.uint8)
-    near, next_to = (cv2.dilate(surroundings, np.ones([2 * width + 1] * 2, np.uint8)) > 0 for width in (MAX_FRAME, 1))
-    count, labels = cv2.connectedComponents((is_dark & near).view(np.uint8), connectivity=8)
-    contact = np.bincount(labels[next_to & seeds], minlength=count)
+    count, labels = cv2.connectedComponents((is_dark & _dilate(~seeds, MAX_FRAME)).view(np.uint8), connectivity=8)
+    contact = np.bincount(labels[_dilate(~seeds, 1) & seeds], minlength=count)
     is_frame = contact >= MIN_FRAME_LENGTH * min(seeds.shape)
     is_frame[0] = False
     return np.asarray(is_frame[labels])
@@ -169,9 +169,8 @@ def _strokes_go_on(paper: Mask, to_paper: GreyImage, to_surroundings: GreyImage)
     """Whether strokes go on outside of the paper: then it is paper too, in a shadow."""
     is_writing = _find_writing(paper, to_paper, to_surroundings)
     strokes, labels = _separate_strokes(is_writing & paper, paper)
-    deep, beyond = (cv2.erode(side.view(np.uint8), SOFT_EDGE) > 0 for side in (paper, ~paper))
-    near = cv2.dilate((strokes[labels] & deep).view(np.uint8), SOFT_EDGE, iterations=3) > 0
-    return bool(np.count_nonzero(is_writing & near & beyond) > MAX_CROSSING)
+    near = _dilate(strokes[labels] & _erode(paper, SOFT_EDGE), 3 * SOFT_EDGE)
+    return bool(np.count_nonzero(is_writing & near & _erode(~paper, SOFT_EDGE)) > MAX_CROSSING)
 
 
 def _find_writing(paper: Mask, to_paper: GreyImage, to_surroundings: GreyImage) -> Mask:
@@ -183,8 +182,8 @@ def _find_writing(paper: Mask, to_paper: GreyImage, to_surroundings: GreyImage) 
 def _separate_strokes(writing: Mask, paper: Mask) -> tuple[npt.NDArray[np.bool_], Labels]:
     """Whether each component of the writing is a stroke and no soft edge of the paper, and the labels of its pixels."""
     count, labels = cv2.connectedComponents(writing.view(np.uint8), connectivity=8)
-    outside = cv2.dilate((~paper).view(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    sizes, contact = np.bincount(labels.ravel(), minlength=count), np.bincount(labels[outside], minlength=count)
+    sizes = np.bincount(labels.ravel(), minlength=count)
+    contact = np.bincount(labels[_dilate(~paper, 1)], minlength=count)
     is_stroke = contact <= MAX_CONTACT * sizes
     is_stroke[0] = False
     return is_stroke, np.asarray(labels, np.int32)
@@ -209,18 +208,35 @@ def _is_compact(component: Mask) -> bool:
     """Whether a component fills most of a rectangle that is not elongated."""
     (_, (width, height), _) = cv2.minAreaRect(np.argwhere(component)[:, None].astype(np.float32))
     short, long = sorted((width + 1, height + 1))
-    return long < MAX_HOLE_ASPECT * short and np.count_nonzero(component) >= MIN_HOLE_FILL * short * long
+    return bool(long < MAX_HOLE_ASPECT * short and np.count_nonzero(component) >= MIN_HOLE_FILL * short * long)
 
 
-def _nearest_values(values: Pixels, known: GreyImage) -> Pixels:
-    """For each pixel the value of the nearest known one; known: uint8 [h, w], 0 elsewhere."""
-    _, nearest = cv2.distanceTransformWithLabels(1 - known, cv2.DIST_L1, 3, labelType=cv2.DIST_LABEL_PIXEL)
+def _nearest_values(values: npt.NDArray[Value], known: Mask) -> npt.NDArray[Value]:
+    """For each pixel of [h, w] or [h, w, 3], the value of the nearest known one; known: bool [h, w]."""
+    unknown = (~known).view(np.uint8)
+    _, nearest = cv2.distanceTransformWithLabels(unknown, cv2.DIST_L1, 3, labelType=cv2.DIST_LABEL_PIXEL)
     by_pixel = np.zeros((int(nearest.max()) + 1, *values.shape[2:]), values.dtype)
-    by_pixel[nearest[known > 0]] = values[known > 0]
-    return by_pixel[nearest]
+    by_pixel[nearest[known]] = values[known]
+    return np.asarray(by_pixel[nearest])
 
 
 def _step_heights(filtered: Pixels) -> GreyImage:
     """The range of the levels within three by three pixels, uint8 [h, w]; of the channel where it is largest."""
-    steps = cv2.morphologyEx(filtered, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    steps = np.asarray(cv2.morphologyEx(filtered, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)), np.uint8)
     return steps if steps.ndim == 2 else np.asarray(steps.max(axis=2))
+
+
+def _largest_difference(one: Pixels, other: Pixels) -> GreyImage:
+    """The absolute difference of two thumbnails, uint8 [h, w]; of the channel where it is largest."""
+    difference = np.asarray(cv2.absdiff(one, other), np.uint8)
+    return difference if difference.ndim == 2 else np.asarray(difference.max(axis=2))
+
+
+def _dilate(mask: Mask, radius: int) -> Mask:
+    """The pixels at most `radius` rows and columns away from the mask, bool [h, w]."""
+    return np.asarray(cv2.dilate(mask.view(np.uint8), np.ones([2 * radius + 1] * 2, np.uint8)) > 0)
+
+
+def _erode(mask: Mask, radius: int) -> Mask:
+    """The pixels of the mask from which no other pixel is at most `radius` rows and columns away, bool [h, w]."""
+    return np.asarray(cv2.erode(mask.view(np.uint8), np.ones([2 * radius + 1] * 2, np.uint8)) > 0)

@@ -22,13 +22,13 @@ from service.errors import NoDigitFound
 from service.imaging.components import find_components
 from service.imaging.decode import decode
 from service.imaging.geometry import Box
-from service.imaging.ink import InkModel, Pixels, extract_ink, fit_ink_model, reduce
+from service.imaging.ink import InkModel, extract_ink, fit_ink_model, reduce_picture
 from service.imaging.mnist_format import to_mnist
 from service.imaging.normal_form import has_normal_form
 from service.imaging.page_detection import MIN_PICTURE_SIDE, Paper, find_paper
 from service.imaging.segmentation import DigitInk, extract_single_digit, segment_lines
 from service.settings import Settings
-from service.types import IMAGE_SIDE, DigitImage
+from service.types import IMAGE_SIDE, DigitImage, Pixels
 
 NORMALISE_MODES = ("auto", "always", "never")
 ANALYSIS_SIDE, ROW_ANALYSIS_SIDE = 512, 1024
@@ -123,7 +123,7 @@ def _read_decoded(pixels: Pixels, scale: float, options: NormaliseOptions) -> li
     """Read a decoded picture; one of its pixels stands for `scale` pixels of the upload along each side."""
     height, width = pixels.shape[:2]
     if (height, width) == (IMAGE_SIDE, IMAGE_SIDE):
-        image = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        image = pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
         if passes_unchanged(image, options):
             return [ExtractedDigit(image, FULL_IMAGE_BOX)]
     elif options.normalise == "never":
@@ -137,8 +137,8 @@ def _read_decoded(pixels: Pixels, scale: float, options: NormaliseOptions) -> li
 
 def _extract_digits(pixels: Pixels, *, split: bool) -> Sequence[DigitInk]:
     """The digits of a picture; their boxes are in its pixels."""
-    small, factor = reduce(pixels, ROW_ANALYSIS_SIDE if split else ANALYSIS_SIDE)
-    thumbnail, _ = reduce(small, THUMBNAIL_SIDE)
+    small, factor = reduce_picture(pixels, ROW_ANALYSIS_SIDE if split else ANALYSIS_SIDE)
+    thumbnail, _ = reduce_picture(small, THUMBNAIL_SIDE)
     paper = find_paper(thumbnail) if min(small.shape[:2]) >= MIN_PICTURE_SIDE else None
     model = _fit_model(thumbnail, paper)
     components = find_components(extract_ink(small, model))
@@ -161,7 +161,7 @@ def _look_closer(digit: DigitInk, pixels: Pixels, factor: int, model: InkModel) 
     if max(digit.ink.shape) >= MIN_DIGIT_SIDE:
         return digit._replace(box=box)
     area = pixels[box.top : box.bottom, box.left : box.right]
-    intensity = model.intensity(model.lightness(area, box, pixels.shape[:2]))
+    intensity = model.measure_intensity(model.measure_lightness(area, box, pixels.shape[:2]))
     mask = cv2.resize(digit.ink, (box.width, box.height), interpolation=cv2.INTER_NEAREST) > 0
     return digit._replace(ink=np.where(mask, intensity, np.uint8(0)), box=box)
 

@@ -1,6 +1,6 @@
 """Tests the reading pipeline against MNIST: unchanged images, invariances, rows of digits, and boxes on the upload."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,6 @@ from service.imaging import mnist_format, reader
 from service.imaging.geometry import Box
 from service.imaging.mnist_format import stroke_width
 from service.imaging.reader import DEFAULT_OPTIONS, NormaliseOptions, read_image, read_picture
-from service.imaging.segmentation import DigitInk
 from service.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.service.payloads import Pixels, encode, stroke
@@ -260,33 +259,37 @@ def draw_block(height: int, width: int, top: int, left: int, side: int = 60) -> 
     return page
 
 
-@pytest.mark.parametrize(("side", "exact"), [(160, True), (240, False)])
-def test_only_digits_below_100_analysed_pixels_are_read_at_full_resolution(side: int, *, exact: bool) -> None:
-    """The page is analysed at half of its size, where an odd edge is blurred: the box is then one pixel larger."""
-    page = draw_block(1501, 2001, 301, 701, side - 2)
-    (found,) = read_picture(encode(page), LIMITS, DEFAULT_OPTIONS)
-    edges = (701, 301, 699 + side, 299 + side)
-    assert (found.box == edges) is exact
-    assert np.abs(np.subtract(found.box, edges)).max() <= 1
+@pytest.mark.parametrize("side", [100, 150, 158])
+def test_a_small_digit_of_a_reduced_picture_has_the_ink_of_full_resolution(side: int) -> None:
+    """The page is reduced to a third; below 80 pixels there, the ink is that of the page itself."""
+    page = draw_block(1500, 1500, 300, 600, side)
+    page[300 : 300 + side : 5, 600 : 600 + side // 4] = 120  # texture that is lost on the reduced picture
+    (digit,) = reader._extract_digits(page, split=False)
+    assert digit.ink.shape == (digit.box.height, digit.box.width)
+    top, left = 300 - digit.box.top, 600 - digit.box.left
+    assert 0 <= top < 3
+    assert 0 <= left < 3
+    part = page[digit.box.top : digit.box.bottom, digit.box.left : digit.box.right].astype(int)
+    strokes = part < 255
+    assert np.abs(digit.ink - (255 - part))[strokes].max() <= 2
+    assert digit.ink[~strokes].max() <= 2
 
 
-def test_digits_that_cover_half_of_the_page_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    areas: list[Box] = []
-    extract_digits = reader._extract_digits
+def test_a_large_digit_of_a_reduced_picture_keeps_its_reduced_ink() -> None:
+    page = draw_block(1500, 1500, 300, 600, 300)
+    (digit,) = reader._extract_digits(page, split=False)
+    assert digit.ink.shape == (100, 100)
+    assert digit.box == Box(300, 600, 600, 900)
 
-    def observe(picture: Image.Image, area: Box, *, split: bool) -> Sequence[DigitInk]:
-        areas.append(area)
-        return extract_digits(picture, area, split=split)
 
-    monkeypatch.setattr(reader, "_extract_digits", observe)
-    near = draw_block(1400, 1400, 200, 200)
-    near[1000:1060, 1100:1160] = near[200:260, 200:260]
-    read_picture(encode(near), LIMITS, ROW)
-    assert areas == [Box(0, 1400, 0, 1400)]  # 980 x 1080 pixels are more than half of the page
-    near[1000:1060, 1100:1160] = 255
-    near[500:560, 600:660] = near[200:260, 200:260]
-    read_picture(encode(near), LIMITS, ROW)
-    assert areas[1:] == [Box(0, 1400, 0, 1400), Box(140, 620, 140, 720)]
+def test_strokes_of_a_neighbour_are_not_in_the_ink_of_full_resolution() -> None:
+    """A long stroke over a small ring, in its box, but not connected with it."""
+    page = draw_block(2100, 2100, 900, 900, 90)
+    page[930:960, 1020:1110] = 0
+    page[915:930, 930:950] = 0
+    for digit in reader._extract_digits(page, split=True):
+        assert digit.ink.any(axis=0).all()
+        assert digit.ink.any(axis=1).all()
 
 
 def test_a_page_without_a_digit_is_read_with_its_surroundings() -> None:
