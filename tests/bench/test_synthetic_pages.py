@@ -36,7 +36,7 @@ def test_single_digits_have_all_scenes_but_those_of_lines() -> None:
     assert read(scene(stroke(), np.random.default_rng(0))).max() == 0  # black on nothing
 
 
-@pytest.mark.parametrize("side", TURNS.keys() | {"bottom"})
+@pytest.mark.parametrize("side", sorted(TURNS.keys() | {"bottom"}))
 def test_thing_covers_its_share_at_its_side_only(side: str) -> None:
     page = Image.new("RGB", (300, 200), (220, 220, 220))
     covered = np.asarray(cover_side(page, side, THINGS["the table"], 0.3, np.random.default_rng(1)).convert("L"))
