@@ -84,7 +84,7 @@ def test_sampling_distorts_glyphs_strongly_and_drawings_mildly_but_not_textures(
     for kind, original, low, high in ((drawn, drawing, 0, 1.5), (~textures & ~drawn, glyph, 1, 6)):
         images = sampled[kind]
         assert len(np.unique(images, axis=0)) > 0.8 * len(images)
-        assert not np.any(np.all(images == original, axis=(1, 2)))
+        assert np.mean(np.all(images == original, axis=(1, 2))) < 0.05  # a rotation of nearly zero
         centres = np.array([ndimage.center_of_mass(image) for image in images]) - 13.5
         assert low < np.abs(centres).max() < high
     np.testing.assert_array_equal(sampled, outliers.sample(pool, 400, recipe, (1, 2)))
