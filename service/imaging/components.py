@@ -15,7 +15,8 @@ from service.errors import NoDigitFound
 from service.imaging.geometry import Box
 from service.imaging.ink import Ink
 from service.imaging.ruled_lines import remove_ruled_lines
-from service.types import GreyImage
+from service.imaging.underlines import may_have_underline, remove_underline
+from service.types import GreyImage, Mask
 
 MAX_COMPONENTS = 256
 """The components of the largest masses are examined; noise can have thousands."""
@@ -71,6 +72,34 @@ def find_components(ink: Ink) -> Components:
         NoDigitFound: there is none.
     """
     mask = remove_ruled_lines(ink)
+    found = _label_components(mask, ink)
+    underlines = _find_underlines(found)
+    if underlines is not None:
+        mask = mask.copy()
+        mask[found.area.slices] &= ~underlines
+        found = _label_components(mask, ink)
+    return found._replace(members=_without_frames(found.members))
+
+
+def _find_underlines(found: Components) -> Mask | None:
+    """The pixels of underlines that touch digits, bool [H, W] of the area; None if there are none."""
+    underlines: Mask | None = None
+    for member in found.members:
+        if member.mass < MIN_FRAME_MASS * found.members[0].mass:
+            break
+        if not may_have_underline(member.box):
+            continue
+        place = member.box.translated(-found.area.top, -found.area.left).slices
+        component = found.labels[place] == member.label
+        rest = remove_underline(component, found.intensity[place])
+        if rest is not None:
+            underlines = np.zeros(found.labels.shape, bool) if underlines is None else underlines
+            underlines[place] |= component & ~rest
+    return underlines
+
+
+def _label_components(mask: Mask, ink: Ink) -> Components:
+    """The components of some ink, the MAX_COMPONENTS of the largest mass."""
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     if not width:  # OpenCV crashes on empty arrays
         raise NoDigitFound(NO_INK)
@@ -92,7 +121,7 @@ def find_components(ink: Ink) -> Components:
     if not members:
         raise NoDigitFound(NO_INK)
     labels = np.asarray(labels)
-    return Components(ink.low_mask.shape[0], ink.low_mask.shape[1], area, intensity, labels, _without_frames(members))
+    return Components(ink.low_mask.shape[0], ink.low_mask.shape[1], area, intensity, labels, members)
 
 
 def _without_frames(members: Sequence[Component]) -> list[Component]:

@@ -29,8 +29,10 @@ MAX_PLANE_RESIDUAL = 10.0
 """Grey levels: above, a quadric may fit the border better than a plane, as under vignetting."""
 MIN_EVEN_SHARE = 0.9
 """Fraction of the border: if so much of it has one colour, that is the background."""
-MAX_FIT_RESIDUAL = 48.0
-"""Grey levels, summed over the channels: above, neither fits, as where a shadow falls on the border."""
+MIN_SHADE = 48.0
+"""Grey levels, summed over the channels, by which a shadow differs from the background."""
+MIN_AGREEMENT = 0.8
+"""Of the direction of ink, 0 to 1: thick strokes, whose inside the filter takes for background, have less."""
 MIN_RUN = 0.25
 """Fraction of the way along the border that a shadow or a table covers in one piece, in contrast to strokes."""
 MIN_INTENSITY = 0.08
@@ -198,41 +200,50 @@ def _border_mask(shape: tuple[int, ...], paper: Mask | None) -> Mask:
 def _ink_colour_axis(thumbnail: Pixels, border: Mask, inside: Mask, background: Colours) -> Colours:
     """The direction from background to ink in the colour space, a unit vector [C], from a thumbnail.
 
-    It is the first principal direction of the pixels that are at least half as far as the farthest.
+    If the border is uneven, as where a shadow falls on it, the background is what a median filter leaves, provided that
+    ink is in one direction of it, as thin strokes are.
     """
     colours = np.atleast_3d(thumbnail).astype(np.float32)
-    difference = (colours - _fit_background(thumbnail, border, background))[inside]
+    axis, _ = _principal_direction((colours - _fit_background(colours, border, background))[inside])
+    is_off = np.abs(colours - background).sum(axis=2) > MIN_SHADE
+    if _longest_run(is_off) >= MIN_RUN:
+        filtered = cv2.medianBlur(thumbnail, (min(thumbnail.shape[:2]) // 4) | 1).reshape(colours.shape)
+        other, agreement = _principal_direction((colours - filtered)[inside])
+        axis = other if agreement >= MIN_AGREEMENT else axis
+    return axis
+
+
+def _principal_direction(difference: Colours) -> tuple[Colours, float]:
+    """The first principal direction of the differences [N, C] that are at least half as far as the farthest.
+
+    Returns:
+        A unit vector [C] that points to most of them, and by how much they agree, 0 to 1.
+    """
     distance = np.linalg.norm(difference, axis=1)
     farthest = difference[distance >= 0.5 * distance.max()]
-    axis = np.linalg.svd(farthest, full_matrices=False)[2][0] if colours.shape[2] > 1 else np.ones(1)
+    axis = np.linalg.svd(farthest, full_matrices=False)[2][0] if difference.shape[1] > 1 else np.ones(1)
     axis[np.abs(axis) < 1e-6] = 0
-    return np.asarray(axis if (farthest @ axis).sum() >= 0 else -axis, np.float32)
+    steps = farthest @ axis
+    agreement = float(abs(steps.sum()) / max(float(np.abs(steps).sum()), 1e-9))
+    return np.asarray(axis if steps.sum() >= 0 else -axis, np.float32), agreement
 
 
-def _fit_background(thumbnail: Pixels, border: Mask, background: Colours) -> Colours:
-    """The background of a thumbnail, broadcast to [h, w, C].
+def _fit_background(colours: Colours, border: Mask, background: Colours) -> Colours:
+    """The background of a thumbnail, broadcast to its [h, w, C].
 
-    It is one colour, or a plane fitted to the border of each channel, or a quadric if it fits far better. If neither
-    fits, it is what a median filter leaves.
+    It is one colour, or a plane fitted to the border of each channel, or a quadric if that fits far better.
     """
-    colours = np.atleast_3d(thumbnail).astype(np.float32)
     is_even = np.abs(colours[border] - background).sum(axis=1) < MAX_PLANE_RESIDUAL
     if np.count_nonzero(is_even) >= MIN_EVEN_SHARE * len(is_even):
         return background
     height, width, _ = colours.shape
     rows, columns = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
     linear = np.dstack([np.ones_like(rows), rows, columns])
-    fitted, residual = _robust_fit(linear, colours, border)
-    if residual >= MAX_PLANE_RESIDUAL:
-        quadric, remaining = _robust_fit(np.dstack([linear, rows**2, columns**2, rows * columns]), colours, border)
-        fitted, residual = (quadric, remaining) if remaining < residual / 3 else (fitted, residual)
-    if (
-        residual < MAX_FIT_RESIDUAL
-        or _longest_run(np.abs(colours - background).sum(axis=2) > MAX_FIT_RESIDUAL) < MIN_RUN
-    ):
-        return fitted
-    window = (min(height, width) // 4) | 1
-    return np.atleast_3d(cv2.medianBlur(thumbnail, window)).astype(np.float32)
+    plane, residual = _robust_fit(linear, colours, border)
+    if residual < MAX_PLANE_RESIDUAL:
+        return plane
+    quadric, remaining = _robust_fit(np.dstack([linear, rows**2, columns**2, rows * columns]), colours, border)
+    return quadric if remaining < residual / 3 else plane
 
 
 def _longest_run(mask: Mask) -> float:

@@ -56,10 +56,13 @@ def may_cross(has_ink: Mask) -> bool:
     return bool(is_at_borders and has_ink.mean() >= MIN_DASHED_COVERAGE)
 
 
-def find_lines(mask: Mask, intensity: GreyImage) -> list[Line]:
-    """Find the nearly horizontal lines of [H, W] that run from border to border."""
+def find_lines(mask: Mask, intensity: GreyImage, max_thickness: int = 0) -> list[Line]:
+    """Find the nearly horizontal lines of [H, W] that run from border to border.
+
+    max_thickness: in pixels; 0 for MAX_LINE_THICKNESS.
+    """
     width = mask.shape[1]
-    max_thickness = max(2, round(MAX_LINE_THICKNESS * max(mask.shape)))
+    max_thickness = max_thickness or max(2, round(MAX_LINE_THICKNESS * max(mask.shape)))
     ink = mask.view(np.uint8)
     thin = ink - open_columns(ink, max_thickness + 1)
     votes = _hough_transform(thin)
@@ -69,7 +72,7 @@ def find_lines(mask: Mask, intensity: GreyImage) -> list[Line]:
         slope, row = np.unravel_index(int(votes.argmax()), votes.shape)
         if votes[slope, row] < MIN_THIN_COVERAGE:
             break
-        line = _measure(float(SLOPES[slope]), int(row) - _reach(width), thin, near, intensity)
+        line = _measure(float(SLOPES[slope]), int(row) - _reach(width), thin, near, intensity, max_thickness)
         if line:
             lines.append(line)
             _suppress(votes, int(slope), int(row), width)
@@ -81,8 +84,9 @@ def find_lines(mask: Mask, intensity: GreyImage) -> list[Line]:
 def open_columns(ink: Pixels, length: int) -> Pixels:
     """The vertical runs of this length or more, uint8 [H, W]; none continues beyond the border."""
     kernel = np.ones((length, 1), np.uint8)
-    opened = cv2.morphologyEx(ink, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return np.asarray(opened, np.uint8)
+    # An opening by morphologyEx shifts the result by a pixel if the length is even.
+    ends = cv2.erode(ink, kernel, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray(cv2.dilate(ends, kernel, anchor=(0, length - 1)), np.uint8)
 
 
 def _hough_transform(thin: Pixels) -> npt.NDArray[np.float32]:
@@ -122,7 +126,9 @@ def _suppress(votes: npt.NDArray[np.float32], slope: int, row: int, width: int) 
         votes[index, max(row - reach, 0) : row + reach + 1] = 0
 
 
-def _measure(slope: float, middle_row: int, thin: Pixels, near: Pixels, intensity: GreyImage) -> Line | None:
+def _measure(  # noqa: PLR0913, PLR0917
+    slope: float, middle_row: int, thin: Pixels, near: Pixels, intensity: GreyImage, max_thickness: int
+) -> Line | None:
     """The line, if there is ink on nearly all of it and it reaches the borders."""
     height, width = thin.shape
     columns = np.arange(width)
@@ -134,7 +140,7 @@ def _measure(slope: float, middle_row: int, thin: Pixels, near: Pixels, intensit
     coverage, dashes = float(has_ink.mean()), int(np.count_nonzero(np.diff(has_ink.view(np.int8)) == 1))
     if coverage < MIN_COVERAGE and dashes < MIN_DASHES:
         return None
-    reach = max(2, round(MAX_LINE_THICKNESS * max(thin.shape))) + 2
+    reach = max_thickness + 2
     columns, offsets = columns[::SAMPLE_STEP], np.arange(-reach, reach + 1)
     band = np.clip(rows[::SAMPLE_STEP] + offsets[:, None], 0, height - 1)
     on_line = thin[band, columns] > 0

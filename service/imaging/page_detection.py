@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from service.imaging.ink import Pixels
-from service.types import FloatImage, GreyImage, Mask
+from service.types import GreyImage, Mask
 
 MIN_PICTURE_SIDE = 56
 """Pixels: a smaller picture is taken for a page."""
-MIN_EDGE = 24
+MIN_STEP = 14
 """Grey levels within three pixels of the filtered thumbnail: a steeper step separates two regions."""
+MIN_EDGE = 24
+"""Grey levels between paper and a stroke, at least."""
 MIN_WRITING_CONTRAST = 0.4
 """Fraction of the largest difference between a pixel and its region: from there on a pixel is writing."""
 MIN_WRITING_SHARE = 0.25
@@ -34,6 +36,8 @@ MAX_ROUGHNESS = 1.2
 """The length of the outline of the paper by that of its convex hull."""
 MIN_RECTANGLE_FILL = 0.85
 """Fraction of the smallest rectangle around a sheet that does not."""
+MIN_FRAME_LENGTH = 0.2
+"""Fraction of the shorter side that a frame runs along the surroundings."""
 MAX_FRAME, MIN_FRAME_CONTRAST = 5, 0.5
 """Pixels of the thumbnail between the paper and the surroundings, as dark as the frame of a telephone: a fraction of the
 largest difference from the paper."""
@@ -68,14 +72,14 @@ def find_paper(thumbnail: Pixels) -> Paper | None:
     """
     window = (min(thumbnail.shape[:2]) // 4) | 1
     filtered = cv2.medianBlur(thumbnail, window)
-    edges = _step_heights(filtered) >= MIN_EDGE
+    edges = _step_heights(filtered) >= MIN_STEP
     if not edges.any():
         return None
     count, labels = cv2.connectedComponents((~edges).view(np.uint8), connectivity=4)
     labels = _nearest_values(labels, (~edges).view(np.uint8))  # an edge belongs to the nearest region
     difference = cv2.absdiff(thumbnail, filtered)
     contrast = difference if difference.ndim == 2 else difference.max(axis=2)
-    contrast[cv2.dilate(edges.view(np.uint8), np.ones((5, 5), np.uint8)) > 0] = 0
+    contrast[cv2.dilate(edges.view(np.uint8), np.ones([2 * MAX_FRAME + 1] * 2, np.uint8)) > 0] = 0
     is_writing = contrast >= max(MIN_WRITING_CONTRAST * contrast.max(), MIN_EDGE)
     writing = np.bincount(labels[is_writing], minlength=count)
     is_surroundings = (_border_lengths(labels, count) >= MIN_BORDER * min(labels.shape)) & (
@@ -104,8 +108,7 @@ def _restore_corners(thumbnail: Pixels, filtered: Pixels, seeds: Mask) -> Paper 
     to_paper, to_surroundings = (
         cv2.absdiff(thumbnail, _nearest_values(filtered, core)).reshape(*seeds.shape, -1).max(axis=2) for core in inner
     )
-    near = cv2.dilate((~seeds).view(np.uint8), np.ones([2 * MAX_FRAME + 1] * 2, np.uint8)) > 0
-    is_frame = near & (to_paper >= max(MIN_FRAME_CONTRAST * float(to_paper.max()), MIN_EDGE))
+    is_frame = _find_frame(seeds, to_paper >= max(MIN_FRAME_CONTRAST * float(to_paper.max()), MIN_EDGE))
     _, labels = cv2.connectedComponents(((to_surroundings < to_paper) | is_frame).view(np.uint8), connectivity=4)
     is_surroundings = np.zeros(int(labels.max()) + 1, bool)
     is_surroundings[labels[inner[1] > 0]] = True
@@ -115,6 +118,17 @@ def _restore_corners(thumbnail: Pixels, filtered: Pixels, seeds: Mask) -> Paper 
         return None
     may_be_shadow = _runs_along_border(paper) and _is_shadow(thumbnail, paper)
     return Paper(paper, not may_be_shadow and not _strokes_go_on(paper, to_paper, to_surroundings))
+
+
+def _find_frame(seeds: Mask, is_dark: Mask) -> Mask:
+    """The dark pixels close to the surroundings that run along them, as the frame of a telephone does."""
+    surroundings = (~seeds).view(np.uint8)
+    near, next_to = (cv2.dilate(surroundings, np.ones([2 * width + 1] * 2, np.uint8)) > 0 for width in (MAX_FRAME, 1))
+    count, labels = cv2.connectedComponents((is_dark & near).view(np.uint8), connectivity=8)
+    contact = np.bincount(labels[next_to & seeds], minlength=count)
+    is_frame = contact >= MIN_FRAME_LENGTH * min(seeds.shape)
+    is_frame[0] = False
+    return np.asarray(is_frame[labels])
 
 
 def _runs_along_border(paper: Mask) -> bool:

@@ -46,6 +46,12 @@ def remove_ruled_lines(ink: Ink) -> Mask:
     return _drop_remnants(_close_gaps(remaining, ink.low_mask, [*horizontal, *vertical]), zone)
 
 
+def remove_lines(mask: Mask, lines: Sequence[Line]) -> Mask:
+    """Remove nearly horizontal lines that are as dark as the ink from [H, W]."""
+    remaining = _remove_thin_runs(mask, lines, _draw_zone(lines, mask.shape))
+    return _close_gaps(remaining, mask, lines)
+
+
 def _find_lines_of_both_directions(ink: Ink) -> tuple[list[Line], list[Line]]:
     """The nearly horizontal lines, and the nearly vertical ones as lines of the transposed picture."""
     in_column, in_row = (cv2.reduce(ink.low_mask.view(np.uint8), axis, cv2.REDUCE_MAX).ravel() > 0 for axis in (0, 1))

@@ -29,6 +29,10 @@ UNDERLINE_ASPECT = 5.0
 """Width by height: a wider component, wider than the digit above or below it, is an underline."""
 MIN_BAR_LENGTH = 0.9
 """Fraction of a side of the picture: ink along more of it is a bar or a shadow."""
+MIN_ROWS = 20
+"""Pixels: digits on a lower picture run into each other, and one may be lost."""
+MAX_PEER_HEIGHT = 1.4
+"""Height by height of the tallest other component, and width by height: ink along a side within both is a digit."""
 MIN_DIGIT_HEIGHT = 0.4
 """Fraction of a line's height that a digit of it has at least."""
 
@@ -61,7 +65,7 @@ def extract_single_digit(components: Components) -> DigitInk:
 
 def segment_lines(components: Components) -> list[DigitInk]:
     """Segment lines of digits: from the top line to the bottom line, each from left to right."""
-    candidates = _at_least(MIN_COMPONENT_MASS, _without_bars(components))
+    candidates = _at_least(MIN_COMPONENT_MASS, _without_bars(components) or components.members)
     candidates = [each for each in candidates if not _is_dash(each.box, candidates)] or candidates
     lines = _without_slivers(find_text_lines(candidates), components)
     used = {member.label for line in lines for member in line.members}
@@ -90,7 +94,7 @@ def _without_border_ink(components: Components) -> list[Component]:
 
 
 def _without_bars(components: Components) -> list[Component]:
-    """The members that do not run along a whole side of the picture, if there are any."""
+    """The members that do not run along a whole side of the picture, unless they are no higher than others."""
 
     def is_bar(box: Box) -> bool:
         along_rows = (
@@ -99,7 +103,17 @@ def _without_bars(components: Components) -> list[Component]:
         along_columns = box.left == 0 or box.right == components.width
         return along_rows or (along_columns and box.height >= MIN_BAR_LENGTH * components.height)
 
-    return [member for member in components.members if not is_bar(member.box)] or components.members
+    others = [member for member in components.members if not is_bar(member.box)]
+    tallest = max((member.box.height for member in others), default=components.height)
+    return [
+        member
+        for member in components.members
+        if not is_bar(member.box) or (member.box.height <= MAX_PEER_HEIGHT * tallest and _is_upright(member.box))
+    ]
+
+
+def _is_upright(box: Box) -> bool:
+    return box.width <= MAX_PEER_HEIGHT * box.height
 
 
 def _is_dash(box: Box, members: Sequence[Component]) -> bool:
@@ -139,7 +153,7 @@ def _segment_line(line: TextLine, components: Components, left_out: Iterable[Box
         for part, place in split_touching_digits(ink, line.height):
             digits.append(DigitInk(part, place.translated(box.top, box.left)))
     extent = Box.enclosing(body.box for body in bodies)
-    is_incomplete = any(_is_cut_off(box, extent, components) for box in left_out)
+    is_incomplete = components.height < MIN_ROWS or any(_is_cut_off(box, extent, components) for box in left_out)
     return sorted((digit._replace(is_incomplete=is_incomplete) for digit in digits), key=lambda digit: digit.box.left)
 
 

@@ -59,11 +59,14 @@ def parse_form(text: str) -> Strokes:
 
 
 def _parse_stroke(text: str) -> list[Piece]:
-    pieces: list[list[tuple[float, float]]] = []
-    for piece in text.split("|"):
-        points = [point for item in piece.split() for point in _parse_item(item)]
-        pieces.append([*(pieces[-1][-1:] if pieces else []), *points])
-    return list(pieces)
+    pieces: list[Piece] = []
+    corner: list[tuple[float, float]] = []
+    for part in text.split("|"):
+        points = [*corner, *(point for item in part.split() for point in _parse_item(item))]
+        corner = points[-1:]
+        if len(points) > 1:  # a corner at the first point of a stroke has no curve before it
+            pieces.append(points)
+    return pieces
 
 
 def _parse_item(item: str) -> list[tuple[float, float]]:

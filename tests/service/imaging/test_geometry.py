@@ -93,3 +93,10 @@ def test_a_box_strictly_contains_what_lies_in_its_interior(box: Box, other: Box)
 def test_a_box_that_touches_a_side_is_not_strictly_contained(other: Box) -> None:
     assert Box(1, 9, 1, 9).strictly_contains(Box(2, 8, 2, 8))
     assert not Box(1, 9, 1, 9).strictly_contains(other)
+
+
+def test_a_box_selects_its_pixels_and_has_a_middle() -> None:
+    pixels = np.arange(48).reshape(6, 8)
+    box = Box(1, 4, 2, 7)
+    np.testing.assert_array_equal(pixels[box.slices], pixels[1:4, 2:7])
+    assert (box.middle_row, box.middle_column) == (2.5, 4.5)

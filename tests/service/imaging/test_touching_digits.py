@@ -1,5 +1,6 @@
 """Tests where digits that touch are cut, on drawn ink."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -8,11 +9,11 @@ from service.imaging.touching_digits import split_touching_digits
 from service.types import GreyImage
 
 
-def touching(height: int, width: int, *thin: int) -> GreyImage:
-    """A rectangle of ink that is thin in some columns."""
-    ink = np.full((height, width), 200, np.uint8)
-    for column in thin:
-        ink[:-1, column] = 0
+def draw_zeros(*middles: int, width: int, radius: int = 28) -> GreyImage:
+    """Rings of 100 rows, the pen 10 pixels wide, around these columns."""
+    ink = np.zeros((100, width), np.uint8)
+    for middle in middles:
+        cv2.ellipse(ink, (middle, 50), (radius, 44), 0, 0, 360, 220, 10)
     return ink
 
 
@@ -20,25 +21,45 @@ def boxes(ink: GreyImage, height: float) -> list[Box]:
     return [box for _, box in split_touching_digits(ink, height)]
 
 
-@pytest.mark.parametrize(
-    ("height", "width", "count"),
-    [(100, 160, 1), (100, 161, 2), (100, 187, 2), (100, 188, 3), (100, 263, 4), (4, 60, 1)],
-)
-def test_the_number_of_touching_digits_follows_from_the_width(height: int, width: int, count: int) -> None:
-    assert len(split_touching_digits(touching(height, width), height)) == count
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+@pytest.mark.parametrize("distance", [64, 66], ids=["touching", "just touching"])
+def test_each_of_several_zeros_that_touch_is_one_part(count: int, distance: int) -> None:
+    middles = [34 + distance * number for number in range(count)]
+    found = boxes(draw_zeros(*middles, width=distance * (count - 1) + 68), 100)
+    assert len(found) == count
+    for box, middle in zip(found, middles, strict=True):
+        assert abs(box.middle_column - middle) <= 4
 
 
-def test_a_cut_goes_through_the_column_of_least_ink() -> None:
-    assert boxes(touching(100, 180, 80), 100) == [Box(0, 100, 0, 80), Box(0, 100, 80, 180)]
+@pytest.mark.parametrize("radius", [20, 28, 40, 55], ids="{} pixels".format)
+def test_a_zero_of_any_width_is_not_cut(radius: int) -> None:
+    width = 2 * radius + 12
+    assert boxes(draw_zeros(width // 2, width=width, radius=radius), 100) == [Box(0, 100, 0, width)]
+
+
+def test_two_digits_with_faint_ink_between_them_are_parted_however_narrow_they_are() -> None:
+    ink = np.zeros((100, 72), np.uint8)
+    ink[:, :14] = 220
+    ink[:, 14:22] = 40
+    ink[:, 22:] = draw_zeros(25, width=50, radius=18)
+    (one, one_box), (_, zero_box) = split_touching_digits(ink, 100)
+    assert one_box.right < 24
+    assert zero_box.left > 12
+    assert (one[:, :14] == 220).all()
+
+
+def test_a_dash_is_not_cut() -> None:
+    assert len(boxes(np.full((4, 80), 200, np.uint8), 4)) == 1
 
 
 def test_each_part_has_its_own_bounding_box_and_all_ink_is_in_one_part() -> None:
-    ink = touching(100, 180)
-    ink[:30, :90], ink[80:, 90:], ink[:, 88:94] = 0, 0, 0
+    ink = draw_zeros(34, 98, width=132)
+    ink[:20, :66] = 0
     parts = split_touching_digits(ink, 100)
-    assert [box for _, box in parts] == [Box(30, 100, 0, 88), Box(0, 80, 94, 180)]
+    assert len(parts) == 2
     rejoined = np.zeros_like(ink)
     for part, box in parts:
+        assert Box.bounding(part) == (0, box.height, 0, box.width)
         rejoined[box.slices] += part
     np.testing.assert_array_equal(rejoined, ink)
 

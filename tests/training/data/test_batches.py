@@ -142,8 +142,8 @@ def test_without_copies_every_epoch_is_augmented_anew(split: Split) -> None:
 
 def test_a_block_is_the_same_after_a_resume(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outliers, "FONTS", ("cmtt10",))
-    for kind in ("PAIRS", "TEXTURES"):
-        monkeypatch.setattr(outliers, kind, 100)
+    for kind, count in {"PAIRS": 100, "TEXTURES": 100, "DRAWINGS": 1, "SCRIBBLES": 20}.items():
+        monkeypatch.setattr(outliers, kind, count)
     recipe = make_recipe(4, "rotation=20", "augmented_copies=3", "outliers_per_batch=5")
     continuous = BatchStream(recipe, split)
     block = [continuous.block_at(iteration) for iteration in range(0, 20, 4)][-1]

@@ -73,7 +73,7 @@ def test_sampling_distorts_glyphs_strongly_and_drawings_mildly_but_not_textures(
     drawing[4:24, 12:16] = 100
     texture[:] = np.random.default_rng(0).integers(0, 256, (28, 28))
     pool = OutlierPool(glyph[None], drawing[None], texture[None])
-    recipe = Recipe.load("smoke", ["outliers_per_batch=8", "rotation=5"])
+    recipe = Recipe.load("smoke", ["outliers_per_batch=8", "rotation=5", "shift=0.5"])
     sampled = outliers.sample(pool, 400, recipe, (1, 2))
     assert sampled.shape == (400, 28, 28)
     textures = np.all(sampled == texture, axis=(1, 2))
@@ -84,7 +84,7 @@ def test_sampling_distorts_glyphs_strongly_and_drawings_mildly_but_not_textures(
     for kind, original, low, high in ((drawn, drawing, 0, 1.5), (~textures & ~drawn, glyph, 1, 6)):
         images = sampled[kind]
         assert len(np.unique(images, axis=0)) > 0.8 * len(images)
-        assert np.mean(np.all(images == original, axis=(1, 2))) < 0.05  # a rotation of nearly zero
+        assert np.mean(np.all(images == original, axis=(1, 2))) < 0.1, "a rotation of almost 0 changes nothing"
         centres = np.array([ndimage.center_of_mass(image) for image in images]) - 13.5
         assert low < np.abs(centres).max() < high
     np.testing.assert_array_equal(sampled, outliers.sample(pool, 400, recipe, (1, 2)))
