@@ -50,7 +50,7 @@ def zero_hook(uniform: Uniform) -> Strokes:
 
 def zero_curl(uniform: Uniform) -> Strokes:
     start, ring = uniform(270, 310), uniform(24, 40)
-    first = [(50 + uniform(-18, 20), uniform(18, 60)), (54 + uniform(-4, 16), uniform(4, 14))]
+    first = [(50 + uniform(-18, 20), uniform(18, 42)), (54 + uniform(-4, 16), uniform(4, 14))]
     return [[[*first, *arc((50, 50), (ring, 50), start, -uniform(340, 385))]]]
 
 
@@ -79,23 +79,19 @@ def one_long_upstroke(uniform: Uniform) -> Strokes:
     return [[_top(uniform, 0.45, 0.95, 42, 72), _stem(uniform)]]
 
 
-def one_apart(uniform: Uniform) -> Strokes:
-    return [[_top(uniform, 0.3, 0.9, 42, 72)], [_stem(uniform)]]
-
-
 def one_round(uniform: Uniform) -> Strokes:
     return [[[*_top(uniform, 0.2, 0.7, 46, 70)[:-1], (48, 2), (51, 5), *_stem(uniform)[1:]]]]
 
 
 def one_flag(uniform: Uniform) -> Strokes:
     width = uniform(9, 22)
-    height = width * uniform(0.55, 1.2)
+    height = width * uniform(0.65, 1.2)
     return [[[(50 - width, height), (50 - width / 2, height * uniform(0.4, 0.9)), (50, 0)], _stem(uniform)]]
 
 
 def _foot(uniform: Uniform, x: Coordinate) -> Piece:
     tilt = uniform(-6, 6)
-    return [(x - uniform(10, 34), 100 + tilt), (x, 100 + uniform(-4, 4)), (x + uniform(12, 56), 100 - tilt)]
+    return [(x - uniform(10, 34), 100 + tilt), (x, 100 + uniform(-4, 4)), (x + uniform(12, 38), 100 - tilt)]
 
 
 def one_foot(uniform: Uniform) -> Strokes:
@@ -171,18 +167,6 @@ def two_z(uniform: Uniform) -> Strokes:
     y = 4 + uniform(0, 10)
     foot = [(10, 98), (50, 98 + uniform(-4, 4)), (86 + uniform(-12, 10), 98 + uniform(-8, 5))]
     return [[[(12, 10 + uniform(-6, 8)), (45, 2), (80, y)], [(80, y), (55 + uniform(-6, 10), 45), (10, 98)], foot]]
-
-
-def two_square(uniform: Uniform) -> Strokes:
-    x, y = 86 + uniform(-8, 8), uniform(42, 56)
-    top = [(10 + uniform(-4, 6), uniform(-4, 8)), (50, uniform(-3, 3)), (x, 2)]
-    middle, foot = [(x, y), (50, y), (10, y + uniform(-3, 5))], [(10, 98), (50, 98), (x, 98 + uniform(-5, 4))]
-    return [[top, [(x, 2), (x + 1, y / 2), (x, y)], middle, [(10, y), (9, 75), (10, 98)], foot]]
-
-
-def two_apart(uniform: Uniform) -> Strokes:
-    foot = [(10 + uniform(-6, 12), 98), (50, 98 + uniform(-5, 5)), (86 + uniform(-14, 12), 98 + uniform(-8, 6))]
-    return [[[*_two_top(uniform), (60, 58), (34, 78), (16 + uniform(-8, 10), 90 + uniform(-4, 4))]], [foot]]
 
 
 def three(uniform: Uniform) -> Strokes:

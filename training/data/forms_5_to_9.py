@@ -80,13 +80,6 @@ def six_looped_stem(uniform: Uniform) -> Strokes:
     return [[[*stem, (78, 74), (58, 54), (34, 60), (20 + uniform(-4, 8), 76 + uniform(-6, 8))]]]
 
 
-def six_square(uniform: Uniform) -> Strokes:
-    y = uniform(46, 60)
-    top, left = [(86 + uniform(-16, 8), 4 + uniform(-5, 8)), (48, 0), (12, 4)], [(12, 4), (8, 50), (10, 96)]
-    bottom, right = [(10, 96), (50, 100), (88, 94)], [(88, 94), (90, 76), (86, y)]
-    return [[top, left, bottom, right, [(86, y), (50, y - 2), (12 + uniform(-6, 4), y + uniform(-4, 6))]]]
-
-
 def _bar(uniform: Uniform, x: Coordinate) -> Piece:
     return [(10 + uniform(-4, 14), uniform(-13, 12)), (45, uniform(-5, 5)), (x, 0)]
 
@@ -303,13 +296,6 @@ def nine_open_curved(uniform: Uniform) -> Strokes:
     x = 80 + uniform(-6, 8)
     tail = [(x, uniform(0, 14)), (x + uniform(-2, 4), 56), (x - uniform(2, 10), 84), (x - uniform(20, 40), 99)]
     return [[_open_ring(uniform, x)], [[*tail, (x - uniform(44, 70), 92 + uniform(-8, 6))]]]
-
-
-def nine_square(uniform: Uniform) -> Strokes:
-    x, y, foot = 86 + uniform(-8, 6), uniform(40, 54), uniform(40, 100)
-    top, left = [(x, 4), (50, uniform(-4, 4)), (12, 4)], [(12, 4), (10, y / 2), (12, y)]
-    bottom = [(x, 98), (x - foot / 3, 99), (x - foot * 0.8, 97 + uniform(-8, 4))]
-    return [[top, left, [(12, y), (50, y + uniform(-4, 4)), (x, y)]], [[(x, 4), (x + 2, 50), (x, 98)], bottom]]
 
 
 def nine_p(uniform: Uniform) -> Strokes:

@@ -35,7 +35,7 @@ ASPECT = (-0.12, 0.2)
 """Mean and standard deviation of the logarithm of the factor of the width."""
 BEND = 2.0
 """Standard deviation of the amplitude of the sines that bend a character, in hundredths of the height."""
-STRETCH_SHARE, MAX_STRETCH = 0.25, 2.2
+STRETCH_SHARE, MAX_STRETCH = 0.2, 2.2
 """The share of drawings that are stretched towards a square, as some scans are, and the largest factor of the width."""
 
 
