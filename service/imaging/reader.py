@@ -7,8 +7,8 @@
     segmentation    which of them make up each digit, line by line, without specks
     mnist_format    the ink of one digit -> image
 
-An image is uint8 [28, 28], 0 background to 255 ink. A picture that already is an image, 28x28 pixels and light on dark,
-passes unchanged, unless normalisation is requested.
+An image is uint8 [28, 28], 0 background to 255 ink. A picture of 28x28 pixels that has the form of MNIST's images
+(normal_form.py) passes unchanged, unless normalisation is requested.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ from service.imaging.decode import decode
 from service.imaging.geometry import Box
 from service.imaging.ink import InkModel, extract_ink, fit_ink_model, reduce_picture
 from service.imaging.mnist_format import to_mnist
+from service.imaging.normal_form import has_normal_form
 from service.imaging.page_detection import MIN_PICTURE_SIDE, Paper, find_paper
 from service.imaging.segmentation import DigitInk, extract_single_digit, segment_lines
 from service.settings import Settings
@@ -48,9 +49,10 @@ _BORDER_INDICES = np.flatnonzero(np.pad(np.zeros((IMAGE_SIDE - 2, IMAGE_SIDE - 2
 class NormaliseOptions:
     """How pictures are read.
 
-    normalise: "auto" passes images that are light on dark unchanged and normalises everything else, "always"
-    normalises those too, "never" rejects everything else. None: the request has no such parameter; pictures are read
-    as with "auto", and images of a bulk body pass unchanged. split: each digit of a row becomes an image.
+    normalise: "auto" passes pictures in the form of MNIST's images unchanged and normalises everything else, "always"
+    normalises those too, "never" normalises nothing: what is not 28x28 and light on dark is rejected. None: the request
+    has no such parameter; pictures are read as with "auto", and images of a bulk body pass unchanged. split: each digit
+    of a row becomes an image.
     """
 
     normalise: str | None = None
@@ -95,22 +97,28 @@ def read_image(image: DigitImage, options: NormaliseOptions) -> list[ExtractedDi
 
 
 def passes_unchanged(image: DigitImage, options: NormaliseOptions = DEFAULT_OPTIONS) -> bool:
-    """Whether an image [28, 28] passes unchanged: at most half of its border is lighter than its middle grey.
+    """Whether an image [28, 28] passes unchanged: it has the form of MNIST's images, or must not be normalised.
 
     Raises:
-        NoDigitFound: it would pass, but has too little contrast; or it would not, and must not be normalised.
+        NoDigitFound: it must not be normalised, but is dark on light, or has too little contrast.
     """
     if options.normalise == "always" or options.split:
         return False
+    if options.normalise == "never":
+        _check_light_on_dark(image)
+        return True
+    left, top, width, height = cv2.boundingRect(image)
+    return has_normal_form(image.tobytes(), (left, top, left + width, top + height))
+
+
+def _check_light_on_dark(image: DigitImage) -> None:
+    """At most half of the border may be lighter than the middle grey."""
     low, high = int(image.min()), int(image.max())
     if 2 * np.count_nonzero(image.reshape(-1)[_BORDER_INDICES] > (low + high) // 2) > len(_BORDER_INDICES):
-        if options.normalise == "never":
-            raise NoDigitFound("the picture is dark on light, and is not to be normalised")
-        return False
+        raise NoDigitFound("the picture is dark on light, and is not to be normalised")
     if high - low < MIN_CONTRAST:
         contrast = f"the pixels differ by {high - low} at most; a stroke needs {MIN_CONTRAST}"
         raise NoDigitFound(f"no digit to read: {contrast}")
-    return True
 
 
 def _read_decoded(pixels: Pixels, scale: float, options: NormaliseOptions) -> list[ExtractedDigit]:

@@ -9,21 +9,17 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Iterable
 
-import numpy as np
-
 from service.errors import RequestError
-from service.imaging import minimal_png, reader
+from service.imaging import minimal_png
+from service.imaging.normal_form import has_normal_form
 from service.prediction import array_formats, body_parser
 from service.settings import Settings
-from service.types import IMAGE_SIDE
 
 MAX_IMAGES = 16
 """Maximum images of a body on the fast path: more would block the event loop for too long."""
 MAX_BODY_BYTES = 1 << 16
 """Maximum bytes of a body on the fast path."""
 
-_BLANK_BORDER = bytes(4 * IMAGE_SIDE)
-_BELOW_MIN_CONTRAST = bytes(range(reader.MIN_CONTRAST))
 _FORM_TYPE = re.compile(rb"multipart/form-data; ?boundary=([A-Za-z0-9'()+_,./:=?-]{1,70})")
 _NAME = rb'"[^"\\%\x00-\x1f\x7f-\xff]*"'  # names with escapes are left to the general parser
 _PART = re.compile(
@@ -51,19 +47,8 @@ def try_read(body: bytes, content_type: bytes, settings: Settings) -> bytes | No
 
 
 def _read_image(file: bytes) -> bytes | None:
-    pixels = minimal_png.decode_minimal_png(file)
-    return pixels if pixels is not None and _passes_unchanged(pixels) else None
-
-
-def _passes_unchanged(pixels: bytes) -> bool:
-    """As `reader.passes_unchanged`, which is not called for most images: their border is 0, and they have ink."""
-    border = pixels[:IMAGE_SIDE] + pixels[-IMAGE_SIDE:] + pixels[::IMAGE_SIDE] + pixels[IMAGE_SIDE - 1 :: IMAGE_SIDE]
-    if border == _BLANK_BORDER and pixels.translate(None, _BELOW_MIN_CONTRAST):
-        return True
-    try:
-        return reader.passes_unchanged(np.frombuffer(pixels, np.uint8).reshape(IMAGE_SIDE, IMAGE_SIDE))
-    except RequestError:
-        return False
+    decoded = minimal_png.decode_minimal_png(file)
+    return decoded[0] if decoded is not None and has_normal_form(*decoded) else None
 
 
 def _read_form(body: bytes, boundary: bytes, settings: Settings) -> bytes | None:

@@ -31,6 +31,8 @@ _LAUNCHER = """
 import ctypes, os, signal, sys
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+if os.getppid() != int(sys.argv[2]):
+    sys.exit("the parent has ended")
 os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "--config", sys.argv[1]])
 """
 
@@ -56,7 +58,7 @@ def serve_version(path: Path, number: int) -> Iterator[str]:
         with (
             log.open("w") as stderr,
             subprocess.Popen(
-                [sys.executable, "-c", _LAUNCHER, CONFIGURATION],
+                [sys.executable, "-c", _LAUNCHER, str(CONFIGURATION), str(os.getpid())],
                 cwd=ROOT,
                 env=inherited | SETTINGS | {"DIGITS_MODEL_DIR": str(models)},
                 stdin=subprocess.DEVNULL,
