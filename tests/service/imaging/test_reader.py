@@ -92,10 +92,15 @@ def _framed(light: int, value: int = 128) -> Pixels:
 @pytest.mark.parametrize(
     "image", [np.pad(np.full((4, 4), 32, np.uint8), 12), _framed(54), _framed(108, 127)], ids=range(3)
 )
-@pytest.mark.parametrize("options", [DEFAULT_OPTIONS, NEVER], ids=str)
-def test_light_on_dark_passes_unchanged(image: Pixels, options: NormaliseOptions) -> None:
-    assert np.array_equal(single_image(encode(image), options), image)
-    assert np.array_equal(read_image(image, options)[0].image, image)
+def test_light_on_dark_passes_unchanged_if_it_must_not_be_normalised(image: Pixels) -> None:
+    assert np.array_equal(single_image(encode(image), NEVER), image)
+    assert np.array_equal(read_image(image, NEVER)[0].image, image)
+
+
+def test_light_on_dark_in_another_form_than_mnists_is_normalised(mnist: Dataset) -> None:
+    for image in mnist.test.images[:20]:
+        for other in (np.roll(image, 3, axis=1), image // 2, np.maximum(image, 40)):
+            np.testing.assert_array_equal(single_image(encode(other)), normalise(other))
 
 
 def test_dark_on_light_is_normalised_or_rejected(mnist: Dataset) -> None:
@@ -113,10 +118,9 @@ def test_a_blank_picture_has_no_digit(level: int, side: int, options: NormaliseO
         read_picture(encode(np.full((side, side), level, np.uint8)), LIMITS, options)
 
 
-@pytest.mark.parametrize("options", [DEFAULT_OPTIONS, NEVER])
-def test_a_faint_image_has_no_digit(options: NormaliseOptions) -> None:
+def test_a_faint_image_that_must_not_be_normalised_has_no_digit() -> None:
     with pytest.raises(NoDigitFound, match=r"^no digit to read: the pixels differ by 31 at most; a stroke needs 32$"):
-        single_image(encode(np.pad(np.full((4, 4), 31, np.uint8), 12)), options)
+        single_image(encode(np.pad(np.full((4, 4), 31, np.uint8), 12)), NEVER)
 
 
 def test_never_rejects_other_sizes_and_names_them() -> None:
@@ -320,7 +324,7 @@ def test_a_colour_image_of_28_pixels_passes_as_grey(mnist: Dataset) -> None:
 
 
 def test_an_unchanged_image_has_the_box_of_28_pixels_and_a_split_one_that_of_its_ink() -> None:
-    (found,) = read_image(stroke(), DEFAULT_OPTIONS)
+    (found,) = read_image(stroke(), NEVER)
     assert found.box == (0, 0, 28, 28)
     (found,) = read_image(stroke(), ROW)
     assert found.box == (13, 5, 15, 23)
