@@ -37,6 +37,8 @@ THUMBNAIL_SIDE = 96
 """Paper, background, ink colour and illumination are estimated on about this number squared of pixels."""
 MIN_DIGIT_SIDE = 80
 """Pixels along the longer side of a digit: the ink of a smaller one on a reduced picture is read in full resolution."""
+MIN_EDGE_INTENSITY = 20
+"""Intensity, 0 to 255: a fainter pixel of full resolution is paper."""
 MIN_CONTRAST = 32
 """Grey levels between the darkest and the lightest pixel of an image; with less there is no stroke."""
 
@@ -156,14 +158,28 @@ def _fit_model(thumbnail: Pixels, paper: Paper | None) -> InkModel:
 
 
 def _look_closer(digit: DigitInk, pixels: Pixels, factor: int, model: InkModel) -> DigitInk:
-    """A digit that was found on a reduced picture, in full resolution if it is small."""
-    box = digit.box.scaled(factor)
+    """A digit that was found on a picture reduced by `factor`, in full resolution if it is small.
+
+    An edge that covers little of a reduced pixel is faint there: the pixels around those of the digit may be ink too.
+    """
     if max(digit.ink.shape) >= MIN_DIGIT_SIDE:
-        return digit._replace(box=box)
+        return digit._replace(box=digit.box.scaled(factor))
+    height, width = pixels.shape[:2]
+    box = digit.box.expanded(1, height // factor, width // factor)
+    top, left = digit.box.top - box.top, digit.box.left - box.left
+    margins = (top, box.bottom - digit.box.bottom), (left, box.right - digit.box.right)
+    mask = cv2.dilate(np.pad((digit.ink > 0).view(np.uint8), margins), np.ones((3, 3), np.uint8))
+    box = box.scaled(factor)
     area = pixels[box.top : box.bottom, box.left : box.right]
-    intensity = model.measure_intensity(model.measure_lightness(area, box, pixels.shape[:2]))
-    mask = cv2.resize(digit.ink, (box.width, box.height), interpolation=cv2.INTER_NEAREST) > 0
-    return digit._replace(ink=np.where(mask, intensity, np.uint8(0)), box=box)
+    intensity = model.measure_intensity(model.measure_lightness(area, box, (height, width)))
+    mask = cv2.resize(mask, (box.width, box.height), interpolation=cv2.INTER_NEAREST)
+    ink = np.where((mask > 0) & (intensity > MIN_EDGE_INTENSITY), intensity, np.uint8(0))
+    if not ink.any():
+        return digit._replace(box=digit.box.scaled(factor))
+    tight = Box.bounding(ink)
+    return digit._replace(
+        ink=ink[tight.top : tight.bottom, tight.left : tight.right], box=tight.translated(box.top, box.left)
+    )
 
 
 def _upload_coordinates(box: Box, scale: float) -> tuple[int, int, int, int]:
