@@ -23,7 +23,7 @@ def encode(pixels: Pixels, *, kind: str = "PNG", mode: str | None = None, **opti
 def stroke() -> Pixels:
     """A digit one in MNIST's form: uint8 [28, 28]."""
     image = np.zeros((28, 28), np.uint8)
-    image[5:23, 13:15] = np.linspace(90, 255, 36, dtype=np.uint8).reshape(18, 2)
+    image[5:24, 13:15] = np.linspace(200, 255, 38, dtype=np.uint8).reshape(19, 2)
     return image
 
 

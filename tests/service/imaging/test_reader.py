@@ -327,4 +327,4 @@ def test_an_unchanged_image_has_the_box_of_28_pixels_and_a_split_one_that_of_its
     (found,) = read_image(stroke(), NEVER)
     assert found.box == (0, 0, 28, 28)
     (found,) = read_image(stroke(), ROW)
-    assert found.box == (13, 5, 15, 23)
+    assert found.box == (13, 5, 15, 24)

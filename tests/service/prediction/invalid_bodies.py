@@ -73,7 +73,7 @@ INVALID_BODIES = {
             "image/png",
         ),
         "blank PNG": (422, "no digit to read: ", encode(ONE * 0), "image/png"),
-        "faint PNG": (422, "no digit to read: ", encode(ONE // 8), "image/png"),
+        "faint PNG": (422, "no digit to read: ", encode(ONE // 16), "image/png"),
         "blank page": (422, "no digit to read: ", encode(np.full((300, 200), 230, np.uint8)), "image/png"),
         "transparent PNG": (422, "no digit to read: ", encode(np.zeros((50, 50, 4), np.uint8)), "image/png"),
         "truncated JPEG": (400, _DECODE, encode(ONE, kind="JPEG")[:-60], "image/jpeg"),
