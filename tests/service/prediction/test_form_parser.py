@@ -4,7 +4,7 @@ from contextlib import suppress
 from io import BytesIO
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from werkzeug.formparser import parse_form_data
 
@@ -67,6 +67,7 @@ def test_a_part_with_a_file_name_is_a_file(head: bytes, is_file: bool) -> None: 
     )
 )
 def test_contents_are_those_that_werkzeug_parses(parts: list[tuple[bytes, bool]]) -> None:
+    assume(not any(b"\r\n--edge" in b"\r\n" + content for content, _ in parts))
     field = b'Content-Disposition: form-data; name="a"'
     body = form(*(part(FILE if is_file else field, content) for content, is_file in parts))
     assert parse_form(body, b"edge", 1000) == files_of(body) == [content for content, is_file in parts if is_file]
