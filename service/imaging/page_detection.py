@@ -88,9 +88,16 @@ def find_paper(thumbnail: Pixels) -> Paper | None:
 
 
 def _find_strokes(thumbnail: Pixels, filtered: Pixels, edges: Mask) -> Mask:
-    """The pixels that the median filter has removed, bool [h, w], except close to the edges of the regions."""
-    contrast = _largest_difference(thumbnail, filtered)
-    contrast[_dilate(edges, MAX_FRAME)] = 0
+    """The pixels that the median filter has removed, bool [h, w], except close to the edges of the regions.
+
+    On a sheet that is smaller than two frames, only those on its soft edge are left out.
+    """
+    difference = _largest_difference(thumbnail, filtered)
+    contrast = difference
+    for margin in (MAX_FRAME, SOFT_EDGE):
+        contrast = np.where(_dilate(edges, margin), np.uint8(0), difference)
+        if contrast.max() >= MIN_EDGE:
+            break
     return np.asarray(contrast >= max(MIN_WRITING_CONTRAST * float(contrast.max()), MIN_EDGE))
 
 
