@@ -41,6 +41,8 @@ MIN_FRAME_LENGTH = 0.2
 MAX_FRAME, MIN_FRAME_CONTRAST = 5, 0.5
 """Of the frame of a telephone: its width in pixels of the thumbnail, and its contrast to the paper, a fraction of the
 largest one."""
+LARGE_PART, MIN_PART_CONVEXITY = 0.1, 0.85
+"""Fraction of the thumbnail, and of the convex hull of a smaller part of the surroundings."""
 SOFT_EDGE = 2
 """Pixels of the thumbnail to either side of the border of the paper, where it may be blurred."""
 MAX_CONTACT = 0.1
@@ -119,14 +121,24 @@ def _restore_corners(thumbnail: Pixels, filtered: Pixels, seeds: Mask) -> Paper 
     to_surroundings = _largest_difference(thumbnail, _nearest_values(filtered, inner_surroundings))
     is_frame = _find_frame(seeds, to_paper >= max(MIN_FRAME_CONTRAST * float(to_paper.max()), MIN_EDGE))
     _, labels = cv2.connectedComponents(((to_surroundings < to_paper) | is_frame).view(np.uint8), connectivity=4)
-    is_surroundings = np.zeros(int(labels.max()) + 1, bool)
-    is_surroundings[labels[inner_surroundings]] = True
-    is_surroundings[0] = False
-    paper = _erode(~is_surroundings[labels], 1)
+    surroundings = [label for label in np.unique(labels[inner_surroundings]).tolist() if label]
+    parts = [part for part in (labels == label for label in surroundings) if _is_large_or_convex(part)]
+    if not parts:
+        return None
+    paper = _erode(~np.logical_or.reduce(parts), 1)
     if not _is_written_on(paper, to_paper, to_surroundings):
         return None
     may_be_shadow = _runs_along_border(paper) and _is_shadow(thumbnail, paper)
     return Paper(paper, not may_be_shadow and not _strokes_go_on(paper, to_paper, to_surroundings))
+
+
+def _is_large_or_convex(part: Mask) -> bool:
+    """Whether a component is a part of the surroundings, as a table or a telephone, and no digit at the border."""
+    area = int(np.count_nonzero(part))
+    if area >= LARGE_PART * part.size:
+        return True
+    hull = cv2.convexHull(np.argwhere(part)[:, None, ::-1].astype(np.int32))
+    return area >= MIN_PART_CONVEXITY * cv2.contourArea(hull)
 
 
 def _find_frame(seeds: Mask, is_dark: Mask) -> Mask:
