@@ -31,7 +31,7 @@ MIN_EVEN_SHARE = 0.9
 """Fraction of the border: if so much of it has one colour, that is the background."""
 MIN_SHADE = 48.0
 """Grey levels, summed over the channels, by which a shadow differs from the background."""
-MIN_AGREEMENT = 0.8
+MIN_AGREEMENT = 0.5
 """Agreement on the direction of ink, 0 to 1: less with thick strokes, whose inside the filter takes for background."""
 MIN_RUN = 0.25
 """Fraction of the length of the border that a shadow or a table covers without a gap; strokes cover less."""

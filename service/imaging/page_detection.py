@@ -49,6 +49,10 @@ MAX_CONTACT = 0.1
 """Fraction of a component of the writing that touches the surroundings: a soft edge has more."""
 MAX_CROSSING = 2
 """Pixels of the thumbnail, beyond a soft edge, of strokes that go on outside of the paper."""
+SAME_COLOUR = 8.0
+"""Grey levels between a hole and the surroundings in a drawing, at most; on a photograph, ink and table differ more."""
+MIN_STROKE_AREA = 16
+"""Pixels of the thumbnail: what is smaller may be a hole."""
 MAX_HOLES, MIN_HOLE_FILL, MAX_HOLE_ASPECT = 2, 0.65, 3.0
 """Of a fat digit: an 8 has two holes, which fill so much of a rectangle that is not more elongated."""
 
@@ -179,9 +183,17 @@ def _is_written_on(paper: Mask, to_paper: GreyImage, to_surroundings: GreyImage)
         return False
     largest = np.flatnonzero(sizes >= 0.1 * sizes.max()).tolist()
     return len(largest) > MAX_HOLES or not all(
-        _is_compact(labels == label) and 2 * to_surroundings[labels == label].mean() < to_paper[labels == label].mean()
-        for label in largest
+        _is_hole(labels == label, to_paper, to_surroundings) for label in largest
     )
+
+
+def _is_hole(component: Mask, to_paper: GreyImage, to_surroundings: GreyImage) -> bool:
+    """Whether a component may be a hole: it is tiny, has the very colour of the surroundings, or is like a hole."""
+    if np.count_nonzero(component) < MIN_STROKE_AREA:
+        return True
+    difference = float(to_surroundings[component].mean())
+    is_similar = 2 * difference < float(to_paper[component].mean())
+    return difference < SAME_COLOUR or (is_similar and _is_compact(component))
 
 
 def _strokes_go_on(paper: Mask, to_paper: GreyImage, to_surroundings: GreyImage) -> bool:
@@ -225,9 +237,10 @@ def _is_sheet(paper: Mask) -> bool:
 
 def _is_compact(component: Mask) -> bool:
     """Whether a component fills most of a rectangle that is not elongated."""
+    area = np.count_nonzero(component)
     (_, (width, height), _) = cv2.minAreaRect(np.argwhere(component)[:, None].astype(np.float32))
     short, long = sorted((width + 1, height + 1))
-    return bool(long < MAX_HOLE_ASPECT * short and np.count_nonzero(component) >= MIN_HOLE_FILL * short * long)
+    return bool(long < MAX_HOLE_ASPECT * short and area >= MIN_HOLE_FILL * short * long)
 
 
 def _nearest_values(values: npt.NDArray[Value], known: Mask) -> npt.NDArray[Value]:

@@ -84,9 +84,15 @@ def read_picture(data: bytes, settings: Settings, options: NormaliseOptions) -> 
     Raises:
         BadRequest, UnsupportedMediaType, PayloadTooLarge: as `decode` raises them.
         NoDigitFound: there is no digit on it, or it is not an image and must not be normalised.
+        MemoryError: the process may not allocate the memory that it takes.
     """
     decoded = decode(data, settings)
-    return _read_decoded(decoded.pixels, decoded.scale, options)
+    try:
+        return _read_decoded(decoded.pixels, decoded.scale, options)
+    except cv2.error as error:
+        if error.code == cv2.Error.STS_NO_MEM:
+            raise MemoryError from error
+        raise
 
 
 def read_image(image: DigitImage, options: NormaliseOptions) -> list[ExtractedDigit]:

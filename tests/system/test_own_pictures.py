@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-COMMAND = (sys.executable, "-m", "training", "evaluate", "4", "--pictures")
+COMMAND = (sys.executable, "-m", "training", "evaluate", "5", "--pictures")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from training.data.mnist import Dataset
 SEVEN = (REPOSITORY / "tests" / "pictures" / "seven.png").read_bytes()
 PNG = {"Content-Type": "image/png"}
 BULK = "application/octet-stream"
-MAX_IMAGE_BYTES = 320_000_000
+MAX_IMAGE_BYTES = 480_000_000
 READY_REPLICAS = 'count(digits_model_info and on (instance) up{job="digits"} == 1)'
 
 
