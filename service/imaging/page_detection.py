@@ -191,7 +191,7 @@ def _is_hole(component: Mask, to_paper: GreyImage, to_surroundings: GreyImage) -
     """Whether a component may be a hole: it is tiny, has the very colour of the surroundings, or is like a hole."""
     if np.count_nonzero(component) < MIN_STROKE_AREA:
         return True
-    difference = float(to_surroundings[component].mean())
+    difference = float(np.median(to_surroundings[component]))
     is_similar = 2 * difference < float(to_paper[component].mean())
     return difference < SAME_COLOUR or (is_similar and _is_compact(component))
 

@@ -12,6 +12,7 @@ An image is uint8 [28, 28], 0 background to 255 ink. A picture of 28x28 pixels t
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ import cv2
 import numpy as np
 
 from service.errors import NoDigitFound
-from service.imaging.components import find_components
+from service.imaging.components import Components, find_components
 from service.imaging.decode import decode
 from service.imaging.geometry import Box
 from service.imaging.ink import InkModel, extract_ink, fit_ink_model, reduce_picture
@@ -147,18 +148,25 @@ def _extract_digits(pixels: Pixels, *, split: bool) -> Sequence[DigitInk]:
     """The digits of a picture; their boxes are in its pixels."""
     small, factor = reduce_picture(pixels, ROW_ANALYSIS_SIDE if split else ANALYSIS_SIDE)
     thumbnail, _ = reduce_picture(small, THUMBNAIL_SIDE)
-    paper = find_paper(thumbnail) if min(small.shape[:2]) >= MIN_PICTURE_SIDE else None
-    model = _fit_model(thumbnail, paper)
-    components = find_components(extract_ink(small, model))
+    model, components = _find_ink(small, thumbnail)
     digits = segment_lines(components) if split else [extract_single_digit(components)]
     if factor == 1:
         return digits
     return [_look_closer(digit, pixels, factor, model) for digit in digits]
 
 
-def _fit_model(thumbnail: Pixels, paper: Paper | None) -> InkModel:
-    if paper is None:
-        return fit_ink_model(thumbnail)
+def _find_ink(small: Pixels, thumbnail: Pixels) -> tuple[InkModel, Components]:
+    """The components of the ink on the paper; on the whole picture if there are none on the paper."""
+    paper = find_paper(thumbnail) if min(small.shape[:2]) >= MIN_PICTURE_SIDE else None
+    if paper is not None:
+        model = _fit_model(thumbnail, paper)
+        with suppress(NoDigitFound):
+            return model, find_components(extract_ink(small, model))
+    model = fit_ink_model(thumbnail)
+    return model, find_components(extract_ink(small, model))
+
+
+def _fit_model(thumbnail: Pixels, paper: Paper) -> InkModel:
     surroundings = (~paper.mask).view(np.uint8) * np.uint8(255) if paper.has_surroundings else None
     return fit_ink_model(thumbnail, paper.mask, surroundings)
 

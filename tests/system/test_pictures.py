@@ -22,9 +22,9 @@ MAX_LOSS = {
     "half as large": 6,
     "ruled paper": 8,
     "ruled in black": 8,
-    "drawn by a hairline of 1/120": 6,
+    "drawn by a hairline of 1/120": 8,
     "drawn by a felt pen": 14,
-    "cropped to the ink": 5,
+    "cropped to the ink": 8,
 }
 """Digits of 400 that a scene which changes the strokes may cost; docs/results/model.md has the measured accuracy."""
 USUAL_MAX_LOSS = 2
