@@ -39,7 +39,7 @@ def extract(picture: Pixels) -> tuple[Ink, Paper | None]:
     """The ink and the paper of a picture, as the reader extracts them."""
     thumbnail, _ = reduce_picture(picture, THUMBNAIL_SIDE)
     paper = find_paper(thumbnail)
-    return extract_ink(picture, _fit_model(thumbnail, paper)), paper
+    return extract_ink(picture, _fit_model(thumbnail, paper) if paper else fit_ink_model(thumbnail)), paper
 
 
 def assert_ink_is(found: Ink, digit: Mask, where: Mask | None = None) -> None:
