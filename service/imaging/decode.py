@@ -99,10 +99,6 @@ def decode(data: bytes, settings: Settings) -> Decoded:
             return _decode(picture)
     except UnidentifiedImageError:
         raise UnsupportedMediaType(f"the picture is none of {', '.join(FORMATS)}") from None
-    except cv2.error as error:
-        if error.code == cv2.Error.STS_NO_MEM:
-            raise MemoryError from error
-        raise
     except _DECODE_ERRORS as error:
         if str(error).startswith("out of memory"):  # so Pillow's own decoders report it; libtiff's and libjpeg's do not
             raise MemoryError from error

@@ -10,7 +10,7 @@ import math
 import cv2
 import numpy as np
 
-from service.types import IMAGE_SIDE, DigitImage, GreyImage
+from service.types import IMAGE_SIDE, DigitImage, FloatImage, GreyImage
 
 DIGIT_BOX = 20
 SUPERSAMPLING = 4
@@ -35,7 +35,7 @@ def to_mnist(ink: GreyImage) -> DigitImage:
     return _centre_by_mass(_resize(_normalise_stroke_width(_stretch(ink)), DIGIT_BOX))
 
 
-def stroke_width(ink: GreyImage) -> float:
+def stroke_width(ink: GreyImage | FloatImage) -> float:
     """The mean stroke width in pixels: twice the mass by the length of the outline, with grey levels.
 
     The outline is the total variation along rows and columns. It is independent of an integer scale, and longer than a

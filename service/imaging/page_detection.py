@@ -130,10 +130,14 @@ def _restore_corners(thumbnail: Pixels, filtered: Pixels, seeds: Mask) -> Paper 
     if not parts:
         return None
     paper = _erode(~np.logical_or.reduce(parts), 1)
-    if not _is_written_on(paper, to_paper, to_surroundings):
+    if np.count_nonzero(paper) < MIN_PAPER_AREA * paper.size or not _is_sheet(paper):
+        return None
+    writing = _find_writing(paper, to_paper, to_surroundings)
+    strokes = _label_strokes(writing & paper, paper)
+    if not _is_written_on(paper, strokes, to_paper, to_surroundings):
         return None
     may_be_shadow = _runs_along_border(paper) and _is_shadow(thumbnail, paper)
-    return Paper(paper, not may_be_shadow and not _strokes_go_on(paper, to_paper, to_surroundings))
+    return Paper(paper, not may_be_shadow and not _strokes_go_on(paper, strokes, writing))
 
 
 def _is_large_or_convex(part: Mask) -> bool:
@@ -169,26 +173,23 @@ def _is_shadow(thumbnail: Pixels, paper: Mask) -> bool:
     return bool(ratios.mean() > MIN_SHADOW and np.ptp(ratios) < MAX_SHADOW_TINT)
 
 
-def _is_written_on(paper: Mask, to_paper: GreyImage, to_surroundings: GreyImage) -> bool:
-    """Whether the paper is large enough, and has strokes on it.
+def _is_written_on(paper: Mask, strokes: Labels, to_paper: GreyImage, to_surroundings: GreyImage) -> bool:
+    """Whether the strokes cover enough of the paper, and are not all holes.
 
     A fat 0 looks like a sheet with a hole: strokes are neither compact nor of the colour of the surroundings.
     """
-    area = int(np.count_nonzero(paper))
-    if area < MIN_PAPER_AREA * paper.size or not _is_sheet(paper):
-        return False
-    strokes, labels = _separate_strokes(_find_writing(paper, to_paper, to_surroundings) & paper, paper)
-    sizes = np.bincount(labels.ravel()) * strokes
-    if sizes.sum() < MIN_INK_SHARE * area:
+    sizes = np.bincount(strokes.ravel())
+    sizes[0] = 0
+    if sizes.sum() < MIN_INK_SHARE * np.count_nonzero(paper):
         return False
     largest = np.flatnonzero(sizes >= 0.1 * sizes.max()).tolist()
     return len(largest) > MAX_HOLES or not all(
-        _is_hole(labels == label, to_paper, to_surroundings) for label in largest
+        _is_hole(strokes == label, to_paper, to_surroundings) for label in largest
     )
 
 
 def _is_hole(component: Mask, to_paper: GreyImage, to_surroundings: GreyImage) -> bool:
-    """Whether a component may be a hole: it is tiny, has the very colour of the surroundings, or is like a hole."""
+    """Whether a component may be a hole: tiny, of the colour of the surroundings, or compact and of one close to it."""
     if np.count_nonzero(component) < MIN_STROKE_AREA:
         return True
     difference = float(np.median(to_surroundings[component]))
@@ -196,12 +197,10 @@ def _is_hole(component: Mask, to_paper: GreyImage, to_surroundings: GreyImage) -
     return difference < SAME_COLOUR or (is_similar and _is_compact(component))
 
 
-def _strokes_go_on(paper: Mask, to_paper: GreyImage, to_surroundings: GreyImage) -> bool:
+def _strokes_go_on(paper: Mask, strokes: Labels, writing: Mask) -> bool:
     """Whether strokes go on outside of the paper: then it is paper too, in a shadow."""
-    is_writing = _find_writing(paper, to_paper, to_surroundings)
-    strokes, labels = _separate_strokes(is_writing & paper, paper)
-    near = _dilate(strokes[labels] & _erode(paper, SOFT_EDGE), 3 * SOFT_EDGE)
-    return bool(np.count_nonzero(is_writing & near & _erode(~paper, SOFT_EDGE)) > MAX_CROSSING)
+    near = _dilate((strokes > 0) & _erode(paper, SOFT_EDGE), 3 * SOFT_EDGE)
+    return bool(np.count_nonzero(writing & near & _erode(~paper, SOFT_EDGE)) > MAX_CROSSING)
 
 
 def _find_writing(paper: Mask, to_paper: GreyImage, to_surroundings: GreyImage) -> Mask:
@@ -210,14 +209,13 @@ def _find_writing(paper: Mask, to_paper: GreyImage, to_surroundings: GreyImage) 
     return np.asarray(contrast >= max(MIN_WRITING_CONTRAST * float(to_paper[paper].max()), MIN_EDGE))
 
 
-def _separate_strokes(writing: Mask, paper: Mask) -> tuple[npt.NDArray[np.bool_], Labels]:
-    """Whether each component of the writing is a stroke and no soft edge of the paper, and the labels of its pixels."""
+def _label_strokes(writing: Mask, paper: Mask) -> Labels:
+    """The components of the writing on the paper; 0 where there is none, and on soft edges of the paper."""
     count, labels = cv2.connectedComponents(writing.view(np.uint8), connectivity=8)
     sizes = np.bincount(labels.ravel(), minlength=count)
     contact = np.bincount(labels[_dilate(~paper, 1)], minlength=count)
     is_stroke = contact <= MAX_CONTACT * sizes
-    is_stroke[0] = False
-    return is_stroke, np.asarray(labels, np.int32)
+    return np.where(is_stroke[labels], labels, 0).astype(np.int32)
 
 
 def _is_sheet(paper: Mask) -> bool:

@@ -11,8 +11,8 @@ An image is uint8 [28, 28], 0 background to 255 ink. A picture of 28x28 pixels t
 (normal_form.py) passes unchanged, unless normalisation is requested.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -87,20 +87,28 @@ def read_picture(data: bytes, settings: Settings, options: NormaliseOptions) -> 
         NoDigitFound: there is no digit on it, or it is not an image and must not be normalised.
         MemoryError: the process may not allocate the memory that it takes.
     """
-    decoded = decode(data, settings)
-    try:
+    with _opencv_memory_errors():
+        decoded = decode(data, settings)
         return _read_decoded(decoded.pixels, decoded.scale, options)
-    except cv2.error as error:
-        if error.code == cv2.Error.STS_NO_MEM:
-            raise MemoryError from error
-        raise
 
 
 def read_image(image: DigitImage, options: NormaliseOptions) -> list[ExtractedDigit]:
     """As `read_picture`, from pixels uint8 [28, 28]."""
     if passes_unchanged(image, options):
         return [ExtractedDigit(image, FULL_IMAGE_BOX)]
-    return _read_decoded(image, 1.0, options)
+    with _opencv_memory_errors():
+        return _read_decoded(image, 1.0, options)
+
+
+@contextmanager
+def _opencv_memory_errors() -> Iterator[None]:
+    """Raise OpenCV's error for a failed allocation as the MemoryError that it is."""
+    try:
+        yield
+    except cv2.error as error:
+        if error.code == cv2.Error.STS_NO_MEM:
+            raise MemoryError from error
+        raise
 
 
 def passes_unchanged(image: DigitImage, options: NormaliseOptions = DEFAULT_OPTIONS) -> bool:

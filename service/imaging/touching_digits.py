@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.imaging.geometry import Box
+from service.imaging.mnist_format import stroke_width
 from service.types import FloatImage, GreyImage, Mask
 
 MIN_ASPECT, DASH_ASPECT = 0.7, 15.0
@@ -76,7 +77,7 @@ def _choose_paths(ink: GreyImage, height: float) -> list[npt.NDArray[np.float64]
     size = max(4, round(ink.shape[1] * scale)), max(4, round(ink.shape[0] * scale))
     small = cv2.resize(ink, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     small = np.minimum(small / max(float(np.percentile(small[small > 0], 80)), 1.0), 1)
-    stroke = _stroke_width(small)
+    stroke = stroke_width(small)
     depth = cv2.distanceTransform((small >= PAPER).view(np.uint8), cv2.DIST_L2, 3)
     cost = small * (1 - THICK_DISCOUNT * np.minimum(depth / stroke, 1))
     paths, costs = _find_paths(np.where(_find_holes(small), np.maximum(small, HOLE_COST), cost).astype(np.float32))
@@ -153,10 +154,3 @@ def _part_cost(ink: FloatImage, left: Path, right: Path) -> float:
     if height < MIN_PART_HEIGHT or width < MIN_PART_WIDTH:
         return 100.0
     return WIDE_COST * max(width - WIDE_ASPECT, 0) + LOW_COST * max(LOW_HEIGHT - height, 0)
-
-
-def _stroke_width(ink: FloatImage) -> float:
-    """The mean stroke width in pixels: twice the ink by the length of its outline."""
-    padded = np.pad(ink, 1)
-    outline = float(np.abs(np.diff(padded, axis=0)).sum() + np.abs(np.diff(padded, axis=1)).sum()) * np.pi / 4
-    return 2 * float(ink.sum()) / outline
