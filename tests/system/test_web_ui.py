@@ -17,7 +17,6 @@ from tests.system.browser import (
     ONE_THEN_SEVEN,
     SEVEN,
     ZERO,
-    chromium,
     draw,
     draw_by_pen,
     draw_by_touch,
@@ -32,12 +31,6 @@ PICTURES = REPOSITORY / "tests" / "pictures"
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 PREDICT = "**/predict?*"
 UNREACHABLE = "The service does not respond; trying again."
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +50,6 @@ def limited_server(browser: Browser) -> Iterator[Server]:  # noqa: ARG001
     """A service with one request in flight, small pictures, and an API key."""
     with serving(max_in_flight=1, max_pixels=150_000, workers=1, api_key="secret") as running:
         yield running
-
-
-@pytest.fixture
-def page(browser: Browser, server: Server) -> Iterator[Page]:
-    with open_page(browser, server.address) as opened:
-        yield opened
 
 
 def expect_digits(page: Page, text: str) -> None:

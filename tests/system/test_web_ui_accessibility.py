@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import REPOSITORY
-from tests.system.browser import SEVEN, chromium, draw, drop, open_page
+from tests.system.browser import SEVEN, draw, drop, open_page
 from tests.system.server import Server, serving
 
 PICTURES = REPOSITORY / "tests" / "pictures"
@@ -41,12 +41,6 @@ BORDERS = """() => [...document.querySelectorAll('button:enabled, .file label')]
 TARGETS = """() => [...document.querySelectorAll('a, button, .file label, input')]
     .filter(element => element.checkVisibility({ visibilityProperty: true, opacityProperty: true }))
     .map(element => [element.textContent.trim() || element.id, element.offsetWidth, element.offsetHeight])"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,9 @@ from tests.system.browser import (
     SEVEN,
     ZERO,
     Point,
-    chromium,
     draw,
     draw_by_touch,
     drop,
-    open_page,
     to_window,
 )
 from tests.system.server import Server, serving
@@ -73,22 +71,10 @@ ANSWERED = """() => new Promise(resolve => {
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def server(browser: Browser) -> Iterator[Server]:  # noqa: ARG001 - skips before the server starts
     with serving(workers=1) as running:
         yield running
         assert "Traceback" not in running.log
-
-
-@pytest.fixture
-def page(browser: Browser, server: Server) -> Iterator[Page]:
-    with open_page(browser, server.address) as opened:
-        yield opened
 
 
 class Traffic:

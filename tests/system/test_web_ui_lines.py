@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from service.prediction.predictor import png_base64
 from tests.service.payloads import encode, stroke
-from tests.system.browser import chromium, drop, open_page
+from tests.system.browser import drop, open_page
 from tests.system.server import Server, serving
 
 PICTURE = encode(np.full((300, 400), 255, np.uint8))
@@ -38,21 +38,9 @@ COUNT_ACCENT = """areas => {
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def server(browser: Browser) -> Iterator[Server]:  # noqa: ARG001 - skips before the server starts
     with serving(workers=1) as running:
         yield running
-
-
-@pytest.fixture
-def page(browser: Browser, server: Server) -> Iterator[Page]:
-    with open_page(browser, server.address) as opened:
-        yield opened
 
 
 def predict_lines(
