@@ -7,7 +7,6 @@ service/protocols has the protocols, one in each file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self
 
 from service.imaging.reader import DEFAULT_OPTIONS, NormaliseOptions
@@ -34,32 +33,27 @@ class RequestHead(NamedTuple):
     inference_header_length: bytes = b""
 
     @classmethod
-    def from_headers(cls, headers: Iterable[tuple[bytes, bytes]]) -> Self:
+    def from_headers(cls, headers: Sequence[tuple[bytes, bytes]]) -> Self:
         """Choose among the headers of a request, whose names are in small letters; values of one name are joined."""
-        found: dict[bytes, bytes] = {}
-        for name, value in headers:
-            if name in _FIELDS:
-                found[name] = found[name] + b"," + value if name in found else value
+        found = dict(headers)
+        if len(found) < len(headers):
+            found = _join_values(headers)
+        get = found.get
         return cls(
-            found.get(b"content-type", b""),
-            int(found.get(b"content-length", 0)),
-            found.get(b"authorization", b""),
-            found.get(b"content-encoding", b""),
-            found.get(b"accept-encoding", b""),
-            found.get(b"inference-header-content-length", b""),
+            get(b"content-type", b""),
+            int(get(b"content-length", 0)),
+            get(b"authorization", b""),
+            get(b"content-encoding", b""),
+            get(b"accept-encoding", b""),
+            get(b"inference-header-content-length", b""),
         )
 
 
-_FIELDS = frozenset(
-    {
-        b"content-type",
-        b"content-length",
-        b"authorization",
-        b"content-encoding",
-        b"accept-encoding",
-        b"inference-header-content-length",
-    }
-)
+def _join_values(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    joined: dict[bytes, bytes] = {}
+    for name, value in headers:
+        joined[name] = joined[name] + b"," + value if name in joined else value
+    return joined
 
 
 class BodyFormat(NamedTuple):
@@ -83,8 +77,7 @@ class FastBody(NamedTuple):
     envelope: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PredictRequest:
+class PredictRequest(NamedTuple):
     """A predict request without its body. `version`: the one that its path names; None: the current one."""
 
     protocol: "InferenceProtocol"

@@ -233,7 +233,7 @@ def test_a_result_of_the_fast_path_has_its_envelope_and_no_body() -> None:
 
 
 def test_another_version_than_the_current_one_is_not_found(predictor: Predictor) -> None:
-    request = replace(native_request("image/png"), version="4")
+    request = native_request("image/png")._replace(version="4")
     with pytest.raises(NotFound, match="version 4 is not served; the version in use is 5"):
         predictor.predict(request, encode(ONE))
 
