@@ -22,9 +22,10 @@ from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
 from service.prediction.auth import ApiKey
 from service.prediction.inline_parser import BodyParser
-from service.responses import JsonResponse
+from service.protocols import ROUTES
 from service.settings import Settings
 from service.web import api_docs, feedback, headers, health, predict, report, ui
+from service.web.predict import flask_response
 
 PROTECTED_ROUTES = frozenset({"/model", "/feedback", *report.ROUTES})
 """Routes that require the API key, besides those that predict: service/prediction/admission.py checks it there."""
@@ -102,9 +103,9 @@ def _register_error_handlers(app: Flask, context: ServiceContext) -> None:
 
     @app.errorhandler(RequestError)
     def request_error(error: RequestError) -> Response:
-        if _route() == "/predict":
-            return _flask_response(context.admission.reject(error))
-        response = _flask_response(responses.response_for(error))
+        if _route() in ROUTES:
+            return flask_response(context.admission.reject(error))
+        response = flask_response(responses.response_for(error))
         if response.status_code == 401 and _route() in report.ROUTES:
             response.headers.add("WWW-Authenticate", report.BASIC_CHALLENGE)
         return response
@@ -127,8 +128,4 @@ def _register_error_handlers(app: Flask, context: ServiceContext) -> None:
         }
         status = error.code or 500
         allow = (header for header in error.get_headers() if header[0] == "Allow")
-        return _flask_response(responses.error_response(status, sentences.get(status, str(error.description)), *allow))
-
-
-def _flask_response(response: JsonResponse) -> Response:
-    return Response(response.body, response.status, response.headers, mimetype=responses.JSON)
+        return flask_response(responses.error_response(status, sentences.get(status, str(error.description)), *allow))

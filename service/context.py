@@ -1,5 +1,8 @@
 """What lives as long as the application: settings, metrics, the model store, and what predicts with them."""
 
+from functools import partial
+
+from service import protocols
 from service.inference.last_version import LastVersion
 from service.inference.model import Model, load
 from service.inference.model_store import ModelStore, PreloadedModel
@@ -44,7 +47,7 @@ class ServiceContext:
             last_version=last_version,
         )
         self.admission = Admission(settings, self.metrics)
-        self.parser = parser or InlineParser(settings)
+        self.parser = parser or InlineParser(partial(protocols.parse_body, settings=settings))
         self.predictor = Predictor(settings, self.store, self.metrics, self.parser)
         self.stopping = False
 

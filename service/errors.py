@@ -30,6 +30,13 @@ class Forbidden(RequestError):
     reason = "forbidden"
 
 
+class NotFound(RequestError):
+    """There is no such model or version (404)."""
+
+    status = 404
+    reason = "not_found"
+
+
 class RequestTimeout(RequestError):
     """The body does not arrive in time (408)."""
 

@@ -1,4 +1,4 @@
-"""JSON responses as status, body and headers: Flask and ASGI send the same bytes."""
+"""Responses as status, body and headers: Flask and ASGI send the same bytes."""
 
 from typing import NamedTuple
 
@@ -13,29 +13,31 @@ INTERNAL_ERROR = "internal error; the log of the service has the traceback"
 DEFAULT_HEADERS = (("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
 """Headers of every response, JSON or not, that has no value of its own for them."""
 _DEFAULT_HEADERS_OF_ASGI = tuple((name.encode(), value.encode()) for name, value in DEFAULT_HEADERS)
-_CONTENT_TYPE = (b"Content-Type", JSON.encode())
+_JSON_TYPE = (b"Content-Type", JSON.encode())
 
 
-class JsonResponse(NamedTuple):
-    """A JSON response; `headers` come before Content-Type, Content-Length and DEFAULT_HEADERS."""
+class HttpResponse(NamedTuple):
+    """A complete response; `headers` come before Content-Type, Content-Length and DEFAULT_HEADERS."""
 
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = JSON
 
 
-def asgi_headers(response: JsonResponse) -> list[tuple[bytes, bytes]]:
+def asgi_headers(response: HttpResponse) -> list[tuple[bytes, bytes]]:
     """All headers of a response, as ASGI represents them."""
     own = [(name.encode(), value.encode()) for name, value in response.headers] if response.headers else []
-    return [*own, _CONTENT_TYPE, (b"Content-Length", b"%d" % len(response.body)), *_DEFAULT_HEADERS_OF_ASGI]
+    content_type = _JSON_TYPE if response.content_type is JSON else (b"Content-Type", response.content_type.encode())
+    return [*own, content_type, (b"Content-Length", b"%d" % len(response.body)), *_DEFAULT_HEADERS_OF_ASGI]
 
 
-def error_response(status: int, message: str, *headers: tuple[str, str]) -> JsonResponse:
+def error_response(status: int, message: str, *headers: tuple[str, str]) -> HttpResponse:
     """The response to every error, on every route: {"error": message}."""
-    return JsonResponse(status, orjson.dumps({"error": message}), headers)
+    return HttpResponse(status, orjson.dumps({"error": message}, option=orjson.OPT_APPEND_NEWLINE), headers)
 
 
-def response_for(error: RequestError) -> JsonResponse:
+def response_for(error: RequestError) -> HttpResponse:
     """The response to a request that failed with this error."""
     match error:
         case TooManyRequests() | OutOfMemory() | ModelNotReady():

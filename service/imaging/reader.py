@@ -68,12 +68,14 @@ class ExtractedDigit(NamedTuple):
 
     box: left, top, right, bottom in pixels, the last two exclusive. line: the number of its line of writing, from 1 at
     the top. is_incomplete: the line may have lost a digit, since ink at the border of the picture was left out.
+    digit_count: how many digits the picture shows; over 1 only if it was not split.
     """
 
     image: DigitImage
     box: tuple[int, int, int, int]
     line: int = 1
     is_incomplete: bool = False
+    digit_count: int = 1
 
 
 FULL_IMAGE_BOX = (0, 0, IMAGE_SIDE, IMAGE_SIDE)

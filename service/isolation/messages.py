@@ -2,7 +2,7 @@
 
     header    12 bytes: length of the description, length of the payload
     describe  JSON
-    payload   request: the body; reply: for each image its 784 bytes, then for each its source, 7 x int32
+    payload   request: the body; reply: for each image its 784 bytes, then for each its source, 8 x int32
 
 Nothing is unpickled: a process that a hostile picture has taken over must not reach the worker with its reply.
 """
@@ -16,11 +16,13 @@ import orjson
 from service.errors import BadRequest, NoDigitFound, PayloadTooLarge, RequestError, UnsupportedMediaType
 from service.imaging.reader import NormaliseOptions
 from service.prediction.body_parser import ParsedBody, Source
+from service.prediction.protocol import BodyFormat
 from service.types import IMAGE_PIXELS, IMAGE_SIDE
 
 HEADER = struct.Struct("=IQ")
-SOURCE_NUMBERS = 7
-"""A source: the numbers of the picture and of the line, left, top, right, bottom, and 1 if the line is incomplete."""
+SOURCE_NUMBERS = 8
+"""A source: the numbers of the picture and of the line, left, top, right, bottom, 1 if the line is incomplete, and the
+number of digits."""
 SOURCE_BYTES = SOURCE_NUMBERS * 4
 OUT_OF_MEMORY, FAILED = "out_of_memory", "failed"
 """Errors of a reply besides the reasons of ERRORS."""
@@ -36,11 +38,10 @@ class InvalidReply(Exception):
 
 
 class Request(NamedTuple):
-    """What `parse_body` is called with, besides the settings."""
+    """What `protocols.parse_body` is called with, besides the settings."""
 
     body: bytes
-    content_type: str
-    options: NormaliseOptions
+    body_format: BodyFormat
 
 
 class Failure(NamedTuple):
@@ -59,15 +60,17 @@ class Reply(NamedTuple):
 
 def encode_request(request: Request) -> tuple[bytes, bytes]:
     """Encode a request: what comes before the payload, and the payload."""
-    options = request.options
-    description = orjson.dumps([request.content_type, options.normalise, options.split])
+    protocol, content_type, content_encoding, header_length, options = request.body_format
+    names = (protocol, content_type, content_encoding, header_length)
+    description = orjson.dumps([*names, options.normalise, options.split])
     return HEADER.pack(len(description), len(request.body)) + description, request.body
 
 
 def decode_request(description: bytes, payload: bytes) -> Request:
     """Decode what `encode_request` encoded."""
-    content_type, normalise, split = orjson.loads(description)
-    return Request(payload, content_type, NormaliseOptions(normalise, split))
+    protocol, content_type, content_encoding, header_length, normalise, split = orjson.loads(description)
+    options = NormaliseOptions(normalise, split)
+    return Request(payload, BodyFormat(protocol, content_type, content_encoding, header_length, options))
 
 
 def encode_reply(reply: Reply) -> bytes:
@@ -77,11 +80,14 @@ def encode_reply(reply: Reply) -> bytes:
     if isinstance(reply.result, Failure):
         description["failure"] = list(reply.result)
     else:
-        images, sources = reply.result
-        description["images"], description["has_sources"] = len(images), sources is not None
+        images, sources, envelope = reply.result
+        description |= {"images": len(images), "has_sources": sources is not None, "envelope": envelope}
         payload = images.tobytes()
         if sources is not None:
-            numbers = [(picture, line, *box, is_incomplete) for picture, line, box, is_incomplete in sources]
+            numbers = [
+                (picture, line, *box, is_incomplete, digit_count)
+                for picture, line, box, is_incomplete, digit_count in sources
+            ]
             payload += np.array(numbers, np.int32).tobytes()
     encoded = orjson.dumps(description)
     return HEADER.pack(len(encoded), len(payload)) + encoded + payload
@@ -106,9 +112,12 @@ def decode_reply(description: bytes | bytearray, payload: bytes | bytearray) -> 
         if has_sources:
             numbers = np.frombuffer(payload, np.int32, offset=count * IMAGE_PIXELS).reshape(count, SOURCE_NUMBERS)
             sources = [
-                Source(picture, line, (left, top, right, bottom), bool(is_incomplete))
-                for picture, line, left, top, right, bottom, is_incomplete in numbers.tolist()
+                Source(picture, line, (left, top, right, bottom), bool(is_incomplete), digit_count)
+                for picture, line, left, top, right, bottom, is_incomplete, digit_count in numbers.tolist()
             ]
-        return Reply(ParsedBody(images, sources), bool(document["is_last"]))
+        envelope = document["envelope"]
+        if envelope is not None and not isinstance(envelope, dict):
+            raise InvalidReply("the envelope is not an object")
+        return Reply(ParsedBody(images, sources, envelope), bool(document["is_last"]))
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise InvalidReply(f"the reply cannot be decoded: {error}") from None

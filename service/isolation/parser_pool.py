@@ -24,7 +24,6 @@ from service.errors import (
     RequestError,
     TooManyRequests,
 )
-from service.imaging.reader import NormaliseOptions
 from service.isolation.fork_server import ForkServer
 from service.isolation.messages import (
     ERRORS,
@@ -40,6 +39,7 @@ from service.isolation.messages import (
 )
 from service.isolation.parser_process import run_parser
 from service.prediction.body_parser import ParsedBody
+from service.prediction.protocol import BodyFormat
 from service.settings import Settings
 from service.types import IMAGE_PIXELS
 
@@ -131,7 +131,7 @@ class ParserPool:
             self._loop.remove_reader(self._server.control)
         self._server.close()
 
-    def parse_blocking(self, body: bytes, content_type: str, options: NormaliseOptions) -> ParsedBody:
+    def parse_blocking(self, body: bytes, body_format: BodyFormat) -> ParsedBody:
         """Parse a complete body, in a thread other than that of the event loop, which must be attached.
 
         Raises:
@@ -139,10 +139,10 @@ class ParserPool:
         """
         if self._loop is None:
             raise RuntimeError("the pool is not attached to an event loop")
-        return asyncio.run_coroutine_threadsafe(self.parse(body, content_type, options), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(self.parse(body, body_format), self._loop).result()
 
-    async def parse(self, body: bytes, content_type: str, options: NormaliseOptions) -> ParsedBody:
-        """Parse a complete body: `body_parser.parse_body` in a parser process. If cancelled, the process is killed.
+    async def parse(self, body: bytes, body_format: BodyFormat) -> ParsedBody:
+        """Parse a complete body: `protocols.parse_body` in a parser process. If cancelled, the process is killed.
 
         Raises:
             RequestError: as `parse_body` raises it.
@@ -156,7 +156,7 @@ class ParserPool:
         self.attach(asyncio.get_running_loop())
         await self._acquire_slot()
         try:
-            request = Request(body, content_type, options)
+            request = Request(body, body_format)
             result = await self._run(request) or await self._run(request)
         finally:
             self._slots.release()

@@ -24,7 +24,8 @@ from service.isolation.messages import (
     decode_request,
     encode_reply,
 )
-from service.prediction.body_parser import ParsedBody, parse_body
+from service.prediction.body_parser import ParsedBody
+from service.protocols import parse_body
 from service.settings import Settings
 from service.system_calls import limit_memory, measure_memory, set_malloc_option, trim_memory
 
@@ -113,7 +114,7 @@ def _read_request(stream: IO[bytes], head: bytes) -> Request:
 
 def _parse_request(request: Request, settings: Settings) -> ParsedBody | Failure:
     try:
-        return parse_body(request.body, request.content_type, settings, request.options)
+        return parse_body(request.body, request.body_format, settings)
     except RequestError as error:
         return Failure(error.reason, str(error))
     except MemoryError:

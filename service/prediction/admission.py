@@ -16,7 +16,7 @@ from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
 from service.prediction.auth import ApiKey
 from service.prediction.concurrency import ConcurrencyLimiter
-from service.responses import JsonResponse, response_for
+from service.responses import HttpResponse, response_for
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Admission:
         self.api_key.check(authorization)
         body_parser.check_body_size(content_length, self._settings)
 
-    def reject(self, error: RequestError | MemoryError) -> JsonResponse:
+    def reject(self, error: RequestError | MemoryError) -> HttpResponse:
         """Count a rejected predict request, and return its response; a MemoryError is no fault of the client: 503."""
         if isinstance(error, MemoryError):
             log.error("out of memory in a predict request: %s", error)

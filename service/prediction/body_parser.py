@@ -15,7 +15,7 @@ unchanged, unless the request has normalise=auto, normalise=always or split=digi
 
 import binascii
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -53,24 +53,27 @@ class Source(NamedTuple):
 
     picture: the number of its picture in the body, from 1. line: the number of its line of writing on the picture,
     from 1 at the top. box: left, top, right, bottom in pixels of the picture, the last two exclusive. is_incomplete:
-    the line may have lost a digit.
+    the line may have lost a digit. digit_count: how many digits the picture shows; over 1 only if it was not split.
     """
 
     picture: int
     line: int
     box: tuple[int, int, int, int]
     is_incomplete: bool = False
+    digit_count: int = 1
 
 
 class ParsedBody(NamedTuple):
     """The images of a body.
 
     images: uint8 [N, 28, 28]. sources: of each image, in the order of pictures, lines, and digits from left to right;
-    None for a bulk body that was not normalised.
+    None for a bulk body that was not normalised. envelope: what the protocol of the request needs to encode the
+    response, as JSON can represent it; None for a protocol that needs nothing.
     """
 
     images: Batch
     sources: Sequence[Source] | None = None
+    envelope: Mapping[str, Any] | None = None
 
 
 def check_body_size(length: int, settings: Settings, *, at_least: bool = False) -> None:
@@ -321,7 +324,9 @@ def _collect(digits: Sequence[tuple[int, ExtractedDigit]], settings: Settings) -
     if len(digits) > settings.max_pictures:
         raise PayloadTooLarge(f"the pictures have more than {settings.max_pictures} digits, which is the limit")
     images = np.stack([digit.image for _, digit in digits]) if len(digits) > 1 else digits[0][1].image[None]
-    sources = [Source(number, digit.line, digit.box, digit.is_incomplete) for number, digit in digits]
+    sources = [
+        Source(number, digit.line, digit.box, digit.is_incomplete, digit.digit_count) for number, digit in digits
+    ]
     return ParsedBody(images, sources)
 
 

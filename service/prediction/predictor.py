@@ -1,52 +1,23 @@
-"""A predict request without a server: body and query in, a result out; encoding is apart.
+"""Answers predict requests without a server, whatever their protocol.
 
-body, query  ->  Predictor.predict  ->  PredictResult  ->  encode_json  ->  JSON
+request, body  ->  Predictor.predict  ->  PredictResult  ->  Predictor.encode  ->  response
 """
 
 import time
-from base64 import b64encode
-from collections.abc import Sequence
-from itertools import groupby
-from typing import Any, NamedTuple
 
-import orjson
-
-from service.errors import PayloadTooLarge
-from service.imaging import minimal_png
+from service.errors import NotFound, PayloadTooLarge
+from service.inference.model import Model
 from service.inference.model_store import ModelStore
 from service.inference.predictions import Predictions
 from service.monitoring.metrics import Metrics
-from service.prediction import fast_path
-from service.prediction.body_parser import ParsedBody, Source, is_plain_bulk, parse_body
+from service.prediction.body_parser import ParsedBody
 from service.prediction.inline_parser import BodyParser
-from service.prediction.options import PredictOptions, parse_query
+from service.prediction.protocol import FastBody, PredictRequest, PredictResult
+from service.responses import HttpResponse
 from service.settings import Settings
-from service.types import DigitImage
 
-MODEL_NAME = "digits"
 MAX_SHOWN_IMAGES = 1000
 """In one response: each is encoded as a PNG in 10 us, and takes 0.5 KB."""
-SOURCE_FIELDS = ("picture", "line", "box")
-
-_COLUMNS = {"digit": "digits", "confidence": "confidence", "uncertain": "uncertain", "probabilities": "probabilities"}
-_DIGIT_ROWS = [{"digit": digit} for digit in range(10)]
-
-
-class PredictResult(NamedTuple):
-    """The result of one request: the predictions of one version, and the parsed body.
-
-    `body` is None on the fast path, whose responses need neither images nor boxes.
-    """
-
-    options: PredictOptions
-    version: str
-    predictions: Predictions
-    body: ParsedBody | None = None
-
-    @property
-    def sources(self) -> Sequence[Source]:
-        """The sources of the images; none on the fast path, and for a bulk body that was not normalised."""
-        return (self.body and self.body.sources) or ()
 
 
 class Predictor:
@@ -55,80 +26,90 @@ class Predictor:
     def __init__(self, settings: Settings, store: ModelStore, metrics: Metrics, parser: BodyParser) -> None:
         self._settings, self._store, self._metrics, self._parser = settings, store, metrics, parser
 
-    def predict(self, body: bytes, content_type: str, query: bytes) -> PredictResult:
-        """Parse a complete request and run the model.
+    def require_model(self, request: PredictRequest) -> Model:
+        """The current model.
 
-        Args:
-            body: the complete request body.
-            content_type: the value of Content-Type, with its parameters.
-            query: the raw query string.
+        Raises:
+            ModelNotReady: no model is loaded.
+            NotFound: the request names another version.
+        """
+        model = self._store.require_current()
+        if request.version is not None and request.version != model.version:
+            raise NotFound(f"version {request.version[:50]} is not served; the version in use is {model.version}")
+        return model
+
+    def predict(self, request: PredictRequest, body: bytes) -> PredictResult:
+        """Parse a complete body and run the model, in a thread other than that of the event loop.
 
         Raises:
             RequestError: the request is wrong, or no model is loaded.
         """
-        options = parse_query(query)
-        self._store.require_current()
+        self.require_model(request)
         with self._metrics.time_stage("decode"):
-            if is_plain_bulk(content_type, options.normalise):
-                parsed = parse_body(body, content_type, self._settings)
+            if self.is_plain_bulk(request, body):
+                parsed = request.protocol.parse(body, request.body_format, self._settings)
             else:
-                parsed = self._parser.parse_blocking(body, content_type, options.normalise)
-        return self.predict_parsed(parsed, options)
+                parsed = self._parser.parse_blocking(body, request.body_format)
+        return self.predict_parsed(request, parsed)
 
-    async def parse(self, body: bytes, content_type: str, options: PredictOptions) -> ParsedBody:
+    async def parse(self, request: PredictRequest, body: bytes) -> ParsedBody:
         """Parse a complete body without blocking the event loop; a cancelled call ends its work.
 
         Raises:
             RequestError: the request is wrong, or takes more time or memory than is allowed.
         """
         with self._metrics.time_stage("decode"):
-            return await self._parser.parse(body, content_type, options.normalise)
+            return await self._parser.parse(body, request.body_format)
 
-    def predict_parsed(self, parsed: ParsedBody, options: PredictOptions) -> PredictResult:
+    def predict_parsed(self, request: PredictRequest, parsed: ParsedBody) -> PredictResult:
         """Run the model on a parsed body.
 
         Raises:
             PayloadTooLarge: the response would show too many images.
-            ModelNotReady: no model is loaded.
+            ModelNotReady, NotFound: as `require_model` raises them.
         """
         count = len(parsed.images)
-        if options.include_image and count > MAX_SHOWN_IMAGES:
+        if request.options.include_image and count > MAX_SHOWN_IMAGES:
             raise PayloadTooLarge(
                 f"a response shows {MAX_SHOWN_IMAGES} images at most; the body has {count}; send fewer"
             )
-        model = self._store.require_current()
+        model = self.require_model(request)
         started = time.perf_counter()
         predictions = model.predict(parsed.images)
         self._metrics.inference_completed(len(parsed.images), time.perf_counter() - started)
-        result = build_result(options, model.version, predictions, parsed)
+        result = build_result(request, model.version, predictions, parsed)
         self.record(result)
         return result
 
-    def predict_json(self, body: bytes, content_type: str, query: bytes) -> bytes:
-        """Predict, and encode the result as JSON.
+    def respond(self, request: PredictRequest, body: bytes) -> HttpResponse:
+        """Predict, and encode the result.
 
         Raises:
             RequestError: as `predict` does.
         """
-        return self.encode(self.predict(body, content_type, query))
+        return self.encode(self.predict(request, body))
 
-    def predict_parsed_json(self, parsed: ParsedBody, options: PredictOptions) -> bytes:
-        """Run the model on a parsed body, and encode the result as JSON.
+    def respond_parsed(self, request: PredictRequest, parsed: ParsedBody) -> HttpResponse:
+        """Run the model on a parsed body, and encode the result.
 
         Raises:
             RequestError: as `predict_parsed` raises it.
         """
-        return self.encode(self.predict_parsed(parsed, options))
+        return self.encode(self.predict_parsed(request, parsed))
 
-    def read_fast(self, body: bytes, content_type: bytes, options: PredictOptions) -> bytes | None:
-        """Parse a body on the fast path to N x 784 bytes; None: `predict` has to parse it."""
-        if not options.allows_fast_path:
+    def is_plain_bulk(self, request: PredictRequest, body: bytes) -> bool:
+        """Whether a body is parsed in constant time, and so in a thread instead of a parser process."""
+        return not request.head.content_encoding and request.protocol.is_plain_bulk(body, request)
+
+    def read_fast(self, request: PredictRequest, body: bytes) -> FastBody | None:
+        """Parse a body on the fast path; None: `predict` has to parse it."""
+        if request.head.content_encoding:
             return None
         started = time.perf_counter()
-        images = fast_path.try_read(body, content_type, self._settings)
-        if images is not None:
+        fast = request.protocol.read_fast(body, request, self._settings)
+        if fast is not None:
             self._metrics.stage_completed("decode", time.perf_counter() - started)
-        return images
+        return fast
 
     def record(self, result: PredictResult) -> None:
         """Count the predictions of one request.
@@ -143,60 +124,26 @@ class Predictor:
             predictions.check(result.version)
         self._metrics.predictions_made(predictions.digits, predictions.confidence, uncertain)
 
-    def encode(self, result: PredictResult) -> bytes:
-        """Call `encode_json`, and record the duration of the stage."""
+    def encode(self, result: PredictResult) -> HttpResponse:
+        """Encode the response by the protocol of the request, and record the duration of the stage."""
         started = time.perf_counter()
-        encoded = encode_json(result)
+        response = result.request.protocol.encode(result)
         self._metrics.stage_completed("encode", time.perf_counter() - started)
-        return encoded
+        return response
 
 
 def build_result(
-    options: PredictOptions, version: str, predictions: Predictions, body: ParsedBody | None = None
+    request: PredictRequest, version: str, predictions: Predictions, body: ParsedBody | FastBody
 ) -> PredictResult:
-    """The result of one request; every prediction of a line that may have lost a digit becomes uncertain."""
-    result = PredictResult(options, version, predictions, body)
-    if body is None or not any(source.is_incomplete for source in result.sources):
-        return result
-    pairs = zip(predictions.uncertain, result.sources, strict=True)
-    uncertain = [is_uncertain or source.is_incomplete for is_uncertain, source in pairs]
-    return result._replace(predictions=predictions._replace(uncertain=uncertain))
+    """The result of one request.
 
-
-def encode_json(result: PredictResult) -> bytes:
-    """Encode the JSON response: {"model", "version", "predictions"}, with "numbers" if lines were split."""
-    document: dict[str, Any] = {"model": MODEL_NAME, "version": result.version}
-    if result.sources and result.options.normalise.split:
-        document["numbers"] = join_digits(result)
-    document["predictions"] = prediction_rows(result)
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-
-
-def prediction_rows(result: PredictResult) -> list[dict[str, Any]]:
-    """Build one object for each image, with the fields of the options."""
-    options, predictions, body = result.options, result.predictions, result.body
-    if options.fields == ["digit"] and options.allows_fast_path:
-        return [_DIGIT_ROWS[digit] for digit in predictions.digits]
-    columns: dict[str, Any] = {name: getattr(predictions, _COLUMNS[name]) for name in options.fields}
-    if result.sources and options.normalise.split:
-        columns |= {field: [getattr(source, field) for source in result.sources] for field in SOURCE_FIELDS}
-    if body and options.include_image:
-        columns["image"] = [png_base64(image) for image in body.images]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def join_digits(result: PredictResult) -> list[str]:
-    """Join the digits of each line of writing, from left to right, to one string: ["2024", "17"].
-
-    The lines of the first picture come first, from top to bottom; [] if the body has no sources.
+    A prediction becomes uncertain if its line may have lost a digit, or if its picture shows several digits.
     """
-    if not result.sources:
-        return []
-    digits = zip(result.sources, result.predictions.digits, strict=True)
-    lines = groupby(digits, key=lambda pair: (pair[0].picture, pair[0].line))
-    return ["".join(str(digit) for _, digit in line) for _, line in lines]
-
-
-def png_base64(image: DigitImage) -> str:
-    """Encode an image uint8 [28, 28] as a PNG file in base64."""
-    return b64encode(minimal_png.encode_minimal_png(image)).decode()
+    if isinstance(body, FastBody):
+        return PredictResult(request, version, predictions, envelope=body.envelope)
+    result = PredictResult(request, version, predictions, body, body.envelope)
+    doubtful = [source.is_incomplete or source.digit_count > 1 for source in result.sources]
+    if not any(doubtful):
+        return result
+    uncertain = [one or other for one, other in zip(predictions.uncertain, doubtful, strict=True)]
+    return result._replace(predictions=predictions._replace(uncertain=uncertain))

@@ -1,9 +1,11 @@
 """The application through ASGI: cheap requests are handled in the event loop, without a change of thread.
 
-    POST /predict, cheap to parse   -> fast_path -> DynamicBatcher
-    POST /predict, plain bulk       -> a thread: Predictor.predict_json, as the Flask view calls it
-    POST /predict, everything else  -> BodyParser, under gunicorn a process of ParserPool -> DynamicBatcher, or a thread
-    every other route               -> Flask; in other threads if there is a body, /metrics in a thread of its own
+    predict request, cheap to parse   -> InferenceProtocol.read_fast -> DynamicBatcher
+    predict request, plain bulk       -> a thread: Predictor.respond, as the Flask view calls it
+    predict request, everything else  -> BodyParser, under gunicorn a ParserPool -> DynamicBatcher, or a thread
+    every other route                 -> Flask; in other threads if there is a body, /metrics in a thread of its own
+
+A predict request is a POST of a route of service/protocols: /predict, or one of another protocol.
 
 service/server/connection.py calls `predict` for a complete request without building a scope; every other request
 comes by `__call__`. A body is received before anything else happens, within its limits, so a client that sends slowly
@@ -26,12 +28,13 @@ from service.context import ServiceContext
 from service.errors import RequestError
 from service.inference.batching import DynamicBatcher
 from service.inference.model import Model
-from service.prediction.body_parser import ParsedBody, is_plain_bulk
+from service.prediction.body_parser import ParsedBody
 from service.prediction.concurrency import WaitingLimiter
 from service.prediction.fast_path import MAX_IMAGES
-from service.prediction.options import PredictOptions, parse_query
 from service.prediction.predictor import build_result
-from service.responses import INTERNAL_ERROR, JsonResponse, asgi_headers, error_response
+from service.prediction.protocol import FastBody, PredictRequest, RequestHead
+from service.protocols import Endpoint, find_endpoint
+from service.responses import INTERNAL_ERROR, HttpResponse, asgi_headers, error_response
 from service.server.asgi_types import Headers, Receive, Scope, Send
 from service.server.request_body import BufferedBody, ClientDisconnected, ReceiveBudget, StreamedBody
 from service.server.wsgi_bridge import RejectedBody, build_environ, call_wsgi
@@ -72,9 +75,10 @@ class Application:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close"})  # before it is accepted: the client gets 403
             return
-        if scope["path"] == "/predict" and scope["method"] == "POST":
+        endpoint = find_endpoint(scope["path"]) if scope["method"] == "POST" else None
+        if endpoint:
             body = StreamedBody(receive, self._receive_budget)
-            await self.predict(scope["headers"], scope["query_string"], body, partial(_send, send))
+            await self.predict(endpoint, scope["headers"], scope["query_string"], body, partial(_send, send))
         else:
             await self._call_flask(scope, receive, send)
 
@@ -87,22 +91,24 @@ class Application:
             if stage == "lifespan.shutdown":
                 return
 
-    def reject(self, seconds: float) -> JsonResponse:
+    def reject(self, endpoint: Endpoint, seconds: float) -> HttpResponse:
         """Count and return the 429 for a prediction that arrived `seconds` ago, when the limit was reached."""
         response = self._admission.reject(self.limiter.rejection())
-        self._metrics.request_completed("/predict", "POST", response.status, seconds)
+        self._metrics.request_completed(endpoint.route, "POST", response.status, seconds)
         return response
 
     async def predict(
         self,
+        endpoint: Endpoint,
         headers: Headers,
         query: bytes,
         body: StreamedBody | BufferedBody,
-        send: Callable[[JsonResponse], Awaitable[None]],
+        send: Callable[[HttpResponse], Awaitable[None]],
     ) -> None:
-        """Handle POST /predict, and count it.
+        """Handle a predict request, and count it.
 
         Args:
+            endpoint: the route of the request.
             headers: names in small letters.
             query: the raw query string.
             body: the body, complete or still arriving.
@@ -112,80 +118,70 @@ class Application:
         self._metrics.request_started()
         try:
             try:
-                response = JsonResponse(200, await self._respond(headers, query, body))
+                response = await self._respond(endpoint, headers, query, body)
             except (RequestError, MemoryError) as error:
                 response = self._admission.reject(error)
             except ClientDisconnected:
                 return
             except Exception:  # as Flask does: log the exception, and respond
-                log.exception("Exception on /predict [POST]")
+                log.exception("Exception on %s [POST]", endpoint.route)
                 response = error_response(500, INTERNAL_ERROR)
             await send(response)
-            self._metrics.request_completed("/predict", "POST", response.status, time.perf_counter() - started)
+            self._metrics.request_completed(endpoint.route, "POST", response.status, time.perf_counter() - started)
             self.batcher.spin_briefly()
         finally:
             self._metrics.request_finished()
             body.release()
         await body.drain()
 
-    async def _respond(self, headers: Headers, query: bytes, body: StreamedBody | BufferedBody) -> bytes:
-        """The JSON response to POST /predict.
+    async def _respond(
+        self, endpoint: Endpoint, headers: Headers, query: bytes, body: StreamedBody | BufferedBody
+    ) -> HttpResponse:
+        """The response to a predict request.
 
         Raises:
             RequestError: the request is wrong, or cannot be handled now.
             ClientDisconnected: there is no client to respond to.
         """
-        content_type = b""
-        authorization: bytes | None = None
-        length = 0
-        for name, value in headers:
-            if name == b"content-type":
-                content_type = value
-            elif name == b"content-length":
-                length = int(value)
-            elif name == b"authorization":
-                authorization = value if authorization is None else authorization + b"," + value  # two match no key
-        self._admission.check(authorization or b"", length)
+        head = RequestHead.from_headers(headers)
+        self._admission.check(head.authorization, head.content_length)
         received = await body.read()
-        options = parse_query(query)
-        model = self.context.store.require_current()
-        images = self._predictor.read_fast(received, content_type, options)
-        if images is None:
-            return await body.cancel_on_disconnect(
-                self._predict_slowly(received, content_type.decode("latin-1"), query)
-            )
+        request = endpoint.parse_request(head, query)
+        model = self._predictor.require_model(request)
+        fast = self._predictor.read_fast(request, received)
+        if fast is None:
+            return await body.cancel_on_disconnect(self._respond_slowly(request, received))
         with self.limiter:
-            return await self._predict_batched(model, options, images)
+            return await self._predict_batched(model, request, fast.images, fast)
 
-    async def _predict_slowly(self, body: bytes, content_type: str, query: bytes) -> bytes:
-        """Predict what the fast path does not read, in a task; of each kind, a part of the limit leaves the rest."""
-        options = parse_query(query)
-        if is_plain_bulk(content_type, options.normalise):
+    async def _respond_slowly(self, request: PredictRequest, body: bytes) -> HttpResponse:
+        """Respond to what the fast path does not read, in a task; of each kind, a part of the limit leaves the rest."""
+        if self._predictor.is_plain_bulk(request, body):
             async with self._bulk_queue:
                 with self.limiter:
-                    return await self._in_thread(self._predictor.predict_json, body, content_type, query)
+                    return await self._in_thread(self._predictor.respond, request, body)
         async with self._picture_queue:
             with self.limiter:
-                return await self._predict_pictures(body, content_type, options)
+                return await self._predict_pictures(request, body)
 
-    async def _predict_pictures(self, body: bytes, content_type: str, options: PredictOptions) -> bytes:
-        parsed = await self._predictor.parse(body, content_type, options)
+    async def _predict_pictures(self, request: PredictRequest, body: bytes) -> HttpResponse:
+        parsed = await self._predictor.parse(request, body)
         if len(parsed.images) > MAX_IMAGES:
-            return await self._in_thread(self._predictor.predict_parsed_json, parsed, options)
-        model = self.context.store.require_current()
-        return await self._predict_batched(model, options, parsed.images.tobytes(), parsed)
+            return await self._in_thread(self._predictor.respond_parsed, request, parsed)
+        model = self._predictor.require_model(request)
+        return await self._predict_batched(model, request, parsed.images.tobytes(), parsed)
 
-    async def _in_thread(self, call: Callable[..., bytes], *arguments: object) -> bytes:
+    async def _in_thread(self, call: Callable[..., HttpResponse], *arguments: object) -> HttpResponse:
         return await asyncio.get_running_loop().run_in_executor(self._slow_requests, call, *arguments)
 
     async def _predict_batched(
-        self, model: Model, options: PredictOptions, images: bytes, parsed: ParsedBody | None = None
-    ) -> bytes:
+        self, model: Model, request: PredictRequest, images: bytes, parsed: ParsedBody | FastBody
+    ) -> HttpResponse:
         """Predict N x 784 bytes together with other requests."""
-        result = build_result(options, model.version, await self.batcher.predict(model, images), parsed)
-        encoded = self._predictor.encode(result)
+        result = build_result(request, model.version, await self.batcher.predict(model, images), parsed)
+        response = self._predictor.encode(result)
         self._predictor.record(result)
-        return encoded
+        return response
 
     async def _call_flask(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = StreamedBody(receive, self._receive_budget)
@@ -222,6 +218,6 @@ class Application:
         return await asyncio.get_running_loop().run_in_executor(threads, call_wsgi, self.flask, environ)
 
 
-async def _send(send: Send, response: JsonResponse) -> None:
+async def _send(send: Send, response: HttpResponse) -> None:
     await send({"type": "http.response.start", "status": response.status, "headers": asgi_headers(response)})
     await send({"type": "http.response.body", "body": response.body})

@@ -11,9 +11,10 @@ tests/system/http holds this against real sockets, tests/service/server/test_con
 import asyncio
 import re
 import time
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from service.responses import JsonResponse
+from service.protocols import Endpoint, find_endpoint
+from service.responses import HttpResponse
 from service.server.acceptor import ConnectionCounts
 from service.server.asgi import Application
 from service.server.eager_task import run_eagerly
@@ -24,10 +25,12 @@ from service.server.request_head import is_valid_host
 from service.server.send_budget import SendBudget
 
 END_OF_HEAD = b"\r\n\r\n"
-PREDICT = re.compile(rb"/predict(?:\?([\w=,&.~%+-]*))?", re.ASCII)
+TARGET = re.compile(rb"(/(?:predict|v[12]/models/)[\w/:]*)(?:\?([\w=,&.~%+-]*))?", re.ASCII)
+"""The request targets that may be of a predict request: no escapes in the path, no rare characters in the query."""
 PASSTHROUGH_HEADERS = frozenset(
     b"host user-agent accept accept-encoding accept-language connection content-type content-length authorization "
-    b"cache-control traceparent tracestate x-request-id x-real-ip x-forwarded-for x-forwarded-proto".split()
+    b"cache-control content-encoding inference-header-content-length traceparent tracestate x-request-id x-real-ip "
+    b"x-forwarded-for x-forwarded-proto".split()
 )
 """Headers that do not change how a request is handled, if none of them comes twice."""
 
@@ -48,6 +51,14 @@ class ConnectionHost(Protocol):
     max_requests: int
 
 
+class FastRequest(NamedTuple):
+    """A request on the fast path. `started`: when its head was complete, by time.perf_counter."""
+
+    endpoint: Endpoint
+    query: bytes
+    started: float
+
+
 class Connection(Http1Connection):
     """One client's connection."""
 
@@ -56,8 +67,8 @@ class Connection(Http1Connection):
         self._host = host
         self._data = b""
         """The bytes that are being parsed."""
-        self._fast_request_started: float | None = None
-        """When the request arrived that is handled on the fast path; None if there is none."""
+        self._fast_request: FastRequest | None = None
+        """The request that is handled on the fast path; None if there is none."""
         self._body: BufferedBody | None = None
         """Its body."""
         self._valid_host: tuple[bytes, bytes] | None = None
@@ -73,19 +84,20 @@ class Connection(Http1Connection):
         self._data = data
         super().parse(data)
         self._data = b""  # a connection must not hold it until the next request
-        if self._fast_request_started is not None:
-            self._predict(data)
+        if self._fast_request is not None:
+            self._predict(self._fast_request, data)
 
     def headers_complete(self) -> bool:
         """Choose the fast path or gunicorn."""
         parser = self.parser
         if (
             parser.method == b"POST"
-            and PREDICT.fullmatch(parser.path)
+            and (match := TARGET.fullmatch(parser.path))
+            and (endpoint := find_endpoint(match[1].decode()))
             and self._is_complete()
             and self._is_fast_path_eligible()
         ):
-            self._fast_request_started = time.perf_counter()
+            self._fast_request = FastRequest(endpoint, match[2] or b"", time.perf_counter())
             return True
         return super().headers_complete()
 
@@ -116,38 +128,39 @@ class Connection(Http1Connection):
                 return True
         return False
 
-    def _predict(self, data: bytes) -> None:
-        headers, path, body = self.request_headers, self.parser.path, data[len(data) - self.parser.content_length :]
+    def _predict(self, request: FastRequest, data: bytes) -> None:
+        headers, body = self.request_headers, data[len(data) - self.parser.content_length :]
         self.parser.reset()
         self._receiving_since = None
         self._host.nr += 1
         if self._host.asgi.limiter.available:
             self._body = BufferedBody(body)
-            run_eagerly(self._respond(headers, path.partition(b"?")[2], self._body))
+            run_eagerly(self._respond(request, headers, self._body))
         else:
             self._host.rejections.submit(self)
 
-    async def _respond(self, headers: list[tuple[bytes, bytes]], query: bytes, body: BufferedBody) -> None:
-        await self._host.asgi.predict(headers, query, body, self._send)
+    async def _respond(self, request: FastRequest, headers: list[tuple[bytes, bytes]], body: BufferedBody) -> None:
+        await self._host.asgi.predict(request.endpoint, headers, request.query, body, self._send)
         self._next_request()
 
-    async def _send(self, response: JsonResponse) -> None:
+    async def _send(self, response: HttpResponse) -> None:
         self._write(response)
         await self.drain_writes()
 
-    def _write(self, response: JsonResponse) -> None:
+    def _write(self, response: HttpResponse) -> None:
         if not self.is_closed:
             self.write_response(response, close=not self._host.alive)
 
     def _next_request(self) -> None:
-        self._fast_request_started = self._body = None
+        self._fast_request = self._body = None
         self.finish_request()
 
     def reject(self) -> None:
         """Send 429."""
-        if self.is_closed or self._fast_request_started is None:
+        request = self._fast_request
+        if self.is_closed or request is None:
             return
-        self._write(self._host.asgi.reject(time.perf_counter() - self._fast_request_started))
+        self._write(self._host.asgi.reject(request.endpoint, time.perf_counter() - request.started))
         self._next_request()
 
     def pause_writing(self) -> None:

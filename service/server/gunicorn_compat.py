@@ -25,7 +25,7 @@ from urllib.parse import unquote_to_bytes
 
 import gunicorn
 
-from service.responses import JsonResponse, asgi_headers, error_response
+from service.responses import HttpResponse, asgi_headers, error_response
 from service.server.request_head import InvalidHead, Target
 
 log = logging.getLogger(__name__)
@@ -262,7 +262,7 @@ class HttpConnection(ASGIProtocol):  # type: ignore[misc]
         if self._body_receiver is not None and not self._closed and self._http1_buffered() > self._max_buffer_size:
             self._pause_reading()
 
-    def write_response(self, response: JsonResponse, *, close: bool) -> None:
+    def write_response(self, response: HttpResponse, *, close: bool) -> None:
         """Write a complete response; with `close`, announce and close the connection after it."""
         super()._send_response_start(response.status, asgi_headers(response), _HTTP_1_1, close)
         self._send_body(response.body)

@@ -18,10 +18,11 @@ from flask import Blueprint, Response, request
 
 from service.atomic_write import atomic_write
 from service.errors import BadRequest, Forbidden, InsufficientStorage, PayloadTooLarge, UnsupportedMediaType
-from service.imaging.reader import DEFAULT_OPTIONS
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
 from service.prediction.inline_parser import BodyParser
+from service.prediction.protocol import BodyFormat
+from service.protocols import NATIVE
 from service.responses import JSON
 from service.settings import SettingError, Settings
 
@@ -139,7 +140,7 @@ def check_image(image: object, settings: Settings, parser: BodyParser) -> None:
         RequestError: POST /predict would reject the image.
     """
     if isinstance(image, str):
-        parser.parse_blocking(orjson.dumps({"images": [image]}), JSON, DEFAULT_OPTIONS)
+        parser.parse_blocking(orjson.dumps({"images": [image]}), BodyFormat(NATIVE.name, JSON))
     else:
         body_parser.parse_json_image(image, settings, booleans=True)
 

@@ -1,26 +1,42 @@
-"""POST /predict under a WSGI server. Under gunicorn, service/server/asgi.py handles this route."""
+"""The routes of predict requests under a WSGI server. Under gunicorn, service/server/asgi.py handles them."""
 
 from flask import Blueprint, Response, request
 
 from service.prediction import body_parser
 from service.prediction.admission import Admission
 from service.prediction.predictor import Predictor
-from service.responses import JSON
+from service.prediction.protocol import RequestHead
+from service.protocols import ROUTES, Endpoint
+from service.responses import HttpResponse
 from service.settings import Settings
 
 
 def blueprint(settings: Settings, admission: Admission, predictor: Predictor) -> Blueprint:
-    """POST /predict."""
+    """POST of every route of `protocols.ROUTES`."""
     routes = Blueprint("predict", __name__)
 
-    @routes.post("/predict")
-    def predict() -> Response:
-        authorization = request.headers.get("Authorization", "").encode("latin-1")  # as WSGI decoded it
-        admission.check(authorization, request.content_length or 0)
+    def predict(version: str | None = None) -> Response:
+        rule = request.url_rule.rule if request.url_rule else ""
+        endpoint = Endpoint(rule, ROUTES[rule], version)
+        head = _request_head()
+        admission.check(head.authorization, head.content_length)
         with admission.limiter, admission.slow_limiter:
             body = request.get_data(cache=False)
             body_parser.check_body_size(len(body), settings, at_least=True)
-            encoded = predictor.predict_json(body, request.headers.get("Content-Type", ""), request.query_string)
-        return Response(encoded, mimetype=JSON)
+            return flask_response(predictor.respond(endpoint.parse_request(head, request.query_string), body))
 
+    for route in ROUTES:
+        routes.add_url_rule(route, view_func=predict, methods=["POST"])
     return routes
+
+
+def flask_response(response: HttpResponse) -> Response:
+    """The same response for Flask."""
+    return Response(response.body, response.status, response.headers, content_type=response.content_type)
+
+
+def _request_head() -> RequestHead:
+    """The head of the current request; WSGI decodes headers as Latin-1, and any server may pass a wrong length."""
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
+    known = [header for header in headers if header[0] != b"content-length"]
+    return RequestHead.from_headers(known)._replace(content_length=request.content_length or 0)

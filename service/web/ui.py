@@ -19,7 +19,10 @@ from service.errors import RequestError
 from service.inference.model_store import ModelStore
 from service.prediction import body_parser
 from service.prediction.admission import Admission
-from service.prediction.predictor import Predictor, PredictResult, prediction_rows
+from service.prediction.predictor import Predictor
+from service.prediction.protocol import PredictResult, RequestHead
+from service.protocols import NATIVE, Endpoint
+from service.protocols.native import prediction_rows
 from service.settings import Settings
 from service.web.headers import HTML, cacheable, with_security_headers
 
@@ -145,7 +148,8 @@ def _predict_form(settings: Settings, admission: Admission, predictor: Predictor
         admission.api_key.check_key(body_parser.read_form_field(body, content_type, "key", settings))
     body_parser.check_body_size(len(body), settings)
     with admission.limiter, admission.slow_limiter:
-        return predictor.predict(body, content_type, FORM_QUERY)
+        head = RequestHead(content_type.encode("latin-1"))
+        return predictor.predict(Endpoint("/", NATIVE).parse_request(head, FORM_QUERY), body)
 
 
 def _group_by_line(result: PredictResult) -> list[LineResult]:

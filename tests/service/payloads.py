@@ -9,8 +9,15 @@ from io import BytesIO
 import numpy as np
 
 from bench.picture_files import FORM, Pixels, encode, form, stroke
+from service.prediction.protocol import PredictRequest, RequestHead
+from service.protocols import NATIVE, Endpoint
 
-__all__ = ["FORM", "Pixels", "encode", "form", "json_of", "png_with_size", "stroke"]
+__all__ = ["FORM", "Pixels", "encode", "form", "json_of", "native_request", "png_with_size", "stroke"]
+
+
+def native_request(content_type: str = "", query: bytes = b"") -> PredictRequest:
+    """A request to /predict, without its body."""
+    return Endpoint("/predict", NATIVE).parse_request(RequestHead(content_type.encode("latin-1")), query)
 
 
 def png_with_size(width: int, height: int, *, colour: int = 0, data_size: int = 10_000) -> bytes:

@@ -21,7 +21,7 @@ from service.responses import (
     INTERNAL_ERROR,
     JSON,
     RETRY_AFTER_SECONDS,
-    JsonResponse,
+    HttpResponse,
     asgi_headers,
     error_response,
     response_for,
@@ -36,7 +36,7 @@ def test_the_constants_of_the_api() -> None:
 
 
 def test_an_error_response_has_exact_bytes() -> None:
-    assert error_response(404, "there is no route /x") == (404, b'{"error":"there is no route /x"}', ())
+    assert error_response(404, "there is no route /x") == HttpResponse(404, b'{"error":"there is no route /x"}\n')
     assert error_response(405, "no", ("Allow", "GET"), ("X", "y")).headers == (("Allow", "GET"), ("X", "y"))
 
 
@@ -59,11 +59,11 @@ def test_any_message_is_valid_json(message: str) -> None:
     ],
 )
 def test_an_error_becomes_a_response(error: RequestError, status: int, headers: tuple[tuple[str, str], ...]) -> None:
-    assert response_for(error) == JsonResponse(status, b'{"error":"why"}', headers)
+    assert response_for(error) == HttpResponse(status, b'{"error":"why"}\n', headers)
 
 
 def test_asgi_headers_are_bytes_with_type_length_and_default_headers_last() -> None:
-    assert asgi_headers(JsonResponse(200, b"{}")) == [
+    assert asgi_headers(HttpResponse(200, b"{}")) == [
         (b"Content-Type", b"application/json"),
         (b"Content-Length", b"2"),
         (b"X-Content-Type-Options", b"nosniff"),
@@ -72,7 +72,7 @@ def test_asgi_headers_are_bytes_with_type_length_and_default_headers_last() -> N
     assert asgi_headers(response_for(TooManyRequests("why"))) == [
         (b"Retry-After", b"1"),
         (b"Content-Type", b"application/json"),
-        (b"Content-Length", b"15"),
+        (b"Content-Length", b"16"),
         (b"X-Content-Type-Options", b"nosniff"),
         (b"Cache-Control", b"no-store"),
     ]
@@ -81,4 +81,4 @@ def test_asgi_headers_are_bytes_with_type_length_and_default_headers_last() -> N
 def test_the_content_length_counts_bytes_not_characters() -> None:
     response = error_response(400, "schl\u00fcssel")
     assert (b"Content-Length", str(len(response.body)).encode()) in asgi_headers(response)
-    assert len(response.body) == len('{"error":"schl\u00fcssel"}') + 1
+    assert len(response.body) == len('{"error":"schl\u00fcssel"}\n') + 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from service.prediction.predictor import png_base64
+from service.protocols.native import png_base64
 from tests.service.payloads import encode, stroke
 from tests.system.browser import drop, open_page
 from tests.system.server import Server, serving

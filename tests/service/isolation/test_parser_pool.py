@@ -32,6 +32,7 @@ from service.isolation.fork_server import ForkServer
 from service.isolation.parser_pool import ParserFailed, ParserPool
 from service.isolation.parser_process import run_parser
 from service.prediction.body_parser import ParsedBody, Source, parse_body
+from service.prediction.protocol import BodyFormat
 from service.settings import Settings
 from tests.service.isolation.fresh_process import run_in_fresh_process
 from tests.service.payloads import FORM, encode, form, json_of, stroke
@@ -82,7 +83,7 @@ def obey(body: bytes, *_: object) -> ParsedBody:
 
 async def send(pool: ParserPool, body: str) -> int:
     """Have a process do something; returns its id."""
-    parsed = await pool.parse(body.encode(), "", DEFAULT_OPTIONS)
+    parsed = await pool.parse(body.encode(), BodyFormat("native", ""))
     assert parsed.sources
     return parsed.sources[0].picture
 
@@ -128,12 +129,14 @@ async def parses_as_the_process_itself() -> None:
         for body, content_type, options in cases * 2:
             here, there = (
                 parse_body(body, content_type, settings, options),
-                await pool.parse(body, content_type, options),
+                await pool.parse(body, BodyFormat("native", content_type, options=options)),
             )
             assert there.images.tolist() == here.images.tolist()
             assert there.sources == here.sources
             assert there.images.dtype == np.uint8
-            blocking = await asyncio.to_thread(pool.parse_blocking, body, content_type, options)
+            blocking = await asyncio.to_thread(
+                pool.parse_blocking, body, BodyFormat("native", content_type, options=options)
+            )
             assert blocking.images.tolist() == here.images.tolist()
 
 
@@ -152,7 +155,7 @@ async def raises_the_errors_of_the_parser() -> None:
         for body, content_type, expected in cases:
             with pytest.raises(expected) as here:
                 parse_body(body, content_type, settings)
-            assert await error_of(pool.parse(body, content_type, DEFAULT_OPTIONS)) == (expected, str(here.value))
+            assert await error_of(pool.parse(body, BodyFormat("native", content_type))) == (expected, str(here.value))
 
 
 async def limits_time_and_memory() -> None:

@@ -4,9 +4,9 @@ import socket
 
 import numpy as np
 
-from service.imaging.reader import DEFAULT_OPTIONS
 from service.isolation.messages import Request, encode_request
 from service.isolation.parser_process import run_parser
+from service.prediction.protocol import BodyFormat
 from service.settings import Settings
 from tests.service.isolation.fresh_process import run_in_fresh_process
 from tests.service.payloads import encode, stroke
@@ -17,7 +17,7 @@ PNG = encode(255 - np.pad(stroke(), 40))
 async def returns_without_its_worker() -> None:
     worker, parser = socket.socketpair()
     with worker:
-        for part in encode_request(Request(PNG, "image/png", DEFAULT_OPTIONS)):
+        for part in encode_request(Request(PNG, BodyFormat("native", "image/png"))):
             worker.sendall(part)
     run_parser(Settings(), parser)
 

@@ -6,6 +6,7 @@ import threading
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
-from service.errors import BadRequest, ModelNotReady, NoDigitFound
+from service.errors import BadRequest, ModelNotReady, NoDigitFound, NotFound
 from service.imaging import reader
 from service.imaging.reader import NormaliseOptions
 from service.inference.manifest import Manifest, Thresholds
@@ -26,23 +27,21 @@ from service.inference.predictions import Predictions
 from service.inference.runtimes import LiteRT
 from service.monitoring.metrics import Metrics
 from service.prediction import predictor as predictor_module
-from service.prediction.body_parser import ParsedBody, Source
+from service.prediction.body_parser import ParsedBody
 from service.prediction.inline_parser import InlineParser
-from service.prediction.options import PredictOptions, parse_query
-from service.prediction.predictor import (
-    Predictor,
-    PredictResult,
-    build_result,
-    encode_json,
-    join_digits,
-    png_base64,
-)
+from service.prediction.options import PredictOptions
+from service.prediction.predictor import Predictor, build_result
+from service.prediction.protocol import FastBody, PredictResult
+from service.protocols import parse_body
+from service.protocols.native import encode_json
+from service.responses import HttpResponse
 from service.settings import Settings
 from service.types import Batch, Probabilities
 from tests import exposition
 from tests.conftest import Serve, Versions, service_of
-from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, stroke
+from tests.service.payloads import FORM, encode, form, idx3, json_of, native_request, npy, stroke
 from tests.service.prediction.invalid_bodies import INVALID_BODIES
+from tests.service.protocols.test_native import IMAGES, LINES, PREDICTIONS
 from training.data.mnist import Dataset
 
 JSON = "application/json"
@@ -90,6 +89,10 @@ def metrics() -> Metrics:
     return Metrics()
 
 
+def inline_parser(settings: Settings) -> InlineParser:
+    return InlineParser(partial(parse_body, settings=settings))
+
+
 @pytest.fixture
 def predictor(runtime: InkRuntime, metrics: Metrics, tmp_path: Path) -> Predictor:
     """A predictor with version 5 of a stub model, whose confidence threshold is 0.8."""
@@ -97,7 +100,7 @@ def predictor(runtime: InkRuntime, metrics: Metrics, tmp_path: Path) -> Predicto
     model = Model("5", Manifest(5, {}, Thresholds(0.8)), runtime)
     store.current = model
     settings = Settings(max_pictures=3)
-    return Predictor(settings, store, metrics, InlineParser(settings))
+    return Predictor(settings, store, metrics, inline_parser(settings))
 
 
 def samples(metrics: Metrics, *names: str) -> list[str]:
@@ -108,8 +111,8 @@ def samples(metrics: Metrics, *names: str) -> list[str]:
 
 def test_predict_returns_options_version_predictions_and_body(predictor: Predictor, runtime: InkRuntime) -> None:
     images = np.stack([ONE, ONE * 0, 255 - ONE * 0])
-    result = predictor.predict(images.tobytes(), OCTETS, b"fields=digit")
-    assert (result.options, result.version) == (PredictOptions(["digit"]), "5")
+    result = predictor.predict(native_request(OCTETS, b"fields=digit"), images.tobytes())
+    assert (result.request.options, result.version) == (PredictOptions(["digit"]), "5")
     assert list(result.predictions.digits) == [ONE_PREDICTED, 0, 784 % 10]
     assert list(result.predictions.uncertain) == [True, True, True]
     assert result.body
@@ -119,36 +122,37 @@ def test_predict_returns_options_version_predictions_and_body(predictor: Predict
 
 
 def test_predict_normalises_as_the_query_requires(predictor: Predictor, runtime: InkRuntime) -> None:
-    predictor.predict(encode(ONE), "image/png", b"")
-    predictor.predict(encode(ONE), "image/png", b"normalise=always")
+    predictor.predict(native_request("image/png", b""), encode(ONE))
+    predictor.predict(native_request("image/png", b"normalise=always"), encode(ONE))
     assert np.array_equal(runtime.batches[0], [ONE])
     (normalised,) = reader.read_image(ONE, NormaliseOptions("always"))
     assert np.array_equal(runtime.batches[1], [normalised.image])
     with pytest.raises(NoDigitFound):
-        predictor.predict(encode(255 - ONE), "image/png", b"normalise=never")
+        predictor.predict(native_request("image/png", b"normalise=never"), encode(255 - ONE))
 
 
 def test_predict_applies_the_limits_of_the_settings(predictor: Predictor) -> None:
     with pytest.raises(Exception, match="the body has 4 images; 3 are allowed"):
-        predictor.predict(bytes(4 * 784), OCTETS, b"")
+        predictor.predict(native_request(OCTETS, b""), bytes(4 * 784))
 
 
 def test_predict_raises_what_is_wrong_with_the_query_before_the_body(predictor: Predictor) -> None:
     with pytest.raises(BadRequest, match="split is 'x'"):
-        predictor.predict(b"", "", b"split=x")
+        predictor.predict(native_request("", b"split=x"), b"")
 
 
 def test_predict_without_a_model_raises_before_the_body_is_parsed(metrics: Metrics, tmp_path: Path) -> None:
     store = ModelStore(tmp_path, lambda _: None, on_loaded=lambda *_: None, on_rejected=lambda _: None)  # type: ignore[arg-type, return-value]
     with pytest.raises(ModelNotReady):
-        Predictor(Settings(), store, metrics, InlineParser(Settings())).predict(b"", "", b"")
+        Predictor(Settings(), store, metrics, inline_parser(Settings())).predict(native_request(), b"")
 
 
-def test_predict_json_is_predict_and_encode(predictor: Predictor) -> None:
-    body = predictor.predict_json(encode(ONE), "image/png", b"fields=digit,confidence,uncertain")
-    assert body == (
-        b'{"model":"digits","version":"5","predictions":[{"digit":%d,"confidence":0.75,"uncertain":true}]}'
-        % ONE_PREDICTED
+def test_respond_is_predict_and_encode(predictor: Predictor) -> None:
+    response = predictor.respond(native_request("image/png", b"fields=digit,confidence,uncertain"), encode(ONE))
+    assert response == HttpResponse(
+        200,
+        b'{"model":"digits","version":"5","predictions":[{"digit":%d,"confidence":0.75,"uncertain":true}]}\n'
+        % ONE_PREDICTED,
     )
 
 
@@ -158,7 +162,7 @@ def test_a_request_is_counted_and_each_stage_timed(
     clock = FakeClock()
     monkeypatch.setattr(predictor_module, "time", clock)
     monkeypatch.setattr("service.monitoring.metrics.time", clock)
-    predictor.predict_json(form(encode(ONE), encode(ONE)), FORM, b"")
+    predictor.respond(native_request(FORM), form(encode(ONE), encode(ONE)))
     assert samples(metrics, "digits_stage_duration_seconds_sum", "digits_stage_duration_seconds_count") == [
         f'digits_stage_duration_seconds_{kind}{{stage="{stage}"}} {value}'
         for stage in ("decode", "infer", "encode")
@@ -175,7 +179,7 @@ def test_a_request_is_counted_and_each_stage_timed(
 def test_certain_predictions_are_not_counted_as_uncertain(predictor: Predictor, metrics: Metrics) -> None:
     confidence = np.array([0.5, 0.9, 0.5], np.float32)
     predictions = Predictions([1, 2, 3], confidence, [True, False, True], np.full((3, 10), 0.1, np.float32))
-    predictor.record(PredictResult(PredictOptions(), "5", predictions))
+    predictor.record(PredictResult(native_request(), "5", predictions))
     assert samples(metrics, "digits_uncertain_predictions_total") == ["digits_uncertain_predictions_total 2.0"]
 
 
@@ -183,7 +187,7 @@ def test_read_fast_reads_eligible_bodies_and_times_them(
     predictor: Predictor, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(predictor_module, "time", FakeClock())
-    assert predictor.read_fast(encode(ONE), b"image/png", PredictOptions()) == ONE.tobytes()
+    assert predictor.read_fast(native_request("image/png"), encode(ONE)) == FastBody(ONE.tobytes())
     assert samples(metrics, "digits_stage_duration_seconds_sum", "digits_stage_duration_seconds_count") == [
         'digits_stage_duration_seconds_count{stage="decode"} 1.0',
         'digits_stage_duration_seconds_sum{stage="decode"} 0.25',
@@ -191,116 +195,47 @@ def test_read_fast_reads_eligible_bodies_and_times_them(
 
 
 def test_read_fast_leaves_other_bodies_and_options_to_predict(predictor: Predictor, metrics: Metrics) -> None:
-    assert predictor.read_fast(encode(255 - ONE), b"image/png", PredictOptions()) is None
-    assert predictor.read_fast(bytes(4 * 784), b"application/octet-stream", PredictOptions()) is None
+    assert predictor.read_fast(native_request("image/png"), encode(255 - ONE)) is None
+    assert predictor.read_fast(native_request(OCTETS), bytes(4 * 784)) is None
     for query in (b"normalise=always", b"split=digits", b"show=image"):
-        assert predictor.read_fast(encode(ONE), b"image/png", parse_query(query)) is None
+        assert predictor.read_fast(native_request("image/png", query), encode(ONE)) is None
     assert samples(metrics, "digits_stage_duration_seconds") == []
-
-
-PREDICTIONS = Predictions(
-    [2, 0, 4],
-    np.array([0.5, 0.75, 1.0], np.float32),
-    [True, False, False],
-    np.arange(30, dtype=np.float32).reshape(3, 10) / np.float32(32),
-)
-SOURCES = [Source(1, 1, (1, 2, 3, 4)), Source(1, 1, (5, 6, 7, 8)), Source(2, 1, (0, 0, 28, 28))]
-LINES = [Source(1, 1, (1, 2, 3, 4)), Source(1, 2, (5, 6, 7, 8)), Source(2, 1, (0, 0, 28, 28))]
-IMAGES = np.stack([ONE, ONE // 2, ONE // 3])
-
-
-def result(query: bytes, body: ParsedBody | None) -> PredictResult:
-    return PredictResult(parse_query(query), "12", PREDICTIONS, body)
-
-
-def test_json_has_all_fields_by_default() -> None:
-    document = json.loads(encode_json(result(b"", None)))
-    assert list(document) == ["model", "version", "predictions"]
-    assert (document["model"], document["version"]) == ("digits", "12")
-    assert document["predictions"] == [
-        {
-            "digit": digit,
-            "confidence": confidence,
-            "uncertain": uncertain,
-            "probabilities": [(10 * row + column) / 32 for column in range(10)],
-        }
-        for row, (digit, confidence, uncertain) in enumerate([(2, 0.5, True), (0, 0.75, False), (4, 1.0, False)])
-    ]
-    assert list(document["predictions"][0]) == ["digit", "confidence", "uncertain", "probabilities"]
-
-
-@pytest.mark.parametrize("body", [None, ParsedBody(IMAGES), ParsedBody(IMAGES, SOURCES)])
-def test_json_of_digits_alone(body: ParsedBody | None) -> None:
-    assert encode_json(result(b"fields=digit", body)) == (
-        b'{"model":"digits","version":"12","predictions":[{"digit":2},{"digit":0},{"digit":4}]}'
-    )
-
-
-def test_json_of_two_fields() -> None:
-    assert encode_json(result(b"fields=digit,uncertain", ParsedBody(IMAGES, SOURCES))) == (
-        b'{"model":"digits","version":"12","predictions":'
-        b'[{"digit":2,"uncertain":true},{"digit":0,"uncertain":false},{"digit":4,"uncertain":false}]}'
-    )
-
-
-def test_json_of_split_rows_has_numbers_and_sources() -> None:
-    assert encode_json(result(b"fields=digit&split=digits", ParsedBody(IMAGES, SOURCES))) == (
-        b'{"model":"digits","version":"12","numbers":["20","4"],"predictions":'
-        b'[{"digit":2,"picture":1,"line":1,"box":[1,2,3,4]},{"digit":0,"picture":1,"line":1,"box":[5,6,7,8]},'
-        b'{"digit":4,"picture":2,"line":1,"box":[0,0,28,28]}]}'
-    )
-
-
-def test_json_has_one_number_for_each_line_of_writing() -> None:
-    document = json.loads(encode_json(result(b"fields=digit&split=digits", ParsedBody(IMAGES, LINES))))
-    assert document["numbers"] == ["2", "0", "4"]
-    assert [(row["picture"], row["line"]) for row in document["predictions"]] == [(1, 1), (1, 2), (2, 1)]
 
 
 def test_every_digit_of_a_line_that_may_have_lost_one_is_uncertain(predictor: Predictor, metrics: Metrics) -> None:
     """In the response and in the metric; the confidences stay."""
     sources = [source._replace(is_incomplete=source.line == 2) for source in LINES]
-    options = parse_query(b"split=digits&fields=confidence,uncertain")
-    marked = build_result(options, "12", PREDICTIONS, ParsedBody(IMAGES, sources))
+    request = native_request(query=b"split=digits&fields=confidence,uncertain")
+    marked = build_result(request, "12", PREDICTIONS, ParsedBody(IMAGES, sources))
     rows = json.loads(encode_json(marked))["predictions"]
     assert [(row["confidence"], row["uncertain"]) for row in rows] == [(0.5, True), (0.75, True), (1.0, False)]
     predictor.record(marked)
     assert samples(metrics, "digits_uncertain_predictions_total") == ["digits_uncertain_predictions_total 2.0"]
 
 
-@pytest.mark.parametrize("body", [None, ParsedBody(IMAGES), ParsedBody(IMAGES, LINES)])
-def test_predictions_of_complete_lines_stay_as_they_are(body: ParsedBody | None) -> None:
-    options = parse_query(b"split=digits")
-    assert build_result(options, "12", PREDICTIONS, body) == PredictResult(options, "12", PREDICTIONS, body)
+@pytest.mark.parametrize("body", [ParsedBody(IMAGES), ParsedBody(IMAGES, LINES)])
+def test_predictions_of_complete_lines_stay_as_they_are(body: ParsedBody) -> None:
+    request = native_request(query=b"split=digits")
+    assert build_result(request, "12", PREDICTIONS, body) == PredictResult(request, "12", PREDICTIONS, body)
 
 
-@pytest.mark.parametrize("body", [None, ParsedBody(IMAGES)])
-def test_json_without_sources_has_no_numbers(body: ParsedBody | None) -> None:
-    assert encode_json(result(b"fields=digit&split=digits", body)) == (
-        b'{"model":"digits","version":"12","predictions":[{"digit":2},{"digit":0},{"digit":4}]}'
-    )
+def test_a_picture_of_several_digits_is_uncertain(predictor: Predictor, metrics: Metrics) -> None:
+    sources = [source._replace(digit_count=4 if source.picture == 2 else 1) for source in LINES]
+    marked = build_result(native_request(), "12", PREDICTIONS, ParsedBody(IMAGES, sources))
+    assert list(marked.predictions.uncertain) == [True, False, True]
+    predictor.record(marked)
+    assert samples(metrics, "digits_uncertain_predictions_total") == ["digits_uncertain_predictions_total 2.0"]
 
 
-@pytest.mark.parametrize("sources", [None, SOURCES])
-def test_json_with_images(sources: Any) -> None:
-    rows = json.loads(encode_json(result(b"fields=digit&show=image", ParsedBody(IMAGES, sources))))["predictions"]
-    assert [list(row) for row in rows] == [["digit", "image"]] * 3
-    for row, image in zip(rows, IMAGES, strict=True):
-        with Image.open(BytesIO(b64decode(row["image"]))) as picture:
-            assert (picture.format, picture.mode) == ("PNG", "L")
-            assert np.array_equal(np.asarray(picture), image)
-    assert [row["image"] for row in rows] == [png_base64(image) for image in IMAGES]
+def test_a_result_of_the_fast_path_has_its_envelope_and_no_body() -> None:
+    marked = build_result(native_request(), "12", PREDICTIONS, FastBody(b"", {"id": "7"}))
+    assert (marked.body, marked.envelope, marked.sources) == (None, {"id": "7"}, ())
 
 
-@pytest.mark.parametrize("body", [None, ParsedBody(IMAGES)])
-def test_without_sources_there_are_no_numbers(body: ParsedBody | None) -> None:
-    assert join_digits(result(b"", body)) == []
-
-
-def test_digits_are_joined_for_each_line_of_each_picture() -> None:
-    assert join_digits(result(b"", ParsedBody(IMAGES, SOURCES))) == ["20", "4"]
-    assert join_digits(result(b"", ParsedBody(IMAGES, LINES))) == ["2", "0", "4"]
-    assert join_digits(result(b"", ParsedBody(IMAGES, [SOURCES[0]] * 3))) == ["204"]
+def test_another_version_than_the_current_one_is_not_found(predictor: Predictor) -> None:
+    request = replace(native_request("image/png"), version="4")
+    with pytest.raises(NotFound, match="version 4 is not served; the version in use is 5"):
+        predictor.predict(request, encode(ONE))
 
 
 def post(client: FlaskClient, body: bytes, kind: str | None, fields: str = "") -> TestResponse:

@@ -13,6 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.inference.runtimes import LiteRT
+from service.responses import HttpResponse
 from service.server.asgi import Application
 from service.server.request_body import MAX_BUFFERED_BODIES, StreamedBody
 from service.types import Batch, Probabilities
@@ -304,7 +305,7 @@ def test_an_exception_of_the_model_is_500_for_each_request_of_the_batch(
 
     for messages in asyncio.run(together()):
         status, _, body = read(messages)
-        assert (status, body) == (500, b'{"error":"internal error; the log of the service has the traceback"}')
+        assert (status, body) == (500, b'{"error":"internal error; the log of the service has the traceback"}\n')
     assert [record.exc_info is not None for record in caplog.records] == [True] * 3
     assert "digits_in_flight_requests 1.0" in client.get("/metrics").text
 
@@ -355,7 +356,7 @@ def test_a_body_without_a_length_is_rejected_at_the_limit(serve: Serve, one_vers
         return responses
 
     status, _, body = read(asyncio.run(until_rejected()))
-    assert (status, body) == (413, b'{"error":"the body has more than 1000 bytes; 1000 are allowed"}')
+    assert (status, body) == (413, b'{"error":"the body has more than 1000 bytes; 1000 are allowed"}\n')
     assert len(taken) == 4
 
 
@@ -403,7 +404,7 @@ def test_a_body_that_does_not_arrive_in_time_is_408(serve: Serve, one_version: P
 
     sent: list[Any] = [{"type": "http.request", "body": b"x", "more_body": True}, never, {"type": "http.disconnect"}]
     status, _, body = read(asyncio.run(call(Application(client.application), sent, scope("POST", "/predict", PNG))))
-    assert (status, body) == (408, b'{"error":"the body did not arrive within 1 seconds"}')
+    assert (status, body) == (408, b'{"error":"the body did not arrive within 1 seconds"}\n')
 
 
 def test_the_lifespan_starts_and_stops(client: FlaskClient) -> None:
@@ -426,12 +427,12 @@ def test_metrics_are_served_while_all_slow_requests_are_busy(
     application = Application(client.application)
     release, entered = threading.Event(), threading.Event()
 
-    def block(*_: object) -> bytes:
+    def block(*_: object) -> HttpResponse:
         entered.set()
         assert release.wait(20)
-        return b"{}"
+        return HttpResponse(200, b"{}")
 
-    monkeypatch.setattr(service_of(client).predictor, "predict_json", block)
+    monkeypatch.setattr(service_of(client).predictor, "respond", block)
 
     async def scenario() -> tuple[int, int]:
         slow = asyncio.ensure_future(call(application, [bytes(17 * 784)], scope("POST", "/predict", OCTETS)))

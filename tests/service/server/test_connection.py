@@ -11,7 +11,8 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
-from service.responses import JsonResponse
+from service.protocols import Endpoint
+from service.responses import HttpResponse
 from service.server.acceptor import ConnectionCounts
 from service.server.connection import Connection
 from service.server.load_shedding import Rejectable
@@ -118,6 +119,7 @@ class FakeApplication:
     def __init__(self) -> None:
         self.context = SimpleNamespace(settings=SimpleNamespace(receive_timeout_seconds=30, max_body_bytes=100))
         self.limiter = SimpleNamespace(available=1)
+        self.endpoints: list[Endpoint] = []
         self.fast: list[tuple[dict[bytes, bytes], bytes, bytes]] = []
         self.through_gunicorn: list[bytes] = []
         self.handled: list[bytes] = []
@@ -126,18 +128,19 @@ class FakeApplication:
         self.gate: asyncio.Event | None = None
 
     async def predict(
-        self, headers: Any, query: bytes, body: Any, send: Callable[[JsonResponse], Awaitable[None]]
+        self, endpoint: Endpoint, headers: Any, query: bytes, body: Any, send: Callable[[HttpResponse], Awaitable[None]]
     ) -> None:
+        self.endpoints.append(endpoint)
         self.fast.append((dict(headers), query, await body.read()))
         self.handled.append(self.fast[-1][2])
         self.body = body
         if self.gate:
             await self.gate.wait()
-        await send(JsonResponse(200, OK))
+        await send(HttpResponse(200, OK))
 
-    def reject(self, seconds: float) -> JsonResponse:
+    def reject(self, _: Endpoint, seconds: float) -> HttpResponse:
         self.rejected.append(seconds)
-        return JsonResponse(429, b'{"error":"busy"}', (("Retry-After", "1"),))
+        return HttpResponse(429, b'{"error":"busy"}', (("Retry-After", "1"),))
 
     async def __call__(self, _: Any, receive: Any, send: Any) -> None:
         body = b""

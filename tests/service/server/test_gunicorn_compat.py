@@ -172,11 +172,11 @@ def test_a_response_to_what_is_not_http_has_the_headers_of_every_response() -> N
     written: list[bytes] = []
     HttpConnection.write_error(cast("Any", SimpleNamespace(_safe_write=written.append)), 400, "why")
     head, _, body = b"".join(written).partition(b"\r\n\r\n")
-    assert body == b'{"error":"why"}'
+    assert body == b'{"error":"why"}\n'
     assert head.decode().split("\r\n") == [
         "HTTP/1.1 400 Bad Request",
         "Content-Type: application/json",
-        "Content-Length: 15",
+        "Content-Length: 16",
         "X-Content-Type-Options: nosniff",
         "Cache-Control: no-store",
         "Connection: close",

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 import uvloop
 
+from service.protocols import Endpoint
 from service.server import peer_probe
 from service.server.connection import Connection
 from tests.service.server.test_connection import (
@@ -91,7 +92,7 @@ def test_a_late_request_gets_408_its_first_byte_counts(host: Host, late: bytes) 
         assert b"408" not in transport.written
         host.loop.now += 0.5
         host.loop.timers[-1].callback()
-        assert transport.written.endswith(b'{"error":"the request did not arrive within 30 seconds"}')
+        assert transport.written.endswith(b'{"error":"the request did not arrive within 30 seconds"}\n')
         await end(connection)
 
     run(scenario())
@@ -178,7 +179,7 @@ def test_a_body_for_which_gunicorn_waits_no_longer_gets_408(host: Host) -> None:
         connection.data_received(request(length="Content-Length: 50"))
         await until(lambda: b"\r\n\r\n" in transport.written)
         assert transport.written.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-        assert transport.written.endswith(b'{"error":"the body did not arrive in time"}')
+        assert transport.written.endswith(b'{"error":"the body did not arrive in time"}\n')
         await end(connection)
 
     run(scenario())
@@ -280,9 +281,9 @@ class WaitingApplication(FakeApplication):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"Content-Length", b"11")]})
         await send({"type": "http.response.body", "body": OK})
 
-    async def predict(self, headers: Any, query: bytes, body: Any, send: Any) -> None:
+    async def predict(self, endpoint: Endpoint, headers: Any, query: bytes, body: Any, send: Any) -> None:
         body.on_disconnect = self.disconnected.set
-        await super().predict(headers, query, body, send)
+        await super().predict(endpoint, headers, query, body, send)
 
 
 @pytest.fixture

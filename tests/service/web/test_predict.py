@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.conftest import Serve, Versions, service_of
-from tests.service.payloads import FORM, encode, form, stroke
+from tests.service.payloads import FORM, encode, form, native_request, stroke
 from tests.service.test_app import samples
 
 PICTURE = encode(stroke())
@@ -37,7 +37,10 @@ def test_returns_the_json_of_the_predictor_for_body_type_and_query(client: Flask
     body = form(PICTURE, PICTURE)
     response = client.post("/predict?split=digits&fields=digit", data=body, content_type=FORM)
     assert (response.status_code, response.content_type) == (200, "application/json")
-    assert response.data == service_of(client).predictor.predict_json(body, FORM, b"split=digits&fields=digit")
+    assert (
+        response.data
+        == service_of(client).predictor.respond(native_request(FORM, b"split=digits&fields=digit"), body).body
+    )
     document = response.get_json()
     assert list(document) == ["model", "version", "numbers", "predictions"]
     assert [list(prediction) for prediction in document["predictions"]] == [["digit", "picture", "line", "box"]] * 2

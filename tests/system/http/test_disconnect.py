@@ -79,7 +79,7 @@ def test_half_closed_client_whose_request_is_incomplete_gets_400(connection: Raw
     response = connection.receive()
     assert (response.status, response.body) == (
         400,
-        b'{"error":"the connection was closed before the request was complete"}',
+        b'{"error":"the connection was closed before the request was complete"}\n',
     )
     assert connection.is_closed()
 

@@ -136,7 +136,7 @@ def test_expect_100_continue_is_answered_before_the_body(connection: RawConnecti
 
 def test_expect_100_continue_with_too_large_a_body_gets_413_instead(connection: RawConnection) -> None:
     response = connection.request(HEAD + b"Expect: 100-continue\r\nContent-Length: 50001\r\n\r\n")
-    assert (response.status, response.body) == (413, b'{"error":"the body has 50001 bytes; 50000 are allowed"}')
+    assert (response.status, response.body) == (413, b'{"error":"the body has 50001 bytes; 50000 are allowed"}\n')
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/model"])
@@ -234,7 +234,7 @@ HANDSHAKE = (
     b"GET %b HTTP/1.1\r\nHost: x\r\nUpgrade: %b\r\nConnection: %b\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-NO_WEBSOCKET = b'{"error":"the service has no WebSocket; send the request without the header Upgrade"}'
+NO_WEBSOCKET = b'{"error":"the service has no WebSocket; send the request without the header Upgrade"}\n'
 
 
 @pytest.mark.parametrize("path", [b"/", b"/healthz", b"/predict", b"/metrics", b"/docs", b"/nowhere", b"http://x/"])
@@ -363,7 +363,7 @@ def test_short_body_is_discarded_after_its_response_and_the_connection_kept(conn
 def test_client_that_sends_all_of_too_large_a_body_still_reads_the_response(connection: RawConnection) -> None:
     """It reads nothing before it has sent everything: the response must not be lost when the connection is closed."""
     response = connection.request(with_body(bytes(3_000_000)))
-    assert (response.status, response.body) == (413, b'{"error":"the body has 3000000 bytes; 50000 are allowed"}')
+    assert (response.status, response.body) == (413, b'{"error":"the body has 3000000 bytes; 50000 are allowed"}\n')
 
 
 def test_chunked_body_is_limited_while_it_is_received(connection: RawConnection) -> None:
@@ -372,13 +372,13 @@ def test_chunked_body_is_limited_while_it_is_received(connection: RawConnection)
     response = connection.request(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks)
     assert (response.status, response.body) == (
         413,
-        b'{"error":"the body has more than 50000 bytes; 50000 are allowed"}',
+        b'{"error":"the body has more than 50000 bytes; 50000 are allowed"}\n',
     )
 
 
 def test_body_in_too_many_pieces_is_rejected(one_version: Path) -> None:
     """A chunk of one byte costs the service 3 us and the memory of an object, of any size."""
-    sentence = b'{"error":"the body arrives in more than 65536 pieces; send larger chunks"}'
+    sentence = b'{"error":"the body arrives in more than 65536 pieces; send larger chunks"}\n'
     with serving(model_dir=one_version, workers=1) as server:
         for line in (b"POST /predict", b"POST /", b"GET /healthz"):
             with connect(server) as connection:

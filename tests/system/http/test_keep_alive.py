@@ -26,7 +26,7 @@ def test_connection_is_kept_for_further_requests(connection: RawConnection) -> N
         assert response.body.startswith(b'{"model":"digits"')
 
 
-LATE = b'{"error":"the request did not arrive within 1 seconds"}'
+LATE = b'{"error":"the request did not arrive within 1 seconds"}\n'
 
 
 def test_connection_without_a_request_is_closed_without_a_response(server: Server, connection: RawConnection) -> None:
@@ -53,14 +53,14 @@ def test_late_body_that_no_route_reads_gets_408(connection: RawConnection) -> No
 
 def test_body_of_which_no_byte_arrives_gets_408(connection: RawConnection) -> None:
     response = connection.request(HEAD + b"Content-Length: 1000\r\n\r\n")
-    assert (response.status, response.body) == (408, b'{"error":"the body did not arrive within 1 seconds"}')
+    assert (response.status, response.body) == (408, b'{"error":"the body did not arrive within 1 seconds"}\n')
 
 
 def test_late_body_gets_408(connection: RawConnection) -> None:
     connection.send(HEAD + b"Content-Length: 1000\r\n\r\nx")
     connection.send(b"y")
     response = connection.receive()
-    assert (response.status, response.body) == (408, b'{"error":"the body did not arrive within 1 seconds"}')
+    assert (response.status, response.body) == (408, b'{"error":"the body did not arrive within 1 seconds"}\n')
 
 
 def test_requests_that_arrive_slowly_are_not_in_flight(one_version: Path) -> None:

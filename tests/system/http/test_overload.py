@@ -29,7 +29,7 @@ from tests.system.http.raw_http import (
 from tests.system.server import Server, serving
 
 LARGE = encode(255 - np.kron(stroke(), np.ones((40, 40), np.uint8)))
-ERROR = b'{"error":"1 requests are in flight, which is the limit"}'
+ERROR = b'{"error":"1 requests are in flight, which is the limit"}\n'
 
 
 @pytest.fixture(scope="module")
