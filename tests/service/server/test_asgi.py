@@ -1,6 +1,7 @@
 """WSGI and ASGI give the same responses, byte for byte, and the same metrics."""
 
 import asyncio
+import gzip
 import json
 import threading
 from collections.abc import Awaitable, Callable, Iterable
@@ -121,6 +122,7 @@ def clockless_samples(client: FlaskClient) -> list[str]:
 
 OCTETS = {"Content-Type": "application/octet-stream"}
 JSON = {"Content-Type": "application/json"}
+GZIP = {"Content-Encoding": "gzip"}
 
 
 def predict(headers: Headers, body: bytes, query: str = "") -> Request:
@@ -139,6 +141,11 @@ REQUESTS = {
     "form with a bad picture": predict({"Content-Type": FORM}, form(encode(ONE), b"?")),
     "JSON": predict(JSON, json_of(ONE, ONE)),
     "JSON that is none": predict(JSON, b"{"),
+    "JSON, compressed": predict(JSON | GZIP, gzip.compress(json_of(ONE, ONE))),
+    "bulk, compressed": predict(OCTETS | GZIP, gzip.compress(idx3(np.stack([ONE] * 20)))),
+    "damaged compression": predict(JSON | GZIP, json_of(ONE)),
+    "unknown compression": predict(JSON | {"Content-Encoding": "br"}, json_of(ONE)),
+    "two content types": predict({"Content-Type": "image/png,image/png"}, encode(ONE)),
     "bulk": predict(OCTETS, idx3(np.stack([ONE] * 700))),
     "bulk, digits alone": predict(OCTETS, idx3(np.stack([ONE] * 700)), "fields=digit"),
     "blank": predict(PNG, encode(ONE * 0)),
@@ -193,6 +200,20 @@ def test_two_keys_are_refused(serve: Serve, one_version: Path, keys: list[bytes]
     sent["headers"] += [(b"authorization", key) for key in keys]
     body = encode(ONE) if method == "POST" else b""
     assert read(asyncio.run(call(Application(client.application), [body], sent)))[0] == 401
+
+
+def test_a_compressed_body_is_predicted_as_the_body_is(serve: Serve, one_version: Path) -> None:
+    client = serve(one_version)
+    assert by_asgi(client, REQUESTS["JSON, compressed"]) == by_asgi(client, REQUESTS["JSON"])
+    assert by_asgi(client, REQUESTS["damaged compression"])[0] == 400
+    assert by_asgi(client, REQUESTS["unknown compression"])[0] == 415
+
+
+def test_a_body_is_bounded_after_inflation(serve: Serve, one_version: Path) -> None:
+    client = serve(one_version, max_body_bytes=20_000)
+    status, _, body = by_asgi(client, predict(OCTETS | GZIP, gzip.compress(bytes(784 * 100))))
+    sentence = "the body has more than 20000 bytes after inflation; 20000 are allowed"
+    assert (status, json.loads(body)) == (413, {"error": sentence})
 
 
 def test_without_a_model_both_respond_503(serve: Serve, models: Path) -> None:
