@@ -28,6 +28,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from service.errors import BadRequest, UnsupportedMediaType
 from service.imaging import file_limits
+from service.imaging.file_signatures import describe_unsupported_file, identify_file
 from service.imaging.jpeg_limits import decoding_scale
 from service.imaging.transparency import choose_background, composite
 from service.settings import Settings
@@ -98,12 +99,19 @@ def decode(data: bytes, settings: Settings) -> Decoded:
             file_limits.check_size(*picture.size, settings, is_jpeg=picture.format in JPEG_FORMATS)
             return _decode(picture)
     except UnidentifiedImageError:
-        raise UnsupportedMediaType(f"the picture is none of {', '.join(FORMATS)}") from None
+        raise UnsupportedMediaType(_describe_unidentified(data)) from None
     except _DECODE_ERRORS as error:
         if str(error).startswith("out of memory"):  # so Pillow's own decoders report it; libtiff's and libjpeg's do not
             raise MemoryError from error
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise BadRequest(f"the picture cannot be decoded: {reason}") from None
+
+
+def _describe_unidentified(data: bytes) -> str:
+    name = identify_file(data)
+    if name and name not in FORMATS:
+        return describe_unsupported_file(name)
+    return f"the picture is none of {', '.join(FORMATS)}"
 
 
 def _decode(picture: Image.Image) -> Decoded:
