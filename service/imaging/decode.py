@@ -10,7 +10,8 @@ leaves out the high frequencies, which takes half of the time, and down to a 64t
 Decoding takes at most 256 MiB, for the largest pictures too: what is no longer needed is freed, and conversions work on
 bands of rows.
 
-Two settings of Pillow are global, and are set at import: its own limit of pixels is off, and its warnings are ignored.
+Three settings of Pillow are global, and are set at import: its own limit of pixels is off, its warnings are ignored,
+and AVIF is decoded in one thread.
 """
 
 import struct
@@ -24,7 +25,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import AvifImagePlugin, ExifTags, Image, UnidentifiedImageError, features
 
 from service.errors import BadRequest, UnsupportedMediaType
 from service.imaging import file_limits
@@ -34,7 +35,7 @@ from service.imaging.transparency import choose_background, composite
 from service.settings import Settings
 from service.types import GreyImage, Pixels
 
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", *(("AVIF",) if features.check("avif") else ()))
 JPEG_FORMATS = {"JPEG", "MPO"}
 """Pillow's names of a JPEG, and of a JPEG that more pictures follow in one file, as cameras write it."""
 HIGH_DEPTH_MODES = ("I", "F")
@@ -63,11 +64,12 @@ _UPRIGHT: dict[int, Callable[[Any], Any]] = {
 """How to turn a picture upright, by its EXIF orientation (EXIF 2.32, 4.6.4.A)."""
 
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # about damaged metadata of the client's file
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # as OpenCV's
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns first; `check_size` decides on the same header
 
 _DECODE_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError),
-    *(AssertionError, AttributeError, KeyError, struct.error, zlib.error),
+    *(AssertionError, AttributeError, KeyError, RuntimeError, struct.error, zlib.error),
 )
 """What Pillow's decoders raise on damaged and forged files."""
 
@@ -101,7 +103,7 @@ def decode(data: bytes, settings: Settings) -> Decoded:
     except UnidentifiedImageError:
         raise UnsupportedMediaType(_describe_unidentified(data)) from None
     except _DECODE_ERRORS as error:
-        if str(error).startswith("out of memory"):  # so Pillow's own decoders report it; libtiff's and libjpeg's do not
+        if "out of memory" in str(error).lower():  # so Pillow's own decoders report it; libtiff's and libjpeg's do not
             raise MemoryError from error
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise BadRequest(f"the picture cannot be decoded: {reason}") from None

@@ -17,7 +17,7 @@ ONE = stroke()
 ZEROS = [0] * 784
 
 _TYPES = "multipart/form-data, image/*, application/json, application/octet-stream, application/x-npy"
-_NO_PICTURE = "the picture is none of PNG, JPEG, GIF, BMP, WEBP, TIFF"
+_NO_PICTURE = "the picture is none of PNG, JPEG, GIF, BMP, WEBP, TIFF, AVIF"
 _DECODE = "the picture cannot be decoded: "
 _JSON_SYNTAX = "the JSON cannot be read: "
 _EXPECTED = 'expected: {"images": [...]}'
