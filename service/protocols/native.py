@@ -42,9 +42,9 @@ class NativeProtocol:
         images = fast_path.try_read(body, request.head.content_type, settings)
         return None if images is None else FastBody(images)
 
-    def is_plain_bulk(self, body: bytes, request: PredictRequest) -> bool:  # noqa: ARG002
-        """Whether the content type is a bulk format that is not normalised."""
-        return body_parser.is_plain_bulk(request.head.content_type.decode("latin-1"), request.options.normalise)
+    def is_plain_bulk(self, body: bytes, request: PredictRequest) -> bool:
+        """Whether the body is an array that is not normalised."""
+        return body_parser.is_plain_bulk(body, request.head.content_type.decode("latin-1"), request.options.normalise)
 
     def parse(self, body: bytes, body_format: BodyFormat, settings: Settings) -> ParsedBody:
         """Parse a body, as `body_parser.parse_body` does."""
