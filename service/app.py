@@ -26,6 +26,7 @@ from service.protocols import ROUTES
 from service.settings import Settings
 from service.web import api_docs, feedback, headers, health, predict, report, ui
 from service.web.predict import flask_response
+from service.web.route_errors import describe_http_error
 
 PROTECTED_ROUTES = frozenset({"/model", "/feedback", *report.ROUTES})
 """Routes that require the API key, besides those that predict: service/prediction/admission.py checks it there."""
@@ -121,11 +122,7 @@ def _register_error_handlers(app: Flask, context: ServiceContext) -> None:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        sentences = {
-            404: f"there is no route {request.path[:100]}",
-            405: f"{request.path[:100]} does not allow {request.method[:20]}",
-            500: responses.INTERNAL_ERROR,
-        }
         status = error.code or 500
         allow = (header for header in error.get_headers() if header[0] == "Allow")
-        return flask_response(responses.error_response(status, sentences.get(status, str(error.description)), *allow))
+        sentence = describe_http_error(error, requires_key=bool(context.settings.api_key))
+        return flask_response(responses.error_response(status, sentence, *allow))

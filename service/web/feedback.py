@@ -83,7 +83,7 @@ def blueprint(settings: Settings, metrics: Metrics, parser: BodyParser) -> Bluep
         check_image(document["image"], settings, parser)
         store.add(document)
         metrics.feedback_received(document["digit"])
-        return Response(orjson.dumps({"status": "kept"}), 201, mimetype=JSON)
+        return Response(b'{"status":"kept"}\n', 201, mimetype=JSON)
 
     return routes
 

@@ -35,7 +35,7 @@ def test_an_unknown_route_is_404(client: FlaskClient, path: str) -> None:
     assert response.status_code == 404
     assert response.content_type == "application/json"
     assert list(response.get_json()) == ["error"]
-    assert response.get_json()["error"].startswith("there is no route /")
+    assert response.get_json()["error"].startswith("there is no ")
     assert len(response.get_json()["error"]) < 200
 
 
@@ -55,7 +55,7 @@ def test_another_method_is_405_with_the_allowed_methods(
     response = client.open(path, method=method)
     assert response.status_code == 405
     assert set(response.headers["Allow"].split(", ")) == allowed
-    assert response.get_json() == {"error": f"{path} does not allow {method}"}
+    assert response.get_json()["error"].startswith(f"{path} does not allow {method}; ")
 
 
 @pytest.mark.parametrize("chunked", [False, True])
