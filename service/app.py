@@ -11,9 +11,10 @@ through ASGI, faster.
 import time
 
 from flask import Flask, Response, g, request
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from service import responses
+from service import cors, responses
 from service.context import ServiceContext
 from service.errors import OutOfMemory, RequestError
 from service.inference.last_version import LastVersion
@@ -57,6 +58,7 @@ def create_app(
     app.extensions["digits"] = context
     app.after_request(headers.with_default_headers)
     app.after_request(headers.with_relative_redirect)  # before the others: Flask calls the last one first
+    _allow_origins(app, context.cors_origins)
     _record_requests(app, context.metrics)
     _require_api_key(app, context.admission.api_key)
     _register_error_handlers(app, context)
@@ -64,10 +66,25 @@ def create_app(
     app.register_blueprint(health.blueprint(context.store, context.metrics, lambda: context.stopping))
     app.register_blueprint(ui.blueprint(context.settings, context.store, context.admission, context.predictor))
     app.register_blueprint(report.blueprint(context.settings, context.store))
-    app.register_blueprint(feedback.blueprint(context.settings, context.metrics, context.parser))
+    app.register_blueprint(feedback.blueprint(context.settings, context.metrics, context.parser, context.cors_origins))
     app.register_blueprint(api_docs.blueprint(context.settings))
     context.start()
     return app
+
+
+def _allow_origins(app: Flask, origins: frozenset[str]) -> None:
+    """Add the headers of CORS to every response; `*` does not open the route that stores what a client sends."""
+
+    @app.after_request
+    def allow(response: Response) -> Response:
+        allowed = origins - {cors.ANY} if _route() == feedback.ROUTE else origins
+        origin = request.headers.get("Origin", "")
+        granted = cors.allow_origin(allowed, origin)
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            granted += cors.allow_request(allowed, origin, response.allow)
+        if granted:
+            response.headers = Headers([*granted, *response.headers])  # in the order of service/server/asgi.py
+        return response
 
 
 def _record_requests(app: Flask, metrics: Metrics) -> None:
@@ -94,7 +111,7 @@ def _route() -> str:
 def _require_api_key(app: Flask, api_key: ApiKey) -> None:
     @app.before_request
     def check() -> None:
-        if _route() in PROTECTED_ROUTES:
+        if _route() in PROTECTED_ROUTES and request.method != "OPTIONS":  # a preflight has no key
             authorization = request.headers.get("Authorization", "").encode("latin-1")  # as WSGI decoded it
             api_key.check(authorization, allow_basic=_route() in report.ROUTES)
 
