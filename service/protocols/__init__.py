@@ -8,12 +8,17 @@ from service.prediction.body_parser import ParsedBody
 from service.prediction.content_encoding import decode_body
 from service.prediction.protocol import BodyFormat, InferenceProtocol, PredictRequest, RequestHead
 from service.protocols.native import NativeProtocol
+from service.protocols.open_inference import OpenInferenceProtocol
 from service.settings import Settings
 
-NATIVE = NativeProtocol()
-PROTOCOLS: dict[str, InferenceProtocol] = {protocol.name: protocol for protocol in (NATIVE,)}
+NATIVE, OPEN_INFERENCE = NativeProtocol(), OpenInferenceProtocol()
+PROTOCOLS: dict[str, InferenceProtocol] = {protocol.name: protocol for protocol in (NATIVE, OPEN_INFERENCE)}
 
-ROUTES: dict[str, InferenceProtocol] = {"/predict": NATIVE}
+ROUTES: dict[str, InferenceProtocol] = {
+    "/predict": NATIVE,
+    "/v2/models/digits/infer": OPEN_INFERENCE,
+    "/v2/models/digits/versions/<version>/infer": OPEN_INFERENCE,
+}
 """The routes of predict requests, all of them POST, as Flask's rules: `<version>` stands for one segment."""
 
 _PATTERNS = {
