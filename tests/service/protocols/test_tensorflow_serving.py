@@ -93,7 +93,7 @@ def test_reads_every_form_of_a_classification(image: object) -> None:
 
 
 @pytest.mark.parametrize("image", [BLANK, np.full((28, 28), 255).tolist(), (ONE // 12).tolist()])
-def test_predicts_an_image_without_contrast_as_tensorflow_serving_does(image: object) -> None:
+def test_predicts_an_image_without_contrast_as_tensorflow_serving_does(image: list[list[int]]) -> None:
     asked = request()
     assert np.array_equal(parse({"instances": [image]}).images, [image])
     assert asked.protocol.read_fast(json.dumps({"instances": [image]}).encode(), asked, SETTINGS)
