@@ -3,6 +3,7 @@
     POST /predict                                             clients
     GET /, POST /, /report/, POST /feedback, /docs, /openapi.json   people
     GET /healthz, /readyz, /model, /metrics                   operators
+    /v2/...                                                   clients of the Open Inference Protocol
     GET and POST /v1/models/digits...                         clients of TensorFlow Serving
 
 The application runs under any WSGI server, threaded or not. service/server/asgi.py serves the same application
@@ -25,10 +26,12 @@ from service.prediction.auth import ApiKey
 from service.prediction.inline_parser import BodyParser
 from service.protocols import ROUTES
 from service.settings import Settings
-from service.web import api_docs, feedback, headers, health, predict, report, tensorflow_serving, ui
+from service.web import api_docs, feedback, headers, health, open_inference, predict, report, tensorflow_serving, ui
 from service.web.predict import flask_response
 
-PROTECTED_ROUTES = frozenset({"/model", "/feedback", *report.ROUTES, *tensorflow_serving.ROUTES})
+PROTECTED_ROUTES = frozenset(
+    {"/model", "/feedback", *report.ROUTES, *open_inference.PROTECTED_ROUTES, *tensorflow_serving.ROUTES}
+)
 """Routes that require the API key, besides those that predict: service/prediction/admission.py checks it there."""
 
 
@@ -62,6 +65,9 @@ def create_app(
     _register_error_handlers(app, context)
     app.register_blueprint(predict.blueprint(context.settings, context.admission, context.predictor))
     app.register_blueprint(health.blueprint(context.store, context.metrics, lambda: context.stopping))
+    app.register_blueprint(
+        open_inference.blueprint(context.settings, context.store, context.metrics, lambda: context.stopping)
+    )
     app.register_blueprint(ui.blueprint(context.settings, context.store, context.admission, context.predictor))
     app.register_blueprint(report.blueprint(context.settings, context.store))
     app.register_blueprint(feedback.blueprint(context.settings, context.metrics, context.parser))

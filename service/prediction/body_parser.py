@@ -111,17 +111,17 @@ def parse_body(
     check_slips(body, media_type, kind)
     match kind:
         case BodyKind.PICTURE:
-            return _read_files([body], settings, options)
+            return read_files([body], settings, options)
         case BodyKind.ARRAY:
             return _parse_array(body, media_type, settings, options)
         case BodyKind.JSON:
             return read_json_entries(parse_json_entries(body, settings), settings, options)
         case BodyKind.FORM:
-            return _read_files(_parse_form(body, parameters, settings), settings, options)
+            return read_files(_parse_form(body, parameters, settings), settings, options)
         case BodyKind.URL_ENCODED:
-            return _read_files(_decode_fields(parse_url_encoded(body, settings.max_pictures)), settings, options)
+            return read_files(_decode_fields(parse_url_encoded(body, settings.max_pictures)), settings, options)
         case BodyKind.BASE64:
-            return _read_files([decode_base64(body.decode("ascii", "replace"), space="+")], settings, options)
+            return read_files([decode_base64(body.decode("ascii", "replace"), space="+")], settings, options)
         case BodyKind.OTHER_FILE:
             raise UnsupportedMediaType(describe_unsupported_file(identify_file(body) or "unknown"))
         case BodyKind.UNKNOWN:
@@ -160,13 +160,26 @@ def read_json_entries(
 
 def _parse_array(body: bytes, media_type: str, settings: Settings, options: NormaliseOptions) -> ParsedBody:
     parse = array_formats.parse_npy if media_type == NPY_TYPE else array_formats.parse_bulk
-    batch = parse(body, settings.max_pictures)
+    return read_batch(parse(body, settings.max_pictures), settings, options)
+
+
+def read_batch(batch: Batch, settings: Settings, options: NormaliseOptions) -> ParsedBody:
+    """A batch as it is, or with each image normalised if the options say so.
+
+    Raises:
+        NoDigitFound: an image that is to be normalised has no digit.
+    """
     if not _normalises_bulk(options):
         return ParsedBody(batch)
     return _parse_all(list(batch), lambda image: reader.read_image(image, options), settings)
 
 
-def _read_files(files: Sequence[bytes], settings: Settings, options: NormaliseOptions) -> ParsedBody:
+def read_files(files: Sequence[bytes], settings: Settings, options: NormaliseOptions) -> ParsedBody:
+    """Read the files of pictures, 1 to `settings.max_pictures`.
+
+    Raises:
+        RequestError: a file is malformed, too large or of an unsupported type, or has no digit.
+    """
     _check_pictures(files, settings)
     return _parse_all(files, lambda file: reader.read_picture(file, settings, options), settings)
 

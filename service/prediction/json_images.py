@@ -92,7 +92,7 @@ def parse_json(body: bytes, settings: Settings) -> Any:
         BadRequest: it is no JSON (RFC 8259).
         PayloadTooLarge: its arrays, objects and strings would take too much memory.
     """
-    _check_json_structure(body, settings)
+    check_json_structure(body, settings)
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -153,7 +153,7 @@ def _is_one_image(value: list[Any]) -> bool:
     return not isinstance(first[0], list) or len(first[0]) == 1
 
 
-def _check_json_structure(body: bytes, settings: Settings) -> None:
+def check_json_structure(body: bytes, settings: Settings) -> None:
     """Count on the bytes of a large document what takes far more memory than text."""
     if len(body) <= SMALL_JSON_BYTES:
         return
