@@ -4,6 +4,7 @@
     GET /, POST /, /report/, POST /feedback, /docs, /openapi.json   people
     GET /healthz, /readyz, /model, /metrics                   operators
     /v2/...                                                   clients of the Open Inference Protocol
+    GET and POST /v1/models/digits...                         clients of TensorFlow Serving
 
 The application runs under any WSGI server, threaded or not. service/server/asgi.py serves the same application
 through ASGI, faster.
@@ -25,10 +26,12 @@ from service.prediction.auth import ApiKey
 from service.prediction.inline_parser import BodyParser
 from service.protocols import ROUTES
 from service.settings import Settings
-from service.web import api_docs, feedback, headers, health, open_inference, predict, report, ui
+from service.web import api_docs, feedback, headers, health, open_inference, predict, report, tensorflow_serving, ui
 from service.web.predict import flask_response
 
-PROTECTED_ROUTES = frozenset({"/model", "/feedback", *report.ROUTES, *open_inference.PROTECTED_ROUTES})
+PROTECTED_ROUTES = frozenset(
+    {"/model", "/feedback", *report.ROUTES, *open_inference.PROTECTED_ROUTES, *tensorflow_serving.ROUTES}
+)
 """Routes that require the API key, besides those that predict: service/prediction/admission.py checks it there."""
 
 
@@ -68,6 +71,7 @@ def create_app(
     app.register_blueprint(ui.blueprint(context.settings, context.store, context.admission, context.predictor))
     app.register_blueprint(report.blueprint(context.settings, context.store))
     app.register_blueprint(feedback.blueprint(context.settings, context.metrics, context.parser))
+    app.register_blueprint(tensorflow_serving.blueprint(context.store))
     app.register_blueprint(api_docs.blueprint(context.settings))
     context.start()
     return app
@@ -125,6 +129,8 @@ def _register_error_handlers(app: Flask, context: ServiceContext) -> None:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
+        if error.code == 404 and (explained := tensorflow_serving.explain_not_found(request.path)):
+            return request_error(explained)
         sentences = {
             404: f"there is no route {request.path[:100]}",
             405: f"{request.path[:100]} does not allow {request.method[:20]}",
