@@ -164,7 +164,7 @@ REQUESTS = {
     "too long, nowhere": Request("POST", "/nowhere", PNG, bytes(20_001)),
     "the page": Request("GET", "/", {}),
     "the page's form": Request("POST", "/", {"Content-Type": FORM}, form(encode(ONE))),
-    "other method": Request("PUT", "/predict", PNG, encode(ONE)),
+    "other method": Request("PUT", "/predict", PNG | {"Host": "localhost"}, encode(ONE)),
     "not there": Request("GET", "/nowhere é", {}),
     "not there, with a body": Request("POST", "/nowhere", PNG, encode(ONE)),
     "healthz": Request("GET", "/healthz", {}),
@@ -186,6 +186,19 @@ def test_wsgi_and_asgi_respond_and_count_alike(serve: Serve, one_version: Path, 
         counts.append(clockless_samples(client))
     assert responses[0] == responses[1]
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("origins", ["https://a.example http://b.example:81", "*"])
+@pytest.mark.parametrize("origin", ["https://a.example", "https://other.example", "null", None])
+def test_wsgi_and_asgi_allow_origins_alike(serve: Serve, one_version: Path, origins: str, origin: str | None) -> None:
+    client = serve(one_version, cors_origins=origins, max_body_bytes=20_000)
+    sent = {} if origin is None else {"Origin": origin}
+    for name in ("PNG", "JSON that is none", "too long", "blank", "healthz", "model", "not there", "other method"):
+        request = REQUESTS[name]
+        request = request._replace(headers=request.headers | sent)
+        assert by_asgi(client, request) == by_flask(client, request)
+        found = dict(by_asgi(client, request)[1]).get("Access-Control-Allow-Origin")
+        assert found == (origin and ("*" if origins == "*" else origin if origin in origins else None))
 
 
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer é", "Bearer secret,Bearer secret", "Bearer secret"])
