@@ -3,6 +3,8 @@
     POST /predict                                             clients
     GET /, POST /, /report/, POST /feedback, /docs, /openapi.json   people
     GET /healthz, /readyz, /model, /metrics                   operators
+    /v2/...                                                   clients of the Open Inference Protocol
+    GET and POST /v1/models/digits...                         clients of TensorFlow Serving
 
 The application runs under any WSGI server, threaded or not. service/server/asgi.py serves the same application
 through ASGI, faster.
@@ -25,12 +27,14 @@ from service.prediction.auth import ApiKey
 from service.prediction.inline_parser import BodyParser
 from service.protocols import ROUTES
 from service.settings import Settings
-from service.web import api_docs, feedback, headers, health, predict, report, ui
+from service.web import api_docs, feedback, headers, health, open_inference, predict, report, tensorflow_serving, ui
 from service.web.predict import flask_response
 from service.web.prefix import apply_prefix, check_prefix
 from service.web.route_errors import describe_http_error
 
-PROTECTED_ROUTES = frozenset({"/model", "/feedback", *report.ROUTES})
+PROTECTED_ROUTES = frozenset(
+    {"/model", "/feedback", *report.ROUTES, *open_inference.PROTECTED_ROUTES, *tensorflow_serving.ROUTES}
+)
 """Routes that require the API key, besides those that predict: service/prediction/admission.py checks it there."""
 
 
@@ -65,8 +69,12 @@ def create_app(
     _register_error_handlers(app, context)
     app.register_blueprint(predict.blueprint(context.settings, context.admission, context.predictor))
     app.register_blueprint(health.blueprint(context.store, context.metrics, lambda: context.stopping))
+    app.register_blueprint(
+        open_inference.blueprint(context.settings, context.store, context.metrics, lambda: context.stopping)
+    )
     app.register_blueprint(ui.blueprint(context.settings, context.store, context.admission, context.predictor))
     app.register_blueprint(report.blueprint(context.settings, context.store))
+    app.register_blueprint(tensorflow_serving.blueprint(context.store))
     app.register_blueprint(feedback.blueprint(context.settings, context.metrics, context.parser, context.cors_origins))
     app.register_blueprint(api_docs.blueprint(context.settings))
     check_prefix(context.settings.prefix, [rule.rule for rule in app.url_map.iter_rules()])
@@ -142,6 +150,8 @@ def _register_error_handlers(app: Flask, context: ServiceContext) -> None:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
+        if error.code == 404 and (explained := tensorflow_serving.explain_not_found(request.path)):
+            return request_error(explained)
         status = error.code or 500
         allow = (header for header in error.get_headers() if header[0] == "Allow")
         sentence = describe_http_error(error, requires_key=bool(context.settings.api_key))

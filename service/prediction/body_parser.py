@@ -111,19 +111,17 @@ def parse_body(
     check_slips(body, media_type, kind)
     match kind:
         case BodyKind.PICTURE:
-            return _read_files([body], settings, options)
+            return read_files([body], settings, options)
         case BodyKind.ARRAY:
             return _parse_array(body, media_type, settings, options)
         case BodyKind.JSON:
-            entries = parse_json_entries(body, settings)
-            _check_pictures(entries, settings)
-            return _parse_all(entries, lambda entry: _read_json_entry(entry, settings, options), settings)
+            return read_json_entries(parse_json_entries(body, settings), settings, options)
         case BodyKind.FORM:
-            return _read_files(_parse_form(body, parameters, settings), settings, options)
+            return read_files(_parse_form(body, parameters, settings), settings, options)
         case BodyKind.URL_ENCODED:
-            return _read_files(_decode_fields(parse_url_encoded(body, settings.max_pictures)), settings, options)
+            return read_files(_decode_fields(parse_url_encoded(body, settings.max_pictures)), settings, options)
         case BodyKind.BASE64:
-            return _read_files([decode_base64(body.decode("ascii", "replace"), space="+")], settings, options)
+            return read_files([decode_base64(body.decode("ascii", "replace"), space="+")], settings, options)
         case BodyKind.OTHER_FILE:
             raise UnsupportedMediaType(describe_unsupported_file(identify_file(body) or "unknown"))
         case BodyKind.UNKNOWN:
@@ -138,15 +136,50 @@ def is_plain_bulk(body: bytes, content_type: str, options: NormaliseOptions) -> 
     return detect_kind(body, parse_options_header(content_type)[0].lower()) is BodyKind.ARRAY
 
 
+def read_json_entries(
+    entries: Sequence[bytes | DigitImage],
+    settings: Settings,
+    options: NormaliseOptions,
+    check_image: Callable[[DigitImage], None] | None = None,
+) -> ParsedBody:
+    """Read the images of a JSON document, as `json_images.parse_entries` returns them.
+
+    Args:
+        entries: files of pictures, and images.
+        settings: the limits.
+        options: how pictures are normalised.
+        check_image: raises a RequestError for an image that is not read; `check_contrast` by default.
+
+    Raises:
+        RequestError: as `parse_body` raises it.
+    """
+    check = check_image or check_contrast
+    _check_pictures(entries, settings)
+    return _parse_all(entries, lambda entry: _read_json_entry(entry, settings, options, check), settings)
+
+
 def _parse_array(body: bytes, media_type: str, settings: Settings, options: NormaliseOptions) -> ParsedBody:
     parse = array_formats.parse_npy if media_type == NPY_TYPE else array_formats.parse_bulk
-    batch = parse(body, settings.max_pictures)
+    return read_batch(parse(body, settings.max_pictures), settings, options)
+
+
+def read_batch(batch: Batch, settings: Settings, options: NormaliseOptions) -> ParsedBody:
+    """A batch as it is, or with each image normalised if the options say so.
+
+    Raises:
+        NoDigitFound: an image that is to be normalised has no digit.
+    """
     if not _normalises_bulk(options):
         return ParsedBody(batch)
     return _parse_all(list(batch), lambda image: reader.read_image(image, options), settings)
 
 
-def _read_files(files: Sequence[bytes], settings: Settings, options: NormaliseOptions) -> ParsedBody:
+def read_files(files: Sequence[bytes], settings: Settings, options: NormaliseOptions) -> ParsedBody:
+    """Read the files of pictures, 1 to `settings.max_pictures`.
+
+    Raises:
+        RequestError: a file is malformed, too large or of an unsupported type, or has no digit.
+    """
     _check_pictures(files, settings)
     return _parse_all(files, lambda file: reader.read_picture(file, settings, options), settings)
 
@@ -210,20 +243,31 @@ def parse_json_image(
         RequestError: it is neither, or no digit is found.
     """
     (entry,) = scale_fractions([parse_json_entry(image, booleans=booleans)])
-    return _read_json_entry(entry, settings, options)
+    return _read_json_entry(entry, settings, options, check_contrast)
 
 
-def _read_json_entry(entry: bytes | DigitImage, settings: Settings, options: NormaliseOptions) -> list[ExtractedDigit]:
+def _read_json_entry(
+    entry: bytes | DigitImage, settings: Settings, options: NormaliseOptions, check_image: Callable[[DigitImage], None]
+) -> list[ExtractedDigit]:
     if isinstance(entry, bytes):
         return reader.read_picture(entry, settings, options)
     if _normalises_bulk(options):
         return reader.read_image(entry, options)
-    if not has_contrast(entry.tobytes()):
-        low, high = int(entry.min()), int(entry.max())
+    check_image(entry)
+    return [ExtractedDigit(entry, FULL_IMAGE_BOX)]
+
+
+def check_contrast(image: DigitImage) -> None:
+    """Check that an image uint8 [28, 28] may show a stroke.
+
+    Raises:
+        NoDigitFound: its pixels differ by less than MIN_CONTRAST.
+    """
+    if not has_contrast(image.tobytes()):
+        low, high = int(image.min()), int(image.max())
         advice = "; white is 255, or 1 if there are fractions" if high == 1 else ""
         contrast = f"the pixels differ by {high - low} at most; a stroke needs {MIN_CONTRAST}{advice}"
         raise NoDigitFound(f"no digit to read: {contrast}")
-    return [ExtractedDigit(entry, FULL_IMAGE_BOX)]
 
 
 def has_contrast(pixels: bytes) -> bool:

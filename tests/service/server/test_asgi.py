@@ -129,6 +129,8 @@ def predict(headers: Headers, body: bytes, query: str = "") -> Request:
     return Request("POST", "/predict", headers, body, query)
 
 
+V2_INPUT = {"name": "images", "shape": [1, 784], "datatype": "UINT8", "data": ONE.reshape(-1).tolist()}
+V2 = json.dumps({"id": "seven", "inputs": [V2_INPUT]}).encode()
 REQUESTS = {
     "PNG": predict(PNG, encode(ONE)),
     "PNG that is normalised": predict(PNG, encode(255 - np.pad(ONE, 40))),
@@ -146,6 +148,12 @@ REQUESTS = {
     "damaged compression": predict(JSON | GZIP, json_of(ONE)),
     "unknown compression": predict(JSON | {"Content-Encoding": "br"}, json_of(ONE)),
     "two content types": predict({"Content-Type": "image/png,image/png"}, encode(ONE)),
+    "V2": Request("POST", "/v2/models/digits/infer", JSON, V2),
+    "V2, compressed": Request("POST", "/v2/models/digits/infer", JSON | {"Accept-Encoding": "gzip"}, V2),
+    "V2 of this version": Request("POST", "/v2/models/digits/versions/1/infer", {}, V2),
+    "V2 of another version": Request("POST", "/v2/models/digits/versions/9/infer", {}, V2),
+    "V2 of another model": Request("POST", "/v2/models/letters/infer", {}, V2),
+    "V2 that is none": Request("POST", "/v2/models/digits/infer", {}, b"{}"),
     "bulk": predict(OCTETS, idx3(np.stack([ONE] * 700))),
     "bulk, digits alone": predict(OCTETS, idx3(np.stack([ONE] * 700)), "fields=digit"),
     "blank": predict(PNG, encode(ONE * 0)),
