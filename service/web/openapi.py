@@ -68,8 +68,8 @@ def _predict(settings: Settings) -> Json:
         "description": (
             f"Limits: {settings.max_body_bytes} bytes and {settings.max_pictures} pictures a request, "
             f"{settings.max_pixels} pixels a picture, of a JPEG as it is decoded at a reduced scale. Formats of a "
-            "picture: PNG, JPEG, GIF, BMP, WebP, TIFF. If one of several pictures is rejected, the request is, and the "
-            "error names the picture."
+            "picture: PNG, JPEG, GIF, BMP, WebP, TIFF, AVIF. If one of several pictures is rejected, the request "
+            "is, and the error names the picture."
         ),
         "x-codeSamples": [{"lang": "Shell", "source": "curl -F file=@seven.png http://127.0.0.1:8000/predict"}],
         "parameters": [
