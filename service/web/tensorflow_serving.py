@@ -94,7 +94,7 @@ def _require_version(store: ModelStore, version: str | None) -> Model:
     if version is None or version == model.version:
         return model
     if ":" in version:  # .../versions/7:predict, whose route allows POST only
-        raise MethodNotAllowed(["POST"])
+        raise MethodNotAllowed(["OPTIONS", "POST"])
     raise NotFound(
         f"Could not find version {version[:50]} of model {MODEL_NAME}; the version in use is {model.version}"
     )
