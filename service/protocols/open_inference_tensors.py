@@ -70,7 +70,7 @@ def parse_input(document: Mapping[str, Any], max_images: int) -> InputTensor:
     if entry.get("name") != INPUT_NAME:
         raise BadRequest(f"the input is {str(entry.get('name'))[:50]!r}; the model's is {INPUT_NAME!r}")
     datatype = entry.get("datatype")
-    if datatype not in DATATYPES and datatype != BYTES:
+    if not isinstance(datatype, str) or (datatype not in DATATYPES and datatype != BYTES):
         supported = ", ".join([*DATATYPES, BYTES])
         raise BadRequest(f"the datatype of {INPUT_NAME!r} is {str(datatype)[:50]!r}; supported: {supported}")
     shape = _parse_shape(entry.get("shape"), datatype)

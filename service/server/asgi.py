@@ -25,6 +25,7 @@ from typing import Any
 from flask import Flask
 
 from service.context import ServiceContext
+from service.cors import allow_origin
 from service.errors import RequestError
 from service.inference.batching import DynamicBatcher
 from service.inference.model import Model
@@ -126,6 +127,10 @@ class Application:
             except Exception:  # as Flask does: log the exception, and respond
                 log.exception("Exception on %s [POST]", endpoint.route)
                 response = error_response(500, INTERNAL_ERROR)
+            if self.context.cors_origins:
+                origin = dict(headers).get(b"origin", b"").decode("latin-1")
+                granted = allow_origin(self.context.cors_origins, origin)
+                response = response._replace(headers=(*granted, *response.headers))
             await send(response)
             self._metrics.request_completed(endpoint.route, "POST", response.status, time.perf_counter() - started)
             self.batcher.spin_briefly()

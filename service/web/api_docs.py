@@ -16,7 +16,7 @@ def blueprint(settings: Settings) -> Blueprint:
 
     @routes.get("/openapi.json")
     def openapi() -> Response:
-        body = orjson.dumps(document, option=orjson.OPT_INDENT_2)
+        body = orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         return with_security_headers(cacheable(Response(body, mimetype=JSON)))
 
     @routes.get("/docs")

@@ -13,6 +13,14 @@ PICTURE = encode(stroke())
 PROTECTED = [
     ("POST", "/predict"),
     ("POST", "/feedback"),
+    ("POST", "/v1/models/digits:predict"),
+    ("POST", "/v1/models/digits/versions/1:predict"),
+    ("POST", "/v1/models/digits:classify"),
+    ("POST", "/v1/models/digits/versions/1:classify"),
+    ("GET", "/v1/models/digits"),
+    ("GET", "/v1/models/digits/versions/1"),
+    ("GET", "/v1/models/digits/metadata"),
+    ("GET", "/v1/models/digits/versions/1/metadata"),
     ("GET", "/model"),
     ("HEAD", "/model"),
     ("GET", "/report/"),
@@ -71,12 +79,18 @@ def test_a_missing_or_wrong_key_is_401(client: FlaskClient, method: str, path: s
             assert list(response.get_json()) == ["error"]
 
 
+def expected_status(method: str, path: str) -> int:
+    """The status of a request without a body, for a version without a report."""
+    if path.startswith("/report/"):
+        return 404
+    return {"POST": 400}.get(method, 200) if path != "/feedback" else 415
+
+
 @pytest.mark.parametrize("key", ["Bearer secret", "bearer secret", "BEARER   secret"])
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 def test_the_right_key_passes(client: FlaskClient, method: str, path: str, key: str) -> None:
     response = client.open(path, method=method, headers={"Authorization": key})
-    expected = {"/predict": 400, "/feedback": 415, "/model": 200}.get(path, 404)  # no body; this version has no report
-    assert response.status_code == expected
+    assert response.status_code == expected_status(method, path)
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
