@@ -85,7 +85,8 @@ def describe_method(path: str, method: str, allowed: Iterable[str], *, requires_
     sentence = f"{path[:MAX_SHOWN]} does not allow {method[:20]}"
     if path == "/predict":
         return f"{sentence}; send a picture by POST: {curl_line('/predict', requires_key=requires_key)}"
-    return f"{sentence}; allowed: {', '.join(sorted(allowed))}"
+    others = sorted(set(allowed) - {"HEAD", "OPTIONS"})  # the router adds these to every route, or to none
+    return f"{sentence}; allowed: {', '.join(others)}"
 
 
 def _key(path: str) -> str:

@@ -21,6 +21,16 @@ PROTECTED = [
     ("GET", "/v1/models/digits/versions/1"),
     ("GET", "/v1/models/digits/metadata"),
     ("GET", "/v1/models/digits/versions/1/metadata"),
+    ("POST", "/v2/models/digits/infer"),
+    ("POST", "/v2/models/digits/versions/1/infer"),
+    ("POST", "/v2/repository/index"),
+    ("GET", "/v2/models/digits"),
+    ("GET", "/v2/models/digits/versions/1"),
+    ("GET", "/v2/models/digits/config"),
+    ("GET", "/v2/models/digits/versions/1/config"),
+    ("GET", "/v2/models/digits/stats"),
+    ("GET", "/v2/models/digits/versions/1/stats"),
+    ("GET", "/v2/models/stats"),
     ("GET", "/model"),
     ("HEAD", "/model"),
     ("GET", "/report/"),
@@ -31,6 +41,11 @@ PROTECTED = [
 PROTECTED_BY_A_FORM_FIELD = ("POST", "/")
 OPEN = [
     ("GET", "/"),
+    ("GET", "/v2"),
+    ("GET", "/v2/health/live"),
+    ("GET", "/v2/health/ready"),
+    ("GET", "/v2/models/digits/ready"),
+    ("GET", "/v2/models/digits/versions/1/ready"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -83,7 +98,9 @@ def expected_status(method: str, path: str) -> int:
     """The status of a request without a body, for a version without a report."""
     if path.startswith("/report/"):
         return 404
-    return {"POST": 400}.get(method, 200) if path != "/feedback" else 415
+    if path in {"/feedback", "/v2/repository/index"}:
+        return {"/feedback": 415}.get(path, 200)
+    return {"POST": 400}.get(method, 200)
 
 
 @pytest.mark.parametrize("key", ["Bearer secret", "bearer secret", "BEARER   secret"])

@@ -100,14 +100,14 @@ NOT_THERE = [
         "there is no route /v1/models/digits:explain; did you mean /v1/models/digits:classify?",
     ),
     ("GET", "/v1/foo", 404, "there is no route /v1/foo"),
-    ("GET", f"{ROUTE}:predict", 405, "/v1/models/digits:predict does not allow GET; allowed: OPTIONS, POST"),
+    ("GET", f"{ROUTE}:predict", 405, "/v1/models/digits:predict does not allow GET; allowed: POST"),
     (
         "GET",
         f"{ROUTE}/versions/1:predict",
         405,
-        "/v1/models/digits/versions/1:predict does not allow GET; allowed: OPTIONS, POST",
+        "/v1/models/digits/versions/1:predict does not allow GET; allowed: POST",
     ),
-    ("POST", ROUTE, 405, "/v1/models/digits does not allow POST; allowed: GET, HEAD, OPTIONS"),
+    ("POST", ROUTE, 405, "/v1/models/digits does not allow POST; allowed: GET"),
 ]
 
 
