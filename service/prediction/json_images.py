@@ -160,7 +160,7 @@ def check_json_structure(body: bytes, settings: Settings) -> None:
     characters = np.frombuffer(body, np.uint8)
     for character, limit, what, advice in (
         ("[", max(MAX_JSON_ARRAYS, 32 * settings.max_pictures), "arrays", "; send each image as 784 numbers"),
-        ("{", max(MAX_JSON_OBJECTS, settings.max_pictures + 1), "objects", ""),
+        ("{", max(MAX_JSON_OBJECTS, 2 * settings.max_pictures + 1), "objects", ""),
         ('"', 8 * settings.max_pictures, "quotes", ""),
         ("-", MAX_JSON_NEGATIVES, "negative numbers", ""),
         (".", MAX_JSON_FRACTIONS, "fractions", "; send integers from 0 to 255, or a .npy array"),

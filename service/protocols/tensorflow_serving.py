@@ -163,7 +163,7 @@ def _parse_document(body: bytes, settings: Settings, expected: str) -> Mapping[s
         found = json_images.describe_json(signature)
         raise BadRequest(f"'signature_name' key must be a string value; it is {found}")
     if signature not in {"", SIGNATURE}:
-        raise BadRequest(f'Serving signature name: "{signature[:50]}" not found in signature def; there is {SIGNATURE}')
+        raise BadRequest(f"Serving signature name: {signature[:50]!r} not found in signature def; there is {SIGNATURE}")
     return document
 
 
