@@ -147,6 +147,16 @@ def test_only_binary_numbers_are_plain_bulk() -> None:
     assert not OPEN_INFERENCE.is_plain_bulk(body, request_of(b"70000"))
     assert not OPEN_INFERENCE.is_plain_bulk(body, request_of(b"many"))
     assert not OPEN_INFERENCE.is_plain_bulk(body.replace(b'"UINT8"', b'"BYTES"'), request_of(length))
+    assert not OPEN_INFERENCE.is_plain_bulk(body, request_of(b"9" * 5000))
+    assert not OPEN_INFERENCE.is_plain_bulk(body, request_of("²".encode("latin-1")))
+
+
+def test_no_spelling_of_a_datatype_makes_pictures_plain_bulk() -> None:
+    """Plain bulk is parsed in the worker, outside of the processes that decode pictures."""
+    data = struct.pack("<I", 4) + b"\x89PNG"
+    head = b'{"inputs":[{"name":"images","shape":[1],"datatype":"BYTE\\u0053","parameters":{"binary_data_size":8}}]}'
+    assert json.loads(head)["inputs"][0]["datatype"] == "BYTES"
+    assert not OPEN_INFERENCE.is_plain_bulk(head + data, request_of(b"%d" % len(head)))
 
 
 def entry(**changes: Any) -> bytes:
