@@ -258,6 +258,15 @@ def test_binary_data_that_does_not_fit_its_description_is_rejected(
     assert read_fast(body, length) is None
 
 
+@pytest.mark.parametrize(("value", "parameters"), [(1e300, {}), (1e37, {"scale": 255})])
+def test_a_value_too_large_for_the_arithmetic_is_rejected_without_a_warning(
+    value: float, parameters: dict[str, Any]
+) -> None:
+    body, length = binary_body(np.full((1, 784), value), "FP64", **parameters)
+    with pytest.raises(BadRequest, match="a value of 'images' is inf; expected: from 0 to 255"):
+        parse(body, length)
+
+
 def test_binary_values_that_are_no_pixels_are_rejected() -> None:
     for value, shown in ((np.nan, "nan"), (np.inf, "inf"), (-0.5, "-0.5"), (256, "256.0")):
         with pytest.raises(BadRequest, match=f"a value of 'images' is {shown}; expected: from 0 to 255"):
