@@ -29,6 +29,7 @@ from service.protocols import ROUTES
 from service.settings import Settings
 from service.web import api_docs, feedback, headers, health, open_inference, predict, report, tensorflow_serving, ui
 from service.web.predict import flask_response
+from service.web.prefix import apply_prefix, check_prefix
 from service.web.route_errors import describe_http_error
 
 PROTECTED_ROUTES = frozenset(
@@ -76,6 +77,8 @@ def create_app(
     app.register_blueprint(tensorflow_serving.blueprint(context.store))
     app.register_blueprint(feedback.blueprint(context.settings, context.metrics, context.parser, context.cors_origins))
     app.register_blueprint(api_docs.blueprint(context.settings))
+    check_prefix(context.settings.prefix, [rule.rule for rule in app.url_map.iter_rules()])
+    app.wsgi_app = apply_prefix(app.wsgi_app, context.settings)  # type: ignore[assignment, method-assign]
     context.start()
     return app
 

@@ -188,6 +188,16 @@ def test_wsgi_and_asgi_respond_and_count_alike(serve: Serve, one_version: Path, 
     assert counts[0] == counts[1]
 
 
+@pytest.mark.parametrize("path", ["/digits/predict", "/predict", "/digits/digits/predict", "/digits"])
+def test_wsgi_and_asgi_answer_with_the_prefix_and_without(serve: Serve, one_version: Path, path: str) -> None:
+    client = serve(one_version, prefix="/digits")
+    request = predict(PNG | {"X-Forwarded-For": "1.1.1.1"}, encode(ONE))._replace(path=path)
+    assert by_asgi(client, request) == by_flask(client, request)
+    assert by_asgi(client, request)[0] == (404 if path.count("digits") > 1 else 200)
+    metrics = Request("GET", "/digits/metrics", {})
+    assert by_asgi(client, metrics)[0] == 200
+
+
 @pytest.mark.parametrize("origins", ["https://a.example http://b.example:81", "*"])
 @pytest.mark.parametrize("origin", ["https://a.example", "https://other.example", "null", None])
 def test_wsgi_and_asgi_allow_origins_alike(serve: Serve, one_version: Path, origins: str, origin: str | None) -> None:
