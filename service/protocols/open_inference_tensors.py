@@ -167,7 +167,8 @@ def to_batch(values: npt.NDArray[Any], tensor: InputTensor) -> Batch:
 
 def _to_pixels(values: npt.NDArray[Any], scale: float) -> npt.NDArray[np.uint8]:
     is_fractional = values.dtype.kind == "f"
-    scaled = values.astype(np.float32) * np.float32(scale) if is_fractional or scale != 1 else values
+    with np.errstate(over="ignore"):  # infinity is rejected below
+        scaled = values.astype(np.float32) * np.float32(scale) if is_fractional or scale != 1 else values
     low, high = scaled.min(), scaled.max()
     if not (low >= 0 and high <= 255):  # true for NaN
         wrong = low if not low >= 0 else high

@@ -147,6 +147,16 @@ def test_only_binary_numbers_are_plain_bulk() -> None:
     assert not OPEN_INFERENCE.is_plain_bulk(body, request_of(b"70000"))
     assert not OPEN_INFERENCE.is_plain_bulk(body, request_of(b"many"))
     assert not OPEN_INFERENCE.is_plain_bulk(body.replace(b'"UINT8"', b'"BYTES"'), request_of(length))
+    assert not OPEN_INFERENCE.is_plain_bulk(body, request_of(b"9" * 5000))
+    assert not OPEN_INFERENCE.is_plain_bulk(body, request_of("²".encode("latin-1")))
+
+
+def test_no_spelling_of_a_datatype_makes_pictures_plain_bulk() -> None:
+    """Plain bulk is parsed in the worker, outside of the processes that decode pictures."""
+    data = struct.pack("<I", 4) + b"\x89PNG"
+    head = b'{"inputs":[{"name":"images","shape":[1],"datatype":"BYTE\\u0053","parameters":{"binary_data_size":8}}]}'
+    assert json.loads(head)["inputs"][0]["datatype"] == "BYTES"
+    assert not OPEN_INFERENCE.is_plain_bulk(head + data, request_of(b"%d" % len(head)))
 
 
 def entry(**changes: Any) -> bytes:
@@ -246,6 +256,15 @@ def test_binary_data_that_does_not_fit_its_description_is_rejected(
         parse(body, length)
     assert sentence is None or sentence in str(error.value)
     assert read_fast(body, length) is None
+
+
+@pytest.mark.parametrize(("value", "parameters"), [(1e300, {}), (1e37, {"scale": 255})])
+def test_a_value_too_large_for_the_arithmetic_is_rejected_without_a_warning(
+    value: float, parameters: dict[str, Any]
+) -> None:
+    body, length = binary_body(np.full((1, 784), value), "FP64", **parameters)
+    with pytest.raises(BadRequest, match="a value of 'images' is inf; expected: from 0 to 255"):
+        parse(body, length)
 
 
 def test_binary_values_that_are_no_pixels_are_rejected() -> None:
