@@ -183,8 +183,9 @@ def test_accepts_other_keys(key: str) -> None:
 
 
 def test_other_variables_are_ignored() -> None:
-    """DIGITS_DATA is read by training, DIGITS_DOCS_URL by Prometheus."""
-    foreign = {"PATH": "", "digits_port": "x", "DIGITS_DATA": "", "DIGITS_DOCS_URL": "", "XDIGITS_A": ""}
+    """DIGITS_DATA is read by training, DIGITS_DOCS_URL by Prometheus, DIGITS_KEY and DIGITS_URL by the client."""
+    variables = ("PATH", "digits_port", "DIGITS_DATA", "DIGITS_DOCS_URL", "DIGITS_KEY", "DIGITS_URL", "XDIGITS_A")
+    foreign = dict.fromkeys(variables, "x")
     assert Settings.from_environment(foreign) == Settings()
 
 
