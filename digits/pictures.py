@@ -42,7 +42,9 @@ class SupportsArray(Protocol):
 class SupportsSave(Protocol):
     """An image of Pillow."""
 
-    mode: str
+    @property
+    def mode(self) -> str:
+        """The pixel format."""
 
     def save(self, fp: Any, format: str | None = None, **params: Any) -> None:  # noqa: A002 - as in Pillow
         """Write the image in a format."""

@@ -25,6 +25,11 @@ NAMES = "surrogateescape"
 """How names of files that are not UTF-8 are written (PEP 383)."""
 
 
+def to_text(name: str) -> str:
+    """The name of a file in UTF-8; bytes that are none are escaped. Parquet has no other text."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def partial_path(path: Path) -> Path:
     """Where the rows of a Parquet file are collected."""
     return path.with_name(path.name + ".partial.jsonl")
@@ -149,9 +154,10 @@ def _import_pyarrow() -> ModuleType:
     return module
 
 
-def _to_arrow(table: Mapping[str, list[Any]]) -> Any:
+def _to_arrow(table: dict[str, list[Any]]) -> Any:
     import pyarrow as pa  # noqa: PLC0415 - optional
 
+    table = table | {"file": [to_text(name) for name in table["file"]]}
     types = {"digit": pa.int8(), "digits": pa.int32(), "confidence": pa.float64(), "uncertain": pa.bool_()}
     return pa.table({name: pa.array(values, types.get(name, pa.string())) for name, values in table.items()})
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from digits.calls import Normalise
 from digits.cli.files import find_pictures
 from digits.cli.options import connect, service_options
-from digits.cli.output import FORMATS, LineOutput, Output, ParquetOutput, StreamOutput, partial_path
+from digits.cli.output import FORMATS, LineOutput, Output, ParquetOutput, StreamOutput, partial_path, to_text
 from digits.cli.rows import build_row
 from digits.cli.run import Results, Summary, predict_files, run
 from digits.retries import Retries
@@ -68,7 +68,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one for each option
     retries = Retries(attempts=MAX_ATTEMPTS, max_seconds=wait)
     with connect(url, key, timeout, retries=retries, connections=connections) as client:
         output = open_output(path, kind, files, split=split, resume=resume)
-        missing = [name for name in files if name not in output.known]
+        missing = [name for name in files if not {name, to_text(name)} & output.known]
         known = len(files) - len(missing)
         with tqdm(total=len(files), initial=known, unit="picture", disable=hides_progress(path)) as progress:
 
