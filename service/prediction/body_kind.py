@@ -17,6 +17,8 @@ _ARRAY_TYPES = frozenset({"application/octet-stream", NPY_TYPE})
 _JSON_TYPES = frozenset({"application/json", "text/json", "application/x-json"})
 _HEAD_BYTES = 1024
 """Of a body, in which the first headers of a form are looked for."""
+_TEXT_STARTS = frozenset(b"{- \t\r\n")
+"""The first bytes of JSON objects and forms."""
 _JSON_OBJECT = re.compile(rb'\s*\{\s*"')
 _JSON_START = re.compile(rb'\s*(?:\{\s*["}]|\[\s*[\[\]{"\d.])')
 _FORM_HEAD = re.compile(rb"--[^\r\n]{1,70}\r?\n(?:[^\r\n]+\r?\n)*?content-disposition\s*:", re.IGNORECASE)
@@ -54,6 +56,8 @@ def detect_kind(body: bytes, media_type: str) -> BodyKind:
 
 def _detect_among_pixels(body: bytes) -> BodyKind:
     """Pixels may have any values: only what starts and ends like another kind is one."""
+    if body[0] not in _TEXT_STARTS:
+        return BodyKind.ARRAY
     if _JSON_OBJECT.match(body[:_HEAD_BYTES]) and body[-_HEAD_BYTES:].rstrip().endswith(b"}"):
         return BodyKind.JSON
     if body.startswith(b"--") and _FORM_HEAD.match(body[:_HEAD_BYTES]):

@@ -115,9 +115,7 @@ def parse_body(
         case BodyKind.ARRAY:
             return _parse_array(body, media_type, settings, options)
         case BodyKind.JSON:
-            entries = parse_json_entries(body, settings)
-            _check_pictures(entries, settings)
-            return _parse_all(entries, lambda entry: _read_json_entry(entry, settings, options), settings)
+            return read_json_entries(parse_json_entries(body, settings), settings, options)
         case BodyKind.FORM:
             return read_files(_parse_form(body, parameters, settings), settings, options)
         case BodyKind.URL_ENCODED:
@@ -136,6 +134,28 @@ def is_plain_bulk(body: bytes, content_type: str, options: NormaliseOptions) -> 
     if _normalises_bulk(options) or not body:
         return False
     return detect_kind(body, parse_options_header(content_type)[0].lower()) is BodyKind.ARRAY
+
+
+def read_json_entries(
+    entries: Sequence[bytes | DigitImage],
+    settings: Settings,
+    options: NormaliseOptions,
+    check_image: Callable[[DigitImage], None] | None = None,
+) -> ParsedBody:
+    """Read the images of a JSON document, as `json_images.parse_entries` returns them.
+
+    Args:
+        entries: files of pictures, and images.
+        settings: the limits.
+        options: how pictures are normalised.
+        check_image: raises a RequestError for an image that is not read; `check_contrast` by default.
+
+    Raises:
+        RequestError: as `parse_body` raises it.
+    """
+    check = check_image or check_contrast
+    _check_pictures(entries, settings)
+    return _parse_all(entries, lambda entry: _read_json_entry(entry, settings, options, check), settings)
 
 
 def _parse_array(body: bytes, media_type: str, settings: Settings, options: NormaliseOptions) -> ParsedBody:
@@ -223,20 +243,31 @@ def parse_json_image(
         RequestError: it is neither, or no digit is found.
     """
     (entry,) = scale_fractions([parse_json_entry(image, booleans=booleans)])
-    return _read_json_entry(entry, settings, options)
+    return _read_json_entry(entry, settings, options, check_contrast)
 
 
-def _read_json_entry(entry: bytes | DigitImage, settings: Settings, options: NormaliseOptions) -> list[ExtractedDigit]:
+def _read_json_entry(
+    entry: bytes | DigitImage, settings: Settings, options: NormaliseOptions, check_image: Callable[[DigitImage], None]
+) -> list[ExtractedDigit]:
     if isinstance(entry, bytes):
         return reader.read_picture(entry, settings, options)
     if _normalises_bulk(options):
         return reader.read_image(entry, options)
-    if not has_contrast(entry.tobytes()):
-        low, high = int(entry.min()), int(entry.max())
+    check_image(entry)
+    return [ExtractedDigit(entry, FULL_IMAGE_BOX)]
+
+
+def check_contrast(image: DigitImage) -> None:
+    """Check that an image uint8 [28, 28] may show a stroke.
+
+    Raises:
+        NoDigitFound: its pixels differ by less than MIN_CONTRAST.
+    """
+    if not has_contrast(image.tobytes()):
+        low, high = int(image.min()), int(image.max())
         advice = "; white is 255, or 1 if there are fractions" if high == 1 else ""
         contrast = f"the pixels differ by {high - low} at most; a stroke needs {MIN_CONTRAST}{advice}"
         raise NoDigitFound(f"no digit to read: {contrast}")
-    return [ExtractedDigit(entry, FULL_IMAGE_BOX)]
 
 
 def has_contrast(pixels: bytes) -> bool:

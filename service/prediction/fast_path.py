@@ -5,7 +5,8 @@ every body that this module reads, the general parser gives the same images, bit
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -70,13 +71,26 @@ def _read_part(head: bytes, _: bytes, file: bytes) -> bytes | None:
 
 def _read_json(body: bytes, settings: Settings) -> bytes | None:
     images = json_images.parse_json_images(body, settings)
+    return read_json_images(images, body_parser.has_contrast, booleans=json_images.may_have_booleans(body))
+
+
+def read_json_images(images: Sequence[Any], is_readable: Callable[[bytes], bool], *, booleans: bool) -> bytes | None:
+    """Parse the images of a JSON document to N x 784 bytes, N from 1 to MAX_IMAGES; None: use the general parser.
+
+    Args:
+        images: JSON values, each base64 of a picture or pixels.
+        is_readable: whether pixels, 784 bytes, are read rather than rejected.
+        booleans: whether the document may contain true or false.
+
+    Raises:
+        BadRequest: pixels or base64 cannot be read.
+    """
     if len(images) > MAX_IMAGES:
         return None
-    booleans = json_images.may_have_booleans(body)
-    return _join(_read_json_image(image, booleans=booleans) for image in images)
+    return _join(_read_json_image(image, is_readable, booleans=booleans) for image in images)
 
 
-def _read_json_image(image: object, *, booleans: bool) -> bytes | None:
+def _read_json_image(image: object, is_readable: Callable[[bytes], bool], *, booleans: bool) -> bytes | None:
     if isinstance(image, str):
         return _read_image(decode_base64(image))
     if not isinstance(image, list):
@@ -85,7 +99,7 @@ def _read_json_image(image: object, *, booleans: bool) -> bytes | None:
     if pixels.dtype != np.uint8:  # fractions are scaled by the pixels of the whole request
         return None
     packed = pixels.tobytes()
-    return packed if body_parser.has_contrast(packed) else None
+    return packed if is_readable(packed) else None
 
 
 def _read_bulk(body: bytes, settings: Settings) -> bytes | None:

@@ -51,8 +51,16 @@ def parse_json_entries(body: bytes, settings: Settings) -> list[bytes | DigitIma
         BadRequest: it is no such document, or an image is neither pixels nor base64; of several, the bad one is named.
         PayloadTooLarge: it has too many images, or would take too much memory.
     """
-    entries = parse_json_images(body, settings)
-    count, booleans = len(entries), may_have_booleans(body)
+    return parse_entries(parse_json_images(body, settings), booleans=may_have_booleans(body))
+
+
+def parse_entries(entries: list[Any], *, booleans: bool) -> list[bytes | DigitImage]:
+    """Parse the images of a document: files of pictures (bytes), and uint8 [28, 28]. `entries` is overwritten.
+
+    Raises:
+        BadRequest: an image is neither pixels nor base64; of several, the bad one is named.
+    """
+    count = len(entries)
     for number, entry in enumerate(entries, 1):  # in place, so that the numbers of one image are freed
         entries[number - 1] = parse_numbered(
             entry, number, count, lambda entry: parse_json_entry(entry, booleans=booleans)
@@ -72,12 +80,37 @@ def parse_json_images(body: bytes, settings: Settings) -> list[Any]:
         BadRequest: it is no document of images, or has none.
         PayloadTooLarge: it has too many, or its arrays, objects and strings would take too much memory.
     """
+    document = parse_json(body, settings)
+    key, value = _find_images(document) if isinstance(document, dict) else ("the JSON", document)
+    return list_images(key, value, settings)
+
+
+def parse_json(body: bytes, settings: Settings) -> Any:
+    """Parse a document.
+
+    Raises:
+        BadRequest: it is no JSON (RFC 8259).
+        PayloadTooLarge: its arrays, objects and strings would take too much memory.
+    """
     check_json_structure(body, settings)
     try:
-        document = orjson.loads(body)
+        return orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the JSON cannot be read: {error}") from None
-    key, value = _find_images(document) if isinstance(document, dict) else ("the JSON", document)
+
+
+def list_images(key: str, value: object, settings: Settings) -> list[Any]:
+    """The 1 to `settings.max_pictures` images of a value that is one image or an array of images, as JSON values.
+
+    Args:
+        key: the name of the value in an error.
+        value: what the document has for the key.
+        settings: the limits.
+
+    Raises:
+        BadRequest: it is neither, or has no image.
+        PayloadTooLarge: it has too many.
+    """
     if isinstance(value, str | dict):
         return [value]
     if not isinstance(value, list):
@@ -127,7 +160,7 @@ def check_json_structure(body: bytes, settings: Settings) -> None:
     characters = np.frombuffer(body, np.uint8)
     for character, limit, what, advice in (
         ("[", max(MAX_JSON_ARRAYS, 32 * settings.max_pictures), "arrays", "; send each image as 784 numbers"),
-        ("{", max(MAX_JSON_OBJECTS, settings.max_pictures + 1), "objects", ""),
+        ("{", max(MAX_JSON_OBJECTS, 2 * settings.max_pictures + 1), "objects", ""),
         ('"', 8 * settings.max_pictures, "quotes", ""),
         ("-", MAX_JSON_NEGATIVES, "negative numbers", ""),
         (".", MAX_JSON_FRACTIONS, "fractions", "; send integers from 0 to 255, or a .npy array"),

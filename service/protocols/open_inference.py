@@ -30,6 +30,8 @@ from service.settings import Settings
 from service.types import Batch
 
 MAX_ID_CHARACTERS = 1000
+MAX_LENGTH_DIGITS = 11
+"""Of the length of the JSON before binary data."""
 MAX_CACHED_HEADER_BYTES = 4096
 MAX_PLAIN_HEADER_BYTES = 1 << 16
 """Of the JSON before binary data that a thread of the worker parses."""
@@ -73,9 +75,11 @@ class OpenInferenceProtocol:
     def is_plain_bulk(self, body: bytes, request: PredictRequest) -> bool:
         """Whether the input is binary numbers that are not normalised."""
         length = request.head.inference_header_length
-        if not length.isdigit() or int(length) > MAX_PLAIN_HEADER_BYTES or request.options.normalise.normalise:
+        size = int(length) if length.isdigit() and len(length) <= MAX_LENGTH_DIGITS else -1
+        if not 0 < size <= MAX_PLAIN_HEADER_BYTES or request.options.normalise.normalise:
             return False
-        return b'"BYTES"' not in body[: int(length)]
+        header = body[:size]
+        return b'"BYTES"' not in header and b"\\" not in header  # an escape can spell BYTES too
 
     def parse(self, body: bytes, body_format: BodyFormat, settings: Settings) -> ParsedBody:
         """Parse any body.
@@ -128,7 +132,7 @@ def _read_parts(body: bytes, header_length: bytes, settings: Settings) -> tuple[
 
 
 def _split_binary(body: bytes, header_length: bytes, settings: Settings) -> tuple[InferenceHeader, memoryview]:
-    size = int(header_length) if header_length.isdigit() and len(header_length) < 12 else -1
+    size = int(header_length) if header_length.isdigit() and len(header_length) <= MAX_LENGTH_DIGITS else -1
     if not 0 < size <= len(body):
         shown = header_length[:20].decode("latin-1")
         raise BadRequest(f"Inference-Header-Content-Length is {shown!r}; the body has {len(body)} bytes")

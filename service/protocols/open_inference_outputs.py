@@ -63,7 +63,7 @@ def parse_outputs(document: Mapping[str, Any]) -> tuple[tuple[str, bool, int], .
 
 def _parse_output(entry: object, *, by_default: bool) -> tuple[str, bool, int]:
     name = entry.get("name") if isinstance(entry, dict) else None
-    if not isinstance(entry, dict) or name not in OUTPUTS:
+    if not isinstance(entry, dict) or not isinstance(name, str) or name not in OUTPUTS:
         raise BadRequest(f"the output is {str(name)[:50]!r}; the model has {', '.join(OUTPUTS)}")
     parameters = parse_parameters(entry)
     top = parameters.get("classification", 0)

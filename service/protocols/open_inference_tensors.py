@@ -70,7 +70,7 @@ def parse_input(document: Mapping[str, Any], max_images: int) -> InputTensor:
     if entry.get("name") != INPUT_NAME:
         raise BadRequest(f"the input is {str(entry.get('name'))[:50]!r}; the model's is {INPUT_NAME!r}")
     datatype = entry.get("datatype")
-    if datatype not in DATATYPES and datatype != BYTES:
+    if not isinstance(datatype, str) or (datatype not in DATATYPES and datatype != BYTES):
         supported = ", ".join([*DATATYPES, BYTES])
         raise BadRequest(f"the datatype of {INPUT_NAME!r} is {str(datatype)[:50]!r}; supported: {supported}")
     shape = _parse_shape(entry.get("shape"), datatype)
@@ -167,7 +167,8 @@ def to_batch(values: npt.NDArray[Any], tensor: InputTensor) -> Batch:
 
 def _to_pixels(values: npt.NDArray[Any], scale: float) -> npt.NDArray[np.uint8]:
     is_fractional = values.dtype.kind == "f"
-    scaled = values.astype(np.float32) * np.float32(scale) if is_fractional or scale != 1 else values
+    with np.errstate(over="ignore"):  # infinity is rejected below
+        scaled = values.astype(np.float32) * np.float32(scale) if is_fractional or scale != 1 else values
     low, high = scaled.min(), scaled.max()
     if not (low >= 0 and high <= 255):  # true for NaN
         wrong = low if not low >= 0 else high
