@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -107,6 +108,21 @@ def test_the_asynchronous_client_predicts_the_same(client: Client, server: Serve
     assert all(isinstance(one, Prediction) and one.digit == 7 for one in found[:40])
     assert found[0] == seven
     assert found[40] == several
+
+
+@pytest.mark.parametrize(
+    ("document", "output"),
+    [
+        ("README.md", r"7 0\.99\d+ False\n2024 \[\(\d+, \d+, \d+, \d+\), .*\]\n"),
+        ("docs/client.md", r"7\n2024 0\.9\d+ \(.*\)\n7\nthe picture is none of .*\n\(\d, \d, \d\)\nTrue 0\.99\d+\n"),
+    ],
+)
+def test_the_python_of_the_documents_runs(server: Server, document: str, output: str) -> None:
+    program = re.search(r"```python\n(.*?)```", (REPOSITORY / document).read_text(), re.DOTALL)
+    assert program
+    here = program[1].replace('"http://127.0.0.1:8000"', f'"{server.address}", key="{KEY}"')
+    done = subprocess.run([sys.executable, "-c", here], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert re.fullmatch(output, done.stdout)
 
 
 def test_the_command_predicts_a_directory(server: Server, tmp_path: Path) -> None:
