@@ -42,7 +42,7 @@ def write_pictures(directory: Path) -> int:
 def measure_command(server: ServerProcess, directory: Path, count: int, pictures_per_request: int) -> float:
     """Run `digits predict` on a directory; return pictures/s, from the start of the process to its end."""
     output = directory / "out.csv"
-    command = [sys.executable, "-c", COMMAND.format(pictures_per_request), "predict", directory, "-o", output]
+    command = [sys.executable, "-c", COMMAND.format(pictures_per_request), "predict", str(directory), "-o", str(output)]
     options = ["--overwrite", "--connections", str(CONNECTIONS), "--url", f"http://127.0.0.1:{server.port}"]
     started = time.perf_counter()
     subprocess.run([*command, *options], check=True, stderr=subprocess.DEVNULL)
@@ -61,8 +61,8 @@ def measure_service(server: ServerProcess, pictures_per_request: int) -> float:
 
 def main() -> None:
     """Measure in turns, and print the medians as a table."""
-    with tempfile.TemporaryDirectory() as name, start_server() as server:
-        directory = Path(name)
+    with tempfile.TemporaryDirectory() as temporary, start_server() as server:
+        directory = Path(temporary)
         count = write_pictures(directory)
         measurements: dict[str, Callable[[], float]] = {
             "`digits predict`, up to 16 pictures a request": lambda: measure_command(server, directory, count, 16),
@@ -74,9 +74,8 @@ def main() -> None:
         for _ in range(ROUNDS):
             for name, measure in measurements.items():
                 rates[name].append(measure())
-    print(
-        f"| {count:,} pictures, {CONNECTIONS} connections | images/s, median of {ROUNDS} | lowest-highest |\n|---|---:|---:|"
-    )
+    print(f"| {count:,} pictures, {CONNECTIONS} connections | images/s, median of {ROUNDS} | lowest-highest |")
+    print("|---|---:|---:|")
     for name, found in rates.items():
         print(f"| {name} | {statistics.median(found):,.0f} | {min(found):,.0f}-{max(found):,.0f} |")
 

@@ -9,7 +9,7 @@ import click
 
 from digits.pictures import Picture, from_bytes, group
 
-SUFFIXES = {".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+SUFFIXES = {"avif", "bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"}
 """Files of a directory that are pictures; a file that is named itself may have any name."""
 STDIN = "-"
 
@@ -30,16 +30,19 @@ def find_pictures(arguments: Iterable[str]) -> list[str]:
         else:
             raise click.UsageError(f"there is no file {argument}")
     if not found:
-        raise click.UsageError(f"no pictures are given; of a directory these are taken: {', '.join(sorted(SUFFIXES))}")
+        raise click.UsageError(
+            f"no pictures are given; of a directory these are taken: .{', .'.join(sorted(SUFFIXES))}"
+        )
     return list(found)
 
 
 def _walk(directory: Path) -> Iterator[str]:
     for parent, directories, names in os.walk(directory):
         directories[:] = sorted(name for name in directories if not name.startswith("."))
+        prefix = str(Path(parent, "-"))[:-1]  # without "./"
         for name in sorted(names):
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield str(Path(parent, name))
+            if name.rpartition(".")[2].lower() in SUFFIXES and not name.startswith("."):
+                yield prefix + name
 
 
 def group_files(names: Sequence[str]) -> Iterator[Sequence[str]]:

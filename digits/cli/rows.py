@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from digits.calls import Reading
@@ -15,6 +15,9 @@ SPLIT_COLUMNS = ("file", "numbers", "confidence", "uncertain", "version")
 """Columns of CSV, Parquet and tables; JSON Lines have the probabilities and boxes as well."""
 
 
+PREDICTION_FIELDS = tuple(item.name for item in fields(Prediction))
+
+
 def columns(*, split: bool) -> Sequence[str]:
     """The columns of the rows."""
     return SPLIT_COLUMNS if split else COLUMNS
@@ -23,7 +26,7 @@ def columns(*, split: bool) -> Sequence[str]:
 def build_row(file: str, reading: Reading) -> dict[str, Any]:
     """The row of a picture; it has more than the columns."""
     if isinstance(reading, Prediction):
-        return {"file": file} | asdict(reading)
+        return {"file": file} | {name: getattr(reading, name) for name in PREDICTION_FIELDS}
     return {
         "file": file,
         "numbers": " ".join(number.text for number in reading),
