@@ -6,10 +6,12 @@ import struct
 import tracemalloc
 import zlib
 from base64 import b64encode
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -272,6 +274,32 @@ def test_a_malformed_request_is_rejected_with_a_sentence(body: bytes) -> None:
     assert INVALID[body] in str(error.value)
     assert len(str(error.value)) < 300
     assert read_fast(body) is None
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-300, 2**64)
+    | st.floats()
+    | st.sampled_from(["images", "UINT8", "BYTES", ""]),
+    lambda values: (
+        st.lists(values, max_size=4) | st.dictionaries(st.sampled_from(["name", "scale"]), values, max_size=2)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(["name", "datatype", "shape", "data", "parameters", "id", "outputs", "inputs"]), JSON_VALUES)
+def test_any_value_of_any_key_is_read_or_rejected(key: str, value: Any) -> None:
+    sent: dict[str, Any] = document(ONE[None], data=ONE.reshape(-1).tolist())
+    (sent if key in ("id", "outputs", "inputs") else sent["inputs"][0])[key] = value
+    body = orjson.dumps(sent)
+    parsed = None
+    with suppress(RequestError):  # any other exception would be a 500
+        parsed = parse(body)
+    fast = read_fast(body)
+    assert fast is None or (parsed and fast.images == parsed.images.tobytes())
+    assert parsed is None or orjson.loads(orjson.dumps(parsed.envelope)).keys() == (parsed.envelope or {}).keys()
 
 
 def test_too_many_images_are_rejected() -> None:
