@@ -31,6 +31,8 @@ from service.settings import Settings
 from service.types import Batch
 
 MAX_ID_CHARACTERS = 1000
+MAX_LENGTH_DIGITS = 11
+"""Of the length of the JSON before binary data."""
 MAX_CACHED_HEADER_BYTES = 4096
 """Of the JSON before binary data that is parsed in the event loop, and kept."""
 
@@ -129,7 +131,7 @@ def _read_parts(body: bytes, header_length: bytes, settings: Settings) -> tuple[
 
 
 def _parse_header_length(header_length: bytes, body: bytes) -> int:
-    size = int(header_length) if header_length.isdigit() and len(header_length) < 12 else -1
+    size = int(header_length) if header_length.isdigit() and len(header_length) <= MAX_LENGTH_DIGITS else -1
     if not 0 <= size <= len(body):
         shown = header_length[:20].decode("latin-1")
         raise BadRequest(f"Inference-Header-Content-Length is {shown!r}; the body has {len(body)} bytes")

@@ -213,7 +213,7 @@ def _to_pixels(values: npt.NDArray[Any], scale: float) -> npt.NDArray[np.uint8]:
     is_fractional = values.dtype.kind == "f" or scale != 1
     if is_fractional:
         scaled = values.astype(np.float32) * np.float32(scale)
-        if high <= 1 and np.any(scaled != np.rint(scaled)):
+        if scale == 1 and high <= 1 and np.any(scaled != np.rint(scaled)):
             scaled = scaled * np.float32(255)
         values = np.rint(scaled)
     return values.astype(np.uint8)

@@ -170,7 +170,7 @@ def test_tritonclient_raises_the_sentence_of_the_service(client: triton.Inferenc
         client.infer("digits", [input_of(images, "UINT8")], model_version="999")
     with pytest.raises(InferenceServerException, match=r"expected: \[N, 28, 28\], \[N, 784\] or"):
         client.infer("digits", [input_of(images.reshape(-1, 28), "UINT8")])
-    with pytest.raises(InferenceServerException, match=r"a value of 'images' is 256; expected: from 0 to 255"):
+    with pytest.raises(InferenceServerException, match=r"a value of 'images' is 511; expected: from 0 to 255"):
         client.infer("digits", [input_of(images.astype(np.float32) + 256, "FP32")])
     with pytest.raises(InferenceServerException, match="the output is 'logits'; the model has probabilities"):
         client.infer("digits", [input_of(images, "UINT8")], outputs=[triton.InferRequestedOutput("logits")])

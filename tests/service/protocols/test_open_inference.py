@@ -358,6 +358,7 @@ def test_values_that_overflow_cause_no_warning(value: float, datatype: str, scal
 def test_a_scale_applies_to_integers_too() -> None:
     values = np.full((1, 784), 2, np.int64)
     assert set(parse(*binary_body(values, "INT64", scale=100.4)).images.flat) == {201}
+    assert set(parse(*binary_body(values, "FP32", scale=0.3)).images.flat) == {1}
 
 
 PREDICTIONS = Predictions(
