@@ -598,11 +598,19 @@ def _() -> bytes:
     return _avif(28, 28) + _fill(struct.pack(">I4s", 8, b"free"))
 
 
-@_hostile("AVIF of a million items", AVIF)
+@_hostile("AVIF of 65,535 items", AVIF)
 def _() -> bytes:
-    """Each in the box of the locations of the items, which is counted nowhere."""
-    file, count = _avif(28, 28), 65_535
-    return file.replace(b"iloc\0\0\0\0\x44\0\0\x01", b"iloc\0\0\0\0\x44\0" + struct.pack(">H", count))
+    file = _avif(28, 28)
+    place = file.index(b"iloc") + 10
+    return file[:place] + b"\xff\xff" + file[place + 2 :]
+
+
+@_hostile("AVIF whose orientation is two million fractions", AVIF)
+def _() -> bytes:
+    count = (BODY_BYTES - 64) // 8
+    exif = b"Exif\0\0" + _tiff((271, RATIONAL, count, bytes(8 * count)))
+    orientation, other = (struct.pack("<HHI", tag, RATIONAL, count) for tag in (274, 271))
+    return encode(_scribble(28, 28), kind="AVIF", exif=exif).replace(other, orientation)
 
 
 # JSON, forms, arrays --------------------------------------------------------------------------------------------------

@@ -9,22 +9,35 @@ files of cameras, scanners and drawing programs. Damaged files pass: the decoder
     BMP    colours; pixels and bytes of run-length encoding, which Pillow decodes in Python
     WebP   pixels, since its decoder holds three copies of the canvas; chunks and frames
     JPEG   see jpeg_limits.py
-    AVIF   pixels, since its decoder holds the picture several times
+    AVIF   see avif_limits.py
     TIFF   see tiff_limits.py
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from struct import unpack_from
 
 from service.errors import PayloadTooLarge
-from service.imaging import jpeg_limits, tiff_limits
+from service.imaging import avif_limits, jpeg_limits, tiff_limits
 from service.imaging.jpeg_limits import MAX_EXIF_BYTES
 from service.settings import Settings
 
 MAX_PNG_CHUNKS = 8192
 """Encoders write chunks of 8 KiB and more, which are 2,048 in 16 MiB."""
 MAX_PNG_COMPRESSED_TEXTS = 16
+"""Each expands to 1 MiB at most, which takes 3 ms."""
+MAX_PNG_METADATA_BYTES = 4 << 20
+MAX_GIF_BLOCKS = 10_000
+"""Of up to 255 bytes each."""
+MAX_BMP_COLOURS = 256
+MAX_BMP_RUN_PIXELS = 1_000_000
+"""Pillow decodes run-length encoding in Python: a million pixels take up to 0.6 s."""
+MAX_WEBP_PIXELS = 12_500_000
+"""The decoder takes 16 bytes a pixel, 200 MB: two canvases, a copy, and the picture."""
+MAX_WEBP_CHUNKS = 2000
+"""Each frame of an animation is one."""
+
+_PNG_COMPRESSED_TEXTS = 16
 """Each expands to 1 MiB at most, which takes 3 ms."""
 MAX_PNG_METADATA_BYTES = 4 << 20
 MAX_GIF_BLOCKS = 10_000
@@ -44,8 +57,8 @@ MAX_AVIF_BOXES = 1000
 
 _PNG_COMPRESSED = {b"iCCP", b"zTXt", b"iTXt"}
 _BMP_RUN_LENGTH = {1, 2}
-_BOX_NAME = 4
-"""The place of the name of the first box of an AVIF file."""
+_FIRST_BOX, _BOX_NAME = b"ftyp", 4
+"""The name of the first box of an AVIF file, and its place."""
 _JPEG = b"\xff\xd8\xff"
 """The first bytes of a JPEG file."""
 
@@ -61,7 +74,7 @@ def check_file(data: bytes, settings: Settings) -> int:
         UnsupportedMediaType: it is a TIFF with a rare compression.
     """
     for signature, check in _CHECKS.items():
-        if data.startswith(signature, _BOX_NAME if check is _check_avif else 0):
+        if data.startswith(signature, _BOX_NAME if signature == _FIRST_BOX else 0):
             try:
                 width, height = check(data)
             except (struct.error, IndexError):
@@ -218,39 +231,6 @@ def _webp_size(data: bytes) -> Size:
     return width & 0x3FFF, height & 0x3FFF
 
 
-def _check_avif(data: bytes) -> Size:
-    """The largest size among the properties of the items (ISO/IEC 23008-12, 6.5.3.1)."""
-    width = height = 0
-    for content in _find_boxes(data, b"meta", b"iprp", b"ipco", b"ispe"):
-        sides = unpack_from(">II", data, content + 4)
-        width, height = max(width, sides[0]), max(height, sides[1])
-    if width * height > MAX_AVIF_PIXELS:
-        limit = f"{MAX_AVIF_PIXELS} are allowed in an AVIF; send a JPEG"
-        raise PayloadTooLarge(f"the picture has {width}x{height} pixels; {limit}")
-    return width, height
-
-
-def _find_boxes(data: bytes, *path: bytes) -> Iterator[int]:
-    """The place of the content of each box with this path of names (ISO/IEC 14496-12, 4.2)."""
-    boxes = 0
-    spans = [(0, len(data), 0)]
-    while spans:
-        place, end, depth = spans.pop()
-        while place + 8 <= end:
-            boxes += 1
-            if boxes > MAX_AVIF_BOXES:
-                raise PayloadTooLarge(f"the AVIF has more than {MAX_AVIF_BOXES} boxes, which is the limit")
-            size, name = unpack_from(">I4s", data, place)
-            box_end = min(place + size, end) if size >= 8 else end
-            if name == path[depth]:
-                content = place + (12 if name == b"meta" else 8)  # the one of these boxes with a version
-                if depth + 1 == len(path):
-                    yield content
-                else:
-                    spans.append((content, box_end, depth + 1))
-            place = box_end
-
-
 _CHECKS: dict[bytes, Callable[[bytes], Size]] = {
     b"\x89PNG\r\n\x1a\n": _check_png,
     _JPEG: jpeg_limits.check_jpeg,
@@ -258,7 +238,7 @@ _CHECKS: dict[bytes, Callable[[bytes], Size]] = {
     b"GIF89a": _check_gif,
     b"BM": _check_bmp,
     b"RIFF": _check_webp,
-    b"ftyp": _check_avif,
+    _FIRST_BOX: avif_limits.check_avif,
     b"II*\0": tiff_limits.check_tiff,
     b"MM\0*": tiff_limits.check_tiff,
     b"II\0*": tiff_limits.check_tiff,

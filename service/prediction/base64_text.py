@@ -34,7 +34,7 @@ def decode_base64(text: str, *, space: str = "") -> bytes:
         return b64decode(text, validate=True)
     except ValueError:  # binascii.Error is one
         pass
-    cleaned = "".join(text.strip().replace(" ", space).split()).translate(_URL_SAFE).rstrip("=")
+    cleaned = "".join(text.strip("\r\n\t").replace(" ", space).split()).translate(_URL_SAFE).rstrip("=")
     try:
         return b64decode(cleaned + "=" * (-len(cleaned) % 4), validate=True)
     except (binascii.Error, ValueError) as error:

@@ -75,14 +75,14 @@ def prediction_rows(result: PredictResult) -> list[dict[str, Any]]:
     if body and options.include_image:
         columns["image"] = [png_base64(image) for image in body.images]
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    if "uncertain" in options.fields:
+    if result.sources and "uncertain" in options.fields:
         _add_digit_counts(rows, result)
     return rows
 
 
 def _add_digit_counts(rows: list[dict[str, Any]], result: PredictResult) -> None:
     """Add how many digits a picture shows, if there is more than the one that was predicted."""
-    for row, source in zip(rows, result.sources, strict=False):  # a bulk body has no sources
+    for row, source in zip(rows, result.sources, strict=True):
         if source.digit_count > 1:
             row["digits"] = source.digit_count
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+import struct
 import subprocess
 import zlib
 from base64 import b64encode
@@ -28,6 +29,7 @@ FILES = {
     "seven.png.zlib": zlib.compress(SEVEN),
     "images.json": json.dumps({"images": [DATA_URL]}).encode(),
     "images.json.gz": gzip.compress(json.dumps({"images": [DATA_URL]}).encode()),
+    "images.idx3.gz": gzip.compress(struct.pack(">4I", 0x803, 3, 28, 28) + bytes(784 * 3)),
     "digit.heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(1000),
 }
 
@@ -82,6 +84,12 @@ READ = {
 @pytest.mark.parametrize("name", READ)
 def test_the_body_is_read(server: Server, directory: Path, name: str) -> None:
     assert curl(server, directory, *READ[name])["predictions"] == [{"digit": 7}]
+
+
+def test_a_file_of_mnist_is_read_as_it_is_distributed(server: Server, directory: Path) -> None:
+    """Compressed, and with curl's default type."""
+    response = curl(server, directory, "-H", "Content-Encoding: gzip", "--data-binary", "@images.idx3.gz")
+    assert len(response["predictions"]) == 3
 
 
 REFUSED = {

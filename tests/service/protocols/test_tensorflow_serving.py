@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from service.errors import BadRequest, NoDigitFound, PayloadTooLarge, RequestError
 from service.inference.predictions import Predictions
@@ -21,6 +23,7 @@ PICTURE = b64encode(encode(ONE)).decode()
 PIXELS, OTHER_PIXELS = ONE.tolist(), TWO.tolist()
 BLANK = np.zeros((28, 28), np.uint8).tolist()
 SETTINGS = Settings()
+KEYS = st.sampled_from(["instances", "inputs", "examples", "images", "b64", "signature_name", "context"])
 PREDICTIONS = Predictions(
     [1, 0],
     np.array([0.75, 0.5], np.float32),
@@ -38,10 +41,10 @@ def request(method: str = "predict", query: bytes = b"", content_type: bytes = b
 def parse(document: object, method: str = "predict", query: bytes = b"", **limits: Any) -> ParsedBody:
     """Parse a document by the general parser, and check that the fast path gives the same or leaves it alone."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    asked, settings = request(method, query), Settings(**limits)
-    fast = asked.protocol.read_fast(body, asked, settings)
+    asked, limited = request(method, query), Settings(**limits)
+    fast = asked.protocol.read_fast(body, asked, limited)
     try:
-        parsed = parse_body(body, asked.body_format, settings)
+        parsed = parse_body(body, asked.body_format, limited)
     except RequestError:
         assert fast is None
         raise
@@ -152,7 +155,7 @@ ERRORS: list[tuple[object, str]] = [
     ({"instances": [{"b64": "*"}]}, "the base64 cannot be read"),
     ({"inputs": {"x": [PIXELS]}}, "the JSON object has the keys 'x'; the only named input is 'images'"),
     ({"signature_name": 7, "instances": [PIXELS]}, "'signature_name' key must be a string value; it is 7"),
-    ({"signature_name": "x", "instances": [PIXELS]}, 'Serving signature name: "x" not found in signature def'),
+    ({"signature_name": "x", "instances": [PIXELS]}, "Serving signature name: 'x' not found in signature def"),
 ]
 
 
@@ -183,6 +186,39 @@ def test_limits_the_images_of_a_request(document: object) -> None:
     with pytest.raises(PayloadTooLarge, match="has 3 entries; 2 are allowed"):
         parse(document, max_pictures=2)
     assert len(parse(document, max_pictures=3).images) == 3
+
+
+def test_many_named_pictures_pass_the_limit_on_objects() -> None:
+    document = {"instances": [{"images": {"b64": PICTURE}}] * 8000}
+    assert len(json.dumps(document)) > 1 << 20
+    assert len(parse(document, max_pictures=8000).images) == 8000
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(PIXELS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(max_size=5), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@pytest.mark.parametrize("method", ["predict", "classify"])
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(document=VALUES | st.dictionaries(KEYS, VALUES, max_size=3))
+def test_any_json_is_parsed_or_rejected_with_one_sentence(method: str, document: object) -> None:
+    result = parse_or_error(document, method)
+    if isinstance(result, ParsedBody):
+        assert result.images.shape[1:] == (28, 28)
+    else:
+        assert 400 <= result.status < 500
+        assert 0 < len(str(result)) < 300
+        assert str(result).isprintable()
+
+
+def parse_or_error(document: object, method: str) -> ParsedBody | RequestError:
+    try:
+        return parse(document, method)
+    except RequestError as error:
+        return error
 
 
 def test_leaves_many_images_and_fractions_to_the_general_parser() -> None:
