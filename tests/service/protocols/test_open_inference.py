@@ -22,6 +22,7 @@ from service.prediction.body_parser import ParsedBody
 from service.prediction.options import PredictOptions
 from service.prediction.protocol import FastBody, PredictRequest, PredictResult, RequestHead
 from service.protocols import OPEN_INFERENCE
+from service.protocols.open_inference_outputs import ALL_BINARY
 from service.protocols.open_inference_tensors import DATATYPES
 from service.settings import Settings
 from tests.service.payloads import encode, stroke
@@ -409,6 +410,22 @@ def test_the_response_has_the_outputs_in_the_order_of_the_request_as_it_wants_th
         {"name": "digit", "datatype": "INT64", "shape": [2], "parameters": {"binary_data_size": 16}},
     ]
     assert np.frombuffer(data, "<i8").tolist() == [2, 9]
+
+
+@given(st.integers(1, 300))
+def test_all_outputs_in_binary_are_encoded_as_each_of_them(count: int) -> None:
+    many = Predictions(
+        ([2, 9] * count)[:count],
+        np.tile(PREDICTIONS.confidence, count)[:count],
+        ([False, True] * count)[:count],
+        np.tile(PREDICTIONS.probabilities, (count, 1))[:count],
+    )
+    wanted = [list(output) for output in ALL_BINARY]  # as it comes from a parser process
+    responses = [
+        OPEN_INFERENCE.encode(PredictResult(request_of(), "5", many, envelope={"outputs": outputs}))
+        for outputs in (ALL_BINARY, wanted)
+    ]
+    assert responses[0] == responses[1]
 
 
 def test_the_request_may_want_all_outputs_in_binary_but_one() -> None:
