@@ -227,8 +227,9 @@ def test_checks_origins_prefixes_and_networks(variable: str) -> None:
 
 
 def test_other_variables_are_ignored() -> None:
-    """DIGITS_DATA is read by training, DIGITS_DOCS_URL by Prometheus."""
-    foreign = {"PATH": "", "digits_port": "x", "DIGITS_DATA": "", "DIGITS_DOCS_URL": "", "XDIGITS_A": ""}
+    """DIGITS_DATA is read by training, DIGITS_DOCS_URL by Prometheus, DIGITS_KEY and DIGITS_URL by the client."""
+    variables = ("PATH", "digits_port", "DIGITS_DATA", "DIGITS_DOCS_URL", "DIGITS_KEY", "DIGITS_URL", "XDIGITS_A")
+    foreign = dict.fromkeys(variables, "x")
     assert Settings.from_environment(foreign) == Settings()
 
 
