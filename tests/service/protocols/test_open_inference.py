@@ -20,7 +20,7 @@ from service.errors import BadRequest, NoDigitFound, PayloadTooLarge, RequestErr
 from service.inference.predictions import Predictions
 from service.prediction.body_parser import ParsedBody
 from service.prediction.options import PredictOptions
-from service.prediction.protocol import FastBody, PredictRequest, PredictResult, RequestHead
+from service.prediction.protocol import BodyFormat, FastBody, PredictRequest, PredictResult, RequestHead
 from service.protocols import OPEN_INFERENCE
 from service.protocols.open_inference_outputs import ALL_BINARY
 from service.protocols.open_inference_tensors import DATATYPES
@@ -354,6 +354,22 @@ def test_binary_values_that_are_no_pixels_are_rejected() -> None:
 def test_values_that_overflow_cause_no_warning(value: float, datatype: str, scale: int) -> None:
     with pytest.raises(BadRequest, match="expected: from 0 to 255"):
         parse(*binary_body(np.full((1, 784), value), datatype, scale=scale))
+
+
+@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64"])
+@pytest.mark.parametrize("place", [0, -1])
+def test_one_fraction_in_a_large_request_decides_for_all_of_it(datatype: str, place: int) -> None:
+    values = np.ones((400, 784), np.float32)
+    assert set(OPEN_INFERENCE.parse(*with_settings(values, datatype)).images.flat) == {1}
+    values[place, place] = 0.5
+    images = OPEN_INFERENCE.parse(*with_settings(values, datatype)).images.reshape(400, 784)
+    assert images[place, place] == 128
+    assert np.count_nonzero(images == 255) == values.size - 1
+
+
+def with_settings(values: npt.NDArray[Any], datatype: str) -> tuple[bytes, BodyFormat, Settings]:
+    body, length = binary_body(values, datatype)
+    return body, request_of(length).body_format, Settings()
 
 
 def test_a_scale_applies_to_integers_too() -> None:
