@@ -39,6 +39,8 @@ DATATYPES: dict[str, npt.DTypeLike] = {
 """The numeric types of the protocol, and NumPy's names of them."""
 IMAGE_SHAPES = ((IMAGE_SIDE, IMAGE_SIDE), (IMAGE_PIXELS,), (IMAGE_SIDE, IMAGE_SIDE, 1))
 MAX_SCALE = 255.0
+CONVERTED_VALUES = 1 << 17
+"""Values that are converted to pixels at once: 0.5 MB as float32, where all of a request would be 31 MB."""
 
 
 class InputTensor(NamedTuple):
@@ -210,13 +212,15 @@ def _to_pixels(values: npt.NDArray[Any], scale: float) -> npt.NDArray[np.uint8]:
     if not (low >= 0 and high <= 255):  # true for NaN
         wrong = low if not low >= 0 else high
         raise BadRequest(f"a value of {INPUT_NAME!r} is {wrong:g}; expected: from 0 to 255, or to 1 with scale 255")
-    is_fractional = values.dtype.kind == "f" or scale != 1
-    if is_fractional:
-        scaled = values.astype(np.float32) * np.float32(scale)
-        if scale == 1 and high <= 1 and np.any(scaled != np.rint(scaled)):
-            scaled = scaled * np.float32(255)
-        values = np.rint(scaled)
-    return values.astype(np.uint8)
+    if values.dtype.kind != "f" and scale == 1:
+        return values.astype(np.uint8)
+    parts = [slice(start, start + CONVERTED_VALUES) for start in range(0, len(values), CONVERTED_VALUES)]
+    if scale == 1 and high <= 1 and any(np.any(values[part] != np.rint(values[part])) for part in parts):
+        scale = 255
+    pixels = np.empty(len(values), np.uint8)
+    for part in parts:
+        pixels[part] = np.rint(values[part].astype(np.float32) * np.float32(scale))
+    return pixels
 
 
 def _parse_shape(shape: object, datatype: str) -> tuple[int, ...]:
