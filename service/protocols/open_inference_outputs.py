@@ -3,7 +3,9 @@
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from gzip import compress
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +13,9 @@ import orjson
 
 from service.errors import BadRequest
 from service.inference.predictions import Predictions
+from service.prediction.json_pixels import describe_value
 from service.prediction.protocol import MODEL_NAME, PredictResult
-from service.protocols.open_inference_tensors import describe_value, parse_parameters
+from service.protocols.open_inference_tensors import parse_parameters
 from service.responses import HttpResponse
 from service.types import Probabilities
 
@@ -80,6 +83,8 @@ def _parse_output(entry: object, *, by_default: bool) -> tuple[str, bool, int]:
 def encode_response(result: PredictResult) -> HttpResponse:
     """Encode the outputs that the envelope names."""
     envelope = result.envelope or {}
+    if envelope.get("outputs") == ALL_BINARY and "id" not in envelope:
+        return _compress(_encode_all_binary(result.version, result.predictions), result.request.head.accept_encoding)
     outputs = [Output(*output) for output in envelope.get("outputs", ALL_JSON)]
     document: dict[str, Any] = {"model_name": MODEL_NAME, "model_version": result.version}
     if "id" in envelope:
@@ -92,6 +97,27 @@ def encode_response(result: PredictResult) -> HttpResponse:
             binaries.append(binary)
     document["outputs"] = entries
     return _compress(_join(document, binaries), result.request.head.accept_encoding)
+
+
+def _encode_all_binary(version: str, predictions: Predictions) -> HttpResponse:
+    """What Triton's client wants by default: its JSON depends on the version and the number of images only."""
+    probabilities, digits, confidence, uncertain = (
+        np.asarray(values, _DTYPES[name]).tobytes() for name, values in _columns(predictions).items()
+    )
+    head, header = _describe_all_binary(version, len(predictions.digits))
+    return HttpResponse(200, b"".join([head, probabilities, digits, confidence, uncertain]), (header,), BINARY)
+
+
+@lru_cache(maxsize=64)
+def _describe_all_binary(version: str, count: int) -> tuple[bytes, tuple[str, str]]:
+    """The JSON of a response with all outputs in binary, and the header with its length."""
+    entries = [
+        {"name": name, "datatype": datatype, "shape": [count, *sides]}
+        | {"parameters": {"binary_data_size": count * prod(sides) * np.dtype(_DTYPES[name]).itemsize}}
+        for name, (datatype, sides) in OUTPUTS.items()
+    ]
+    head = orjson.dumps({"model_name": MODEL_NAME, "model_version": version, "outputs": entries})
+    return head, (INFERENCE_HEADER_LENGTH, str(len(head)))
 
 
 def _encode_output(output: Output, predictions: Predictions) -> tuple[dict[str, Any], bytes | None]:

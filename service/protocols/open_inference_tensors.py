@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import BadRequest, PayloadTooLarge
+from service.prediction.json_pixels import describe_value
 from service.types import IMAGE_PIXELS, IMAGE_SIDE, Batch
 
 INPUT_NAME = "images"
@@ -39,6 +40,8 @@ DATATYPES: dict[str, npt.DTypeLike] = {
 """The numeric types of the protocol, and NumPy's names of them."""
 IMAGE_SHAPES = ((IMAGE_SIDE, IMAGE_SIDE), (IMAGE_PIXELS,), (IMAGE_SIDE, IMAGE_SIDE, 1))
 MAX_SCALE = 255.0
+CONVERTED_VALUES = 1 << 17
+"""Values that are converted to pixels at once: 0.5 MB as float32, where all of a request would be 31 MB."""
 
 
 class InputTensor(NamedTuple):
@@ -53,17 +56,6 @@ class InputTensor(NamedTuple):
     def images(self) -> int:
         """The number of images."""
         return self.shape[0]
-
-
-def describe_value(value: object) -> str:
-    """A JSON value in 50 characters at most; how deep it is nested does not matter."""
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        value = value[:50]
-        if any(isinstance(entry, list | dict) for entry in value):
-            return "a nested array"
-    return str(value)[:50]
 
 
 def parse_input(document: Mapping[str, Any]) -> InputTensor:
@@ -210,13 +202,15 @@ def _to_pixels(values: npt.NDArray[Any], scale: float) -> npt.NDArray[np.uint8]:
     if not (low >= 0 and high <= 255):  # true for NaN
         wrong = low if not low >= 0 else high
         raise BadRequest(f"a value of {INPUT_NAME!r} is {wrong:g}; expected: from 0 to 255, or to 1 with scale 255")
-    is_fractional = values.dtype.kind == "f" or scale != 1
-    if is_fractional:
-        scaled = values.astype(np.float32) * np.float32(scale)
-        if scale == 1 and high <= 1 and np.any(scaled != np.rint(scaled)):
-            scaled = scaled * np.float32(255)
-        values = np.rint(scaled)
-    return values.astype(np.uint8)
+    if values.dtype.kind != "f" and scale == 1:
+        return values.astype(np.uint8)
+    parts = [slice(start, start + CONVERTED_VALUES) for start in range(0, len(values), CONVERTED_VALUES)]
+    if scale == 1 and high <= 1 and any(np.any(values[part] != np.rint(values[part])) for part in parts):
+        scale = 255
+    pixels = np.empty(len(values), np.uint8)
+    for part in parts:
+        pixels[part] = np.rint(values[part].astype(np.float32) * np.float32(scale))
+    return pixels
 
 
 def _parse_shape(shape: object, datatype: str) -> tuple[int, ...]:

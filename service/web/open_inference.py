@@ -28,7 +28,7 @@ from service.responses import JSON
 from service.settings import Settings
 
 SERVER_VERSION = "1"
-MAX_INDEX_REQUEST_BYTES = 1000
+MAX_INDEX_REQUEST_BYTES = 1 << 16
 EXTENSIONS = (
     "classification",
     "model_repository",

@@ -63,7 +63,8 @@ def _get(name: str, summary: str, schema: str) -> Json:
 
 def _index() -> Json:
     return Operation("getRepositoryIndex", TAG, "The models of the repository").build(
-        describe_success("RepositoryIndex", {}), requestBody={"content": {"application/json": {"schema": {}}}}
+        describe_success("RepositoryIndex", {}) | describe_errors(["400"]),
+        requestBody={"content": json_content("RepositoryIndexRequest", {"ready": {"ready": True}})},
     )
 
 
@@ -82,7 +83,7 @@ def _infer() -> Json:
         parameters=[
             parameter("query", "normalise", "as for /predict", {"enum": ["auto", "always", "never"]}),
             parameter(
-                "header", LENGTH_HEADER, "bytes of the JSON before binary data; not for JSON alone", {"type": "integer"}
+                "header", LENGTH_HEADER, "bytes of the JSON before binary data; 0: pixels only", {"type": "integer"}
             ),
         ],
         requestBody={

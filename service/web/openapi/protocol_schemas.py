@@ -58,7 +58,7 @@ def _open_inference() -> Json:
             "type": "object",
             "properties": {
                 "binary_data": {"type": "boolean"},
-                "classification": {"type": "integer", "minimum": 0, "maximum": 10},
+                "classification": {"type": "integer", "minimum": 0},
             },
         },
     }
@@ -87,6 +87,7 @@ def _open_inference() -> Json:
         "ModelMetadata": _object(metadata),
         "ModelConfig": _object({"name": _TEXT, "platform": _TEXT, "max_batch_size": {"type": "integer"}}),
         "ModelStats": _object({"model_stats": _list({"type": "object"})}),
+        "RepositoryIndexRequest": _object({"ready": {"type": "boolean"}}, []),
         "RepositoryIndex": _list(_object(entry, ["name", "state", "reason"])),
         "InferRequest": _object(infer_request, ["inputs"]),
         "InferResponse": _object(infer_response, ["model_name", "model_version", "outputs"]),

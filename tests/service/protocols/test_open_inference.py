@@ -20,8 +20,9 @@ from service.errors import BadRequest, NoDigitFound, PayloadTooLarge, RequestErr
 from service.inference.predictions import Predictions
 from service.prediction.body_parser import ParsedBody
 from service.prediction.options import PredictOptions
-from service.prediction.protocol import FastBody, PredictRequest, PredictResult, RequestHead
+from service.prediction.protocol import BodyFormat, FastBody, PredictRequest, PredictResult, RequestHead
 from service.protocols import OPEN_INFERENCE
+from service.protocols.open_inference_outputs import ALL_BINARY
 from service.protocols.open_inference_tensors import DATATYPES
 from service.settings import Settings
 from tests.service.payloads import encode, stroke
@@ -355,6 +356,22 @@ def test_values_that_overflow_cause_no_warning(value: float, datatype: str, scal
         parse(*binary_body(np.full((1, 784), value), datatype, scale=scale))
 
 
+@pytest.mark.parametrize("datatype", ["FP16", "FP32", "FP64"])
+@pytest.mark.parametrize("place", [0, -1])
+def test_one_fraction_in_a_large_request_decides_for_all_of_it(datatype: str, place: int) -> None:
+    values = np.ones((400, 784), np.float32)
+    assert set(OPEN_INFERENCE.parse(*with_settings(values, datatype)).images.flat) == {1}
+    values[place, place] = 0.5
+    images = OPEN_INFERENCE.parse(*with_settings(values, datatype)).images.reshape(400, 784)
+    assert images[place, place] == 128
+    assert np.count_nonzero(images == 255) == values.size - 1
+
+
+def with_settings(values: npt.NDArray[Any], datatype: str) -> tuple[bytes, BodyFormat, Settings]:
+    body, length = binary_body(values, datatype)
+    return body, request_of(length).body_format, Settings()
+
+
 def test_a_scale_applies_to_integers_too() -> None:
     values = np.full((1, 784), 2, np.int64)
     assert set(parse(*binary_body(values, "INT64", scale=100.4)).images.flat) == {201}
@@ -409,6 +426,22 @@ def test_the_response_has_the_outputs_in_the_order_of_the_request_as_it_wants_th
         {"name": "digit", "datatype": "INT64", "shape": [2], "parameters": {"binary_data_size": 16}},
     ]
     assert np.frombuffer(data, "<i8").tolist() == [2, 9]
+
+
+@given(st.integers(1, 300))
+def test_all_outputs_in_binary_are_encoded_as_each_of_them(count: int) -> None:
+    many = Predictions(
+        ([2, 9] * count)[:count],
+        np.tile(PREDICTIONS.confidence, count)[:count],
+        ([False, True] * count)[:count],
+        np.tile(PREDICTIONS.probabilities, (count, 1))[:count],
+    )
+    wanted = [list(output) for output in ALL_BINARY]  # as it comes from a parser process
+    responses = [
+        OPEN_INFERENCE.encode(PredictResult(request_of(), "5", many, envelope={"outputs": outputs}))
+        for outputs in (ALL_BINARY, wanted)
+    ]
+    assert responses[0] == responses[1]
 
 
 def test_the_request_may_want_all_outputs_in_binary_but_one() -> None:

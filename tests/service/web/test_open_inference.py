@@ -68,7 +68,7 @@ def test_health_is_live_but_not_ready_without_a_model(serve: Serve, models: Path
     assert client.post("/v2/repository/index", data=b'{"ready": true}').get_json() == []
 
 
-@pytest.mark.parametrize("body", [b"?", b"[]", b'{"ready": 1}', b'{"ready": true}' + b" " * 1000, b"[" * 500])
+@pytest.mark.parametrize("body", [b"?", b"[]", b'{"ready": 1}', b'{"ready": true}' + b" " * (1 << 16), b"[" * 2000])
 def test_another_body_is_no_index_request(serve: Serve, one_version: Path, body: bytes) -> None:
     response = serve(one_version).post("/v2/repository/index", data=body)
     assert response.status_code == 400

@@ -129,7 +129,7 @@ def test_lists_the_statuses_of_every_operation(document: dict[str, Any]) -> None
         "get /v2/models/digits/versions/{version}/stats": "200 401 404 503",
         "post /v2/models/digits/infer": "200 400 401 408 413 415 422 429 503",
         "post /v2/models/digits/versions/{version}/infer": "200 400 401 404 408 413 415 422 429 503",
-        "post /v2/repository/index": "200 401",
+        "post /v2/repository/index": "200 400 401",
         "get /v2/models/stats": "200 401 503",
         "get /v1/models/digits": "200 401 503",
         "get /v1/models/digits/metadata": "200 401 503",
@@ -270,7 +270,7 @@ def test_every_example_of_a_request_gives_a_described_response(serve: Serve, tmp
                 described = operation["responses"][str(response.status_code)]["content"]["application/json"]
                 assert response.status_code in {200, 201}, (path, name, response.text)
                 check(document, described["schema"], response.get_json())
-                assert path == "/feedback" or read_digit(response.get_json()) == 7
+                assert path in {"/feedback", "/v2/repository/index"} or read_digit(response.get_json()) == 7
                 count += 1
     assert count > 15
 

@@ -22,6 +22,7 @@ def test_names() -> None:
     native = "Image Pixels PredictRequest PredictResponse Feedback Model Status Readiness Error OpenApiDocument"
     open_inference = (
         "ServerMetadata ServerLive ServerReady ModelReady ModelMetadata ModelConfig ModelStats RepositoryIndex "
+        "RepositoryIndexRequest "
         "InferRequest InferResponse"
     )
     tensorflow = "PredictRequest PredictResponse ClassifyRequest ClassifyResponse ModelStatus ModelMetadata"
