@@ -15,6 +15,7 @@ import time
 from flask import Flask, Response, g, request
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.routing import BaseConverter
 
 from service import cors, responses
 from service.context import ServiceContext
@@ -31,6 +32,14 @@ from service.web import api_docs, feedback, headers, health, open_inference, pre
 from service.web.predict import flask_response
 from service.web.prefix import apply_prefix, check_prefix
 from service.web.route_errors import describe_http_error
+
+
+class Segment(BaseConverter):
+    """A variable part of a route: no slash, and no colon, after which TensorFlow Serving's paths have the method."""
+
+    regex = "[^/:]+"
+    part_isolating = True
+
 
 PROTECTED_ROUTES = frozenset(
     {"/model", "/feedback", *report.ROUTES, *open_inference.PROTECTED_ROUTES, *tensorflow_serving.ROUTES}
@@ -57,6 +66,7 @@ def create_app(
     """
     context = ServiceContext(settings or Settings.from_environment(), preloaded, parser, last_version)
     app = Flask("service", static_folder=None, template_folder="web/templates")
+    app.url_map.converters["default"] = Segment
     # Werkzeug cuts a chunked body at its limit without an error: with one byte more, body_parser detects it.
     app.config["MAX_CONTENT_LENGTH"] = context.settings.max_body_bytes + 1
     app.config["MAX_FORM_PARTS"] = None  # body_parser counts them

@@ -103,4 +103,15 @@ def scale_fractions(entries: Sequence[bytes | JsonPixels]) -> list[bytes | Digit
 def describe_json(value: object) -> str:
     """Name the type of a JSON value in the terms of RFC 8259; a number is returned as text."""
     names = {dict: "an object", list: "an array", str: "a string", bool: "true or false", type(None): "null"}
-    return names.get(type(value), str(value)[:50])
+    return names.get(type(value)) or describe_value(value)
+
+
+def describe_value(value: object) -> str:
+    """A JSON value in 50 characters at most; how deep it is nested does not matter."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        value = value[:50]
+        if any(isinstance(entry, list | dict) for entry in value):
+            return "a nested array"
+    return str(value)[:50]

@@ -20,12 +20,13 @@ from service.prediction.base64_text import decode_base64
 from service.prediction.body_parser import ParsedBody
 from service.prediction.fast_path import MAX_BODY_BYTES, MAX_IMAGES
 from service.prediction.json_images import check_json_structure
+from service.prediction.json_pixels import describe_value
 from service.prediction.numbered import parse_numbered
 from service.prediction.options import PredictOptions, parse_query
 from service.prediction.protocol import BodyFormat, FastBody, PredictRequest, PredictResult
 from service.protocols import open_inference_tensors as tensors
 from service.protocols.open_inference_outputs import ALL_BINARY, encode_response, parse_outputs
-from service.protocols.open_inference_tensors import BYTES, InputTensor, describe_value
+from service.protocols.open_inference_tensors import BYTES, InputTensor
 from service.responses import HttpResponse
 from service.settings import Settings
 from service.types import Batch

@@ -13,8 +13,9 @@ import orjson
 
 from service.errors import BadRequest
 from service.inference.predictions import Predictions
+from service.prediction.json_pixels import describe_value
 from service.prediction.protocol import MODEL_NAME, PredictResult
-from service.protocols.open_inference_tensors import describe_value, parse_parameters
+from service.protocols.open_inference_tensors import parse_parameters
 from service.responses import HttpResponse
 from service.types import Probabilities
 

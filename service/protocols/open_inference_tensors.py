@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.errors import BadRequest, PayloadTooLarge
+from service.prediction.json_pixels import describe_value
 from service.types import IMAGE_PIXELS, IMAGE_SIDE, Batch
 
 INPUT_NAME = "images"
@@ -55,17 +56,6 @@ class InputTensor(NamedTuple):
     def images(self) -> int:
         """The number of images."""
         return self.shape[0]
-
-
-def describe_value(value: object) -> str:
-    """A JSON value in 50 characters at most; how deep it is nested does not matter."""
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        value = value[:50]
-        if any(isinstance(entry, list | dict) for entry in value):
-            return "a nested array"
-    return str(value)[:50]
 
 
 def parse_input(document: Mapping[str, Any]) -> InputTensor:

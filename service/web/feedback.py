@@ -22,6 +22,7 @@ from service.errors import BadRequest, Forbidden, InsufficientStorage, PayloadTo
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
 from service.prediction.inline_parser import BodyParser
+from service.prediction.json_pixels import describe_value
 from service.prediction.protocol import BodyFormat
 from service.protocols import NATIVE
 from service.responses import JSON
@@ -137,7 +138,7 @@ def parse_feedback(body: bytes) -> dict[str, Any]:
     version = document.get("version")
     if version is not None and not (isinstance(version, str) and len(version) <= MAX_VERSION_LENGTH):
         raise BadRequest(
-            f"version is {str(version)[:50]!r}; expected: a string of at most {MAX_VERSION_LENGTH} characters"
+            f"version is {describe_value(version)!r}; expected: a string of at most {MAX_VERSION_LENGTH} characters"
         )
     return document
 
@@ -156,4 +157,4 @@ def check_image(image: object, settings: Settings, parser: BodyParser) -> None:
 
 def _check_digit(key: str, value: object) -> None:
     if type(value) is not int or not 0 <= value <= 9:
-        raise BadRequest(f"{key} is {str(value)[:50]!r}; expected: an integer from 0 to 9")
+        raise BadRequest(f"{key} is {describe_value(value)!r}; expected: an integer from 0 to 9")

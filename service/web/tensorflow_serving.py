@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 from flask import Blueprint, Response
-from werkzeug.exceptions import MethodNotAllowed
 
 from service.errors import BadRequest, NotFound, RequestError
 from service.inference.model import Model
@@ -93,8 +92,6 @@ def _require_version(store: ModelStore, version: str | None) -> Model:
     model = store.require_current()
     if version is None or version == model.version:
         return model
-    if ":" in version:  # .../versions/7:predict, whose route allows POST only
-        raise MethodNotAllowed(["OPTIONS", "POST"])
     raise NotFound(
         f"Could not find version {version[:50]} of model {MODEL_NAME}; the version in use is {model.version}"
     )

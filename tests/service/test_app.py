@@ -102,6 +102,14 @@ def test_errors_grant_the_origin_too(serve: Serve, one_version: Path, monkeypatc
         assert response.headers["Access-Control-Allow-Origin"] == "https://a.example"
 
 
+@pytest.mark.parametrize("path", ["/v1/models/digits/versions/1:predict", "/v1/models/digits/versions/1:classify"])
+def test_a_version_has_no_colon(client: FlaskClient, path: str) -> None:
+    """The route of the status of a version, which allows GET, would match as well."""
+    assert set(client.options(path).allow) == {"OPTIONS", "POST"}
+    assert client.get(path).status_code == 405
+    assert client.get("/v1/models/digits/versions/1").status_code == 200
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_over_the_limit_is_413(serve: Serve, one_version: Path, *, chunked: bool) -> None:
     client = serve(one_version, max_body_bytes=len(PICTURE))

@@ -54,7 +54,7 @@ def paths(settings: Settings) -> Json:
             "get": Operation("getPage", PAGES, "The web UI: draw digits or choose pictures").build(
                 describe_text("text/html")
             ),
-            "post": _form(),
+            "post": _form(settings),
         },
         "/report/": {
             "get": require_key(Operation("getReport", PAGES, "Report of the version in use").build(report), settings)
@@ -75,15 +75,15 @@ def paths(settings: Settings) -> Json:
     }
 
 
-def _form() -> Json:
+def _form(settings: Settings) -> Json:
+    key: Json = {"key": {"type": "string", "format": "api-key"}} if settings.api_key else {}
+    form = schemas.FORM | {"properties": schemas.FORM["properties"] | key, "required": ["file", *key]}
     return Operation("submitForm", PAGES, "The result as a page: the form of the web UI without JavaScript").build(
         {
             "200": {"description": "the page with the predictions", "content": _HTML},
             "default": {"description": "the page with the error that /predict would return", "content": _HTML},
         },
         requestBody={
-            "content": {
-                "multipart/form-data": {"schema": schemas.FORM, "encoding": {"file": {"contentType": "image/*"}}}
-            }
+            "content": {"multipart/form-data": {"schema": form, "encoding": {"file": {"contentType": "image/*"}}}}
         },
     )

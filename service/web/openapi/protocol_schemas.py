@@ -95,15 +95,15 @@ def _open_inference() -> Json:
 
 
 def _tensorflow_serving() -> Json:
-    base64 = _object({"b64": {"type": "string", "format": "picture"}})
+    base64 = _object({"b64": {"type": "string", "format": "picture", "minLength": 4}}, is_closed=True)
     image = {"anyOf": [_IMAGE, base64]}
-    named = _object({"images": image})
+    named = _object({"images": image}, is_closed=True)
     rows = {"anyOf": [image, _list({"anyOf": [image, named]}) | {"minItems": 1}]}
     images = {"anyOf": [image, _list(image) | {"minItems": 1}]}
-    columns = {"anyOf": [images, _object({"images": images})]}
+    columns = {"anyOf": [images, _object({"images": images}, is_closed=True)]}
     signature = {"enum": ["serving_default", ""], "description": "the only signature"}
     status = {"version": _TEXT, "state": _TEXT, "status": {"type": "object"}}
-    pair = {"type": "array", "prefixItems": [_TEXT, {"type": "number"}], "minItems": 2, "maxItems": 2}
+    pair = {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 2, "maxItems": 2}  # label, score
     return {
         "TensorFlowPredictRequest": {
             "anyOf": [
@@ -127,9 +127,10 @@ def _list(items: Json) -> Json:
     return {"type": "array", "items": items}
 
 
-def _object(properties: Mapping[str, Any], required: list[str] | None = None) -> Json:
-    """An object that may have further keys; all properties are required unless a list says which."""
-    return {
+def _object(properties: Mapping[str, Any], required: list[str] | None = None, *, is_closed: bool = False) -> Json:
+    """An object; all properties are required unless a list says which. Further keys are allowed unless it is closed."""
+    closed: Json = {"additionalProperties": False} if is_closed else {}
+    return closed | {
         "type": "object",
         "properties": dict(properties),
         "required": list(properties) if required is None else required,

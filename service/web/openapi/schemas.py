@@ -11,9 +11,14 @@ BYTES = {"type": "string", "contentMediaType": "application/octet-stream"}
 DIGIT = {"type": "integer", "minimum": 0, "maximum": 9}
 PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
 BASE64_PNG = {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/png"}
-BASE64_PICTURE = {"type": "string", "format": "picture", "description": "base64 of a picture, or a data URL"}
+BASE64_PICTURE = {
+    "type": "string",
+    "format": "picture",
+    "minLength": 4,
+    "description": "base64 of a picture, or a data URL",
+}
 """`format` is a word of this document: test tools generate pictures for it."""
-FORM = {
+FORM: Json = {
     "type": "object",
     "properties": {"file": {"type": "string", "contentMediaType": "image/*"}},
     "required": ["file"],
@@ -24,7 +29,6 @@ URL_ENCODED = {
     "type": "object",
     "properties": {"image": BASE64_PICTURE},
     "required": ["image"],
-    "additionalProperties": False,
 }
 
 
@@ -73,8 +77,8 @@ def component_schemas() -> Json:
     feedback = {
         "image": REF_IMAGE,
         "digit": DIGIT | {"description": "the digit that the image shows"},
-        "predicted": DIGIT | {"description": "the digit that the service predicted"},
-        "version": {"type": "string", "maxLength": 20, "description": "the version that predicted it"},
+        "predicted": DIGIT | {"type": ["integer", "null"], "description": "the digit that the service predicted"},
+        "version": {"type": ["string", "null"], "maxLength": 20, "description": "the version that predicted it"},
     }
     model = {"version": {"type": "string"}, "manifest": {"type": ["object", "null"]}, "runtime": {"type": "string"}}
     own = {
@@ -95,7 +99,7 @@ def component_schemas() -> Json:
 def _predict_request() -> Json:
     entry = {"anyOf": [REF_IMAGE, _object({"b64": BASE64_PICTURE}, ["b64"])]}
     images = {"anyOf": [entry, {"type": "array", "items": entry, "minItems": 1}]}
-    instances = {"instances": images, "signature_name": {"type": "string"}}
+    instances = {"instances": images, "signature_name": {"description": "ignored"}}
     return {
         "anyOf": [
             _object({"images": images}, ["images"]),

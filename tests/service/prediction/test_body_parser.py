@@ -284,6 +284,14 @@ def test_booleans_are_not_pixels(value: bool) -> None:  # noqa: FBT001
         body_parser.parse_body(json_of(image), "application/json", LIMITS)
 
 
+@pytest.mark.parametrize("frame", ["?", "[?]", '{"b64": ?}', '{"x": ?}', json.dumps([*[0] * 783, "?"])])
+def test_a_value_nested_as_deep_as_json_may_be_is_rejected(frame: str) -> None:
+    body = '{"images": ' + frame.replace('"?"', "?").replace("?", "[" * 1018 + "]" * 1018) + "}"
+    with pytest.raises(BadRequest) as caught:
+        body_parser.parse_body(body.encode(), "application/json", LIMITS)
+    assert len(str(caught.value)) < 200
+
+
 def test_a_form_is_parsed_as_werkzeug_parses_it() -> None:
     """Any number of files, of any names, between fields; the reference is werkzeug's public parser."""
     builder = EnvironBuilder(

@@ -166,6 +166,15 @@ def test_an_error_says_what_to_send(document: object, sentence: str) -> None:
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text", ['{"signature_name": ?}', '{"instances": {"b64": ?}}', '{"instances": {"x": ?}}', '{"inputs": [?]}']
+)
+def test_a_value_nested_as_deep_as_json_may_be_is_rejected(text: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse(text.replace("?", "[" * 1020 + "]" * 1020).encode())
+    assert len(str(caught.value)) < 200
+
+
 CLASSIFY_ERRORS: list[tuple[object, str]] = [
     ({"instances": [PIXELS]}, "When method is classify, key 'examples' is expected; the JSON object has the keys"),
     ({"examples": [{"images": PIXELS}], "context": {"x": 1}}, "the JSON has a context"),

@@ -172,6 +172,13 @@ def test_rejects_a_deeply_nested_image(client: FlaskClient) -> None:
     assert (response.status_code, list(response.get_json())) == (400, ["error"])
 
 
+@pytest.mark.parametrize("key", ["image", "digit", "predicted", "version"])
+def test_a_value_nested_as_deep_as_json_may_be_is_rejected(client: FlaskClient, key: str) -> None:
+    body = json.dumps({"image": [], "digit": 7} | {key: "?"}).replace('"?"', "[" * 1020 + "]" * 1020)
+    response = client.post("/feedback", data=body, content_type="application/json")
+    assert (response.status_code, list(response.get_json())) == (400, ["error"])
+
+
 def test_a_full_directory_is_507_until_a_file_is_removed(client: FlaskClient, feedback_dir: Path) -> None:
     statuses = [client.post("/feedback", json=VALID).status_code for _ in range(4)]
     assert statuses == [201, 201, 201, 507]
