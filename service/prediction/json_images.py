@@ -82,10 +82,20 @@ def parse_json(body: bytes, settings: Settings) -> Any:
         PayloadTooLarge: its arrays, objects and strings would take too much memory.
     """
     check_json_structure(body, settings)
+    return load_json(body)
+
+
+def load_json(body: bytes) -> Any:
+    """Parse a document whose size is bounded.
+
+    Raises:
+        BadRequest: it is no JSON (RFC 8259).
+    """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the JSON cannot be read: {error}") from None
+        reason = "it is not UTF-8" if str(error).startswith("str is not valid UTF-8") else error
+        raise BadRequest(f"the JSON cannot be read: {reason}") from None
 
 
 def list_images(key: str, value: object, settings: Settings) -> list[Any]:

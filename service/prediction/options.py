@@ -19,6 +19,8 @@ from service.errors import BadRequest
 from service.imaging.reader import DEFAULT_OPTIONS, NORMALISE_MODES, NormaliseOptions
 
 PARAMETERS = ("fields", "normalise", "split", "show")
+TENSOR_PARAMETERS = ("normalise",)
+"""Those of the protocols of other servers, which have fields of their own for the rest."""
 SYNONYMS = {"normalize": "normalise"}
 FIELDS = ("digit", "confidence", "uncertain", "probabilities")
 
@@ -52,8 +54,8 @@ class PredictOptions(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def parse_query(query: bytes) -> PredictOptions:
-    """Parse a raw query string; cached, since clients vary it little.
+def parse_query(query: bytes, names: tuple[str, ...] = PARAMETERS) -> PredictOptions:
+    """Parse a raw query string; cached, since clients vary it little. `names`: those of PARAMETERS that it may have.
 
     Raises:
         BadRequest: a name or a value is not one of those allowed, a name is there twice, or the bytes are not UTF-8.
@@ -64,15 +66,15 @@ def parse_query(query: bytes) -> PredictOptions:
         pairs = Request({"QUERY_STRING": query.decode("latin-1")}).args.items(multi=True)
     except UnicodeDecodeError:
         raise BadRequest("the query string is not UTF-8; percent-encode its bytes") from None
-    return PredictOptions.from_arguments(_collect_arguments(pairs))
+    return PredictOptions.from_arguments(_collect_arguments(pairs, names))
 
 
-def _collect_arguments(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _collect_arguments(pairs: Iterable[tuple[str, str]], names: Sequence[str]) -> dict[str, str]:
     """The arguments by their names; SYNONYMS are replaced."""
     found: dict[str, str] = {}
     for name, value in pairs:
-        if SYNONYMS.get(name, name) not in PARAMETERS:
-            raise BadRequest(_describe_unknown(name))
+        if SYNONYMS.get(name, name) not in names:
+            raise BadRequest(_describe_unknown(name, names))
         if name in found:
             raise BadRequest(f"the query has {name} twice; send it once")
         found[name] = value
@@ -85,10 +87,10 @@ def _collect_arguments(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def _describe_unknown(name: str) -> str:
-    similar = get_close_matches(name.lower()[:50], (*PARAMETERS, *SYNONYMS), n=1)
+def _describe_unknown(name: str, names: Sequence[str]) -> str:
+    similar = get_close_matches(name.lower()[:50], (*names, *SYNONYMS), n=1)
     advice = f"did you mean {SYNONYMS.get(similar[0], similar[0])}? " if similar else ""
-    return f"the query has the name {name[:50]!r}; {advice}allowed: {', '.join(PARAMETERS)}"
+    return f"the query has the name {name[:50]!r}; {advice}allowed: {', '.join(names)}"
 
 
 def parse_fields(fields: str) -> Sequence[str]:

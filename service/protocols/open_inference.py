@@ -11,18 +11,18 @@ every bulk format, unless the request has normalise=auto or normalise=always.
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import orjson
-
 from service.errors import BadRequest, RequestError
-from service.imaging import reader
+from service.imaging.file_signatures import identify_file
 from service.prediction import body_parser
 from service.prediction.base64_text import decode_base64
+from service.prediction.body_kind import BodyKind
 from service.prediction.body_parser import ParsedBody
+from service.prediction.client_slips import check_slips
 from service.prediction.fast_path import MAX_BODY_BYTES, MAX_IMAGES
-from service.prediction.json_images import check_json_structure
+from service.prediction.json_images import check_json_structure, load_json
 from service.prediction.json_pixels import describe_value
 from service.prediction.numbered import parse_numbered
-from service.prediction.options import PredictOptions, parse_query
+from service.prediction.options import TENSOR_PARAMETERS, PredictOptions, parse_query
 from service.prediction.protocol import BodyFormat, FastBody, PredictRequest, PredictResult
 from service.protocols import open_inference_tensors as tensors
 from service.protocols.open_inference_outputs import ALL_BINARY, encode_response, parse_outputs
@@ -31,6 +31,7 @@ from service.responses import HttpResponse
 from service.settings import Settings
 from service.types import Batch
 
+EXPECTED_DOCUMENT = '{"inputs": [{"name": "images", "datatype": ..., "shape": [...], "data": [...]}]}'
 MAX_ID_CHARACTERS = 1000
 MAX_LENGTH_DIGITS = 11
 """Of the length of the JSON before binary data."""
@@ -56,10 +57,7 @@ class OpenInferenceProtocol:
         Raises:
             BadRequest: it has another parameter, or a value that is not allowed.
         """
-        options = parse_query(query)
-        if options != PredictOptions(normalise=reader.NormaliseOptions(options.normalise.normalise)):
-            raise BadRequest("the Open Inference Protocol has one parameter in the query: normalise")
-        return options
+        return parse_query(query, TENSOR_PARAMETERS)
 
     def read_fast(self, body: bytes, request: PredictRequest, settings: Settings) -> FastBody | None:
         """Parse a small body of numbers."""
@@ -140,8 +138,9 @@ def _parse_header_length(header_length: bytes, body: bytes) -> int:
 
 
 def _read_json(body: bytes, settings: Settings) -> tuple[InferenceHeader, Any]:
+    _check_is_text(body)
     check_json_structure(body, settings)
-    document = _load_json(body)
+    document = load_json(body)
     header = parse_header(document)
     if header.tensor.binary_size is not None:
         raise BadRequest(
@@ -151,10 +150,26 @@ def _read_json(body: bytes, settings: Settings) -> tuple[InferenceHeader, Any]:
     return header, document["inputs"][0].get("data")
 
 
+def _check_is_text(body: bytes) -> None:
+    """Check for what clients send instead of JSON."""
+    if not body:
+        raise BadRequest(f"the body has 0 bytes; send {EXPECTED_DOCUMENT}")
+    if body[0] not in b"{ \t\r\n":
+        _check_is_no_file(body)
+        check_slips(body, "", BodyKind.UNKNOWN)
+
+
+def _check_is_no_file(body: bytes) -> None:
+    if name := identify_file(body):
+        advice = "send its base64 in an input of BYTES, or the file to /predict"
+        raise BadRequest(f"the body is a file, {name}; {advice}")
+
+
 def _split_binary(body: bytes, size: int, settings: Settings) -> tuple[InferenceHeader, memoryview]:
     """Split a body whose JSON has `size` bytes; without JSON, all outputs are wanted in binary, as Triton does."""
     data = memoryview(body)[size:]
     if size == 0:
+        _check_is_no_file(body)
         return InferenceHeader(tensors.describe_raw_input(len(data)), {"outputs": ALL_BINARY}), data
     if size <= MAX_CACHED_HEADER_BYTES:
         header = _parse_cached(body[:size])
@@ -167,7 +182,7 @@ def _split_binary(body: bytes, size: int, settings: Settings) -> tuple[Inference
 
 
 def _parse_binary_header(head: bytes) -> InferenceHeader:
-    header = parse_header(_load_json(head))
+    header = parse_header(load_json(head))
     if header.tensor.binary_size is None:
         raise BadRequest("the input has no binary_data_size; for data in the JSON, leave out the header of its length")
     return header
@@ -175,13 +190,6 @@ def _parse_binary_header(head: bytes) -> InferenceHeader:
 
 _parse_cached = lru_cache(maxsize=256)(_parse_binary_header)
 """A client sends the same header with every request, unless it numbers them."""
-
-
-def _load_json(head: bytes) -> Any:
-    try:
-        return orjson.loads(head)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the JSON cannot be read: {error}") from None
 
 
 def _decode_numbers(tensor: InputTensor, data: Any) -> Batch:

@@ -21,14 +21,13 @@ import orjson
 
 from service.errors import BadRequest, NoDigitFound, RequestError
 from service.imaging.file_signatures import identify_file
-from service.imaging.reader import NormaliseOptions
 from service.prediction import body_parser, fast_path, json_images
 from service.prediction.body_kind import BodyKind
 from service.prediction.body_parser import ParsedBody
 from service.prediction.client_slips import check_slips
 from service.prediction.json_pixels import describe_json
 from service.prediction.numbered import parse_numbered
-from service.prediction.options import PredictOptions, parse_query
+from service.prediction.options import TENSOR_PARAMETERS, PredictOptions, parse_query
 from service.prediction.protocol import BodyFormat, FastBody, PredictRequest, PredictResult
 from service.responses import HttpResponse
 from service.settings import Settings
@@ -56,10 +55,7 @@ class _JsonProtocol(ABC):
         Raises:
             BadRequest: it has another parameter, or another value.
         """
-        options = parse_query(query)
-        if options != PredictOptions(normalise=NormaliseOptions(options.normalise.normalise)):
-            raise BadRequest("the query has fields, split or show, which only /predict has; allowed: normalise")
-        return options
+        return parse_query(query, TENSOR_PARAMETERS)
 
     def read_fast(self, body: bytes, request: PredictRequest, settings: Settings) -> FastBody | None:
         """Parse a small body."""

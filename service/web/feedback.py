@@ -22,6 +22,7 @@ from service.errors import BadRequest, Forbidden, InsufficientStorage, PayloadTo
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
 from service.prediction.inline_parser import BodyParser
+from service.prediction.json_images import load_json
 from service.prediction.json_pixels import describe_value
 from service.prediction.protocol import BodyFormat
 from service.protocols import NATIVE
@@ -126,10 +127,7 @@ def parse_feedback(body: bytes) -> dict[str, Any]:
     """
     if len(body) > MAX_BYTES:
         raise PayloadTooLarge(f"the feedback has {len(body)} bytes; {MAX_BYTES} are allowed")
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the JSON cannot be read: {error}") from None
+    document = load_json(body)
     if not isinstance(document, dict) or not REQUIRED_KEYS <= document.keys() <= ALLOWED_KEYS:
         raise BadRequest('the JSON is not an object with "image" and "digit", and optionally "predicted" and "version"')
     _check_digit("digit", document["digit"])

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from flask import current_app, request
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound
 
+from service.prediction.protocol import MODEL_NAME
 from service.responses import INTERNAL_ERROR
 from service.web.address import curl_line
 
@@ -36,8 +37,8 @@ def describe_http_error(error: HTTPException, *, requires_key: bool) -> str:
     """
     match error:
         case NotFound() if request.url_rule is None:
-            routes = {rule.rule for rule in current_app.url_map.iter_rules() if "<" not in rule.rule}
-            return describe_unknown_route(request.path, routes)
+            rules = {rule.rule.replace("<model>", MODEL_NAME) for rule in current_app.url_map.iter_rules()}
+            return describe_unknown_route(request.path, {rule for rule in rules if "<" not in rule})
         case NotFound():
             return f"there is no {request.path[:MAX_SHOWN]}"
         case MethodNotAllowed():

@@ -139,7 +139,7 @@ def test_images_are_normalised_if_the_query_says_so() -> None:
 def test_the_query_has_no_other_parameter() -> None:
     assert OPEN_INFERENCE.parse_options(b"") == PredictOptions()
     for query in (b"fields=digit", b"split=digits", b"show=image", b"x=1"):
-        with pytest.raises(BadRequest):
+        with pytest.raises(BadRequest, match=r"^the query has the name .*; allowed: normalise$"):
             OPEN_INFERENCE.parse_options(query)
 
 
@@ -187,6 +187,14 @@ def test_raw_bytes_without_json_are_images_and_all_outputs_are_binary() -> None:
         parse(bytes(21 * 784), b"0")
 
 
+def test_a_file_is_not_read_as_pixels_without_json() -> None:
+    file = encode(ONE)
+    padded = file + bytes(-len(file) % 784)
+    assert read_fast(padded, b"0") is None
+    with pytest.raises(BadRequest, match=r"^the body is a file, PNG; "):
+        parse(padded, b"0")
+
+
 def test_the_length_of_the_json_may_be_that_of_the_whole_body() -> None:
     body = json_body(IMAGES)
     assert np.array_equal(parse(body, str(len(body)).encode()).images, IMAGES)
@@ -217,7 +225,11 @@ def whole(**changes: Any) -> bytes:
 
 
 INVALID: dict[bytes, str] = {
-    b"": "the JSON cannot be read",
+    b"": 'the body has 0 bytes; send {"inputs": [{"name": "images"',
+    encode(ONE): "the body is a file, PNG; send its base64 in an input of BYTES, or the file to /predict",
+    gzip.compress(b"{}"): "the body is a file, gzip",
+    b"seven.png": "the body is the text 'seven.png', not the file",
+    b'{"inputs": "\xff"}': "the JSON cannot be read: it is not UTF-8",
     b"[]": 'the JSON is not an object {"inputs": [...]}',
     b"{}": "inputs has no list; the model has one input, an object with the name 'images'",
     b'{"inputs": []}': "inputs has 0 entries; the model has one input",

@@ -59,6 +59,8 @@ def test_an_unknown_route_names_the_nearest_one(client: FlaskClient) -> None:
             b'{"error":"there is no route /api/predict; did you mean /predict?"}\n',
         )
     assert client.get("/nowhere").get_json() == {"error": "there is no route /nowhere"}
+    error = client.get("/v2/models/digits/").get_json()["error"]
+    assert error == "there is no route /v2/models/digits/; did you mean /v2/models/digits?"
 
 
 def test_a_missing_file_of_a_route_names_no_other_route(client: FlaskClient) -> None:
