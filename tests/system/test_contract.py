@@ -4,7 +4,9 @@ https://schemathesis.readthedocs.io . Requests are generated from the contract, 
 run; schemathesis_hooks.py has the pictures. It prints its summary, which `pytest -s` shows.
 """
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +47,18 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "413", "422"]
 include-operation-id = ["submitForm"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "422"]
 """
+
+
+def test_every_command_of_the_contract_runs(tmp_path: Path) -> None:
+    shutil.copy(REPOSITORY / "tests" / "pictures" / "seven.png", tmp_path)
+    with serving(workers=1, api_key=KEY, prefix="/digits") as server:
+        document = server.client.get("/digits/openapi.json").json()
+        samples = document["paths"]["/predict"]["post"]["x-codeSamples"]
+        assert len(samples) == 4
+        for sample in samples:
+            command = sample["source"].replace("Bearer KEY", f"Bearer {KEY}")
+            result = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=True)
+            assert json.loads(result.stdout)["predictions"][0]["digit"] == 7, command
 
 
 def test_every_response_fits_the_contract(tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ PREDICTION: dict[str, Any] = {"digit": 7, "confidence": 1.0, "uncertain": False,
 
 PREDICT_REQUESTS: dict[str, object] = {
     "base64": {"images": [PICTURE]},
-    "dataUrl": {"image": f"data:image/png;base64,{PICTURE}"},
+    "a data URL": {"image": f"data:image/png;base64,{PICTURE}"},
     "pixels": {"images": [PIXELS]},
-    "keras": {"instances": [[[[value / 255 * 0.99] for value in row] for row in PIXELS]]},
+    "values from 0 to 1, as for Keras": {"instances": [[[[value / 255 * 0.99] for value in row] for row in PIXELS]]},
 }
 PREDICT_RESPONSES: dict[str, object] = {
-    "allFields": {"model": "digits", "version": "5", "predictions": [PREDICTION]},
+    "all fields": {"model": "digits", "version": "5", "predictions": [PREDICTION]},
     "fields=digit,confidence": {
         "model": "digits",
         "version": "5",
@@ -42,15 +42,15 @@ FEEDBACK = {"image": PICTURE, "digit": 7, "predicted": 1, "version": "5"}
 
 INFER_REQUESTS: dict[str, object] = {
     "pixels": {"inputs": [{"name": "images", "shape": [1, 28, 28], "datatype": "UINT8", "data": [PIXELS]}]},
-    "picture": {"inputs": [{"name": "images", "shape": [1], "datatype": "BYTES", "data": [PICTURE]}]},
-    "digitAlone": {
+    "a picture": {"inputs": [{"name": "images", "shape": [1], "datatype": "BYTES", "data": [PICTURE]}]},
+    "the digit alone": {
         "id": "42",
         "inputs": [{"name": "images", "shape": [1], "datatype": "BYTES", "data": [PICTURE]}],
         "outputs": [{"name": "digit"}],
     },
 }
 INFER_RESPONSES: dict[str, object] = {
-    "digitAlone": {
+    "the digit alone": {
         "model_name": "digits",
         "model_version": "5",
         "id": "42",
@@ -60,7 +60,7 @@ INFER_RESPONSES: dict[str, object] = {
 
 TENSORFLOW_PREDICT_REQUESTS: dict[str, object] = {
     "rows": {"instances": [PIXELS]},
-    "namedRows": {"signature_name": "serving_default", "instances": [{"images": PIXELS}]},
+    "rows with names": {"signature_name": "serving_default", "instances": [{"images": PIXELS}]},
     "columns": {"inputs": {"images": [PIXELS]}},
     "base64": {"instances": [{"b64": PICTURE}]},
 }

@@ -65,10 +65,10 @@ def _predict(settings: Settings, url: str) -> Json:
             "description": "May be compressed: Content-Encoding gzip or deflate.",
             "content": {
                 "multipart/form-data": {"schema": schemas.FORM, "encoding": {"file": {"contentType": "image/*"}}},
-                "image/*": {"schema": schemas.BYTES},
+                "image/*": {"schema": schemas.PICTURE_FILE},
                 **json_content("PredictRequest", examples.PREDICT_REQUESTS),
-                "application/octet-stream": {"schema": schemas.BYTES},
-                "application/x-npy": {"schema": schemas.BYTES},
+                "application/octet-stream": {"schema": schemas.ARRAY_FILE},
+                "application/x-npy": {"schema": schemas.NPY_FILE},
                 "application/x-www-form-urlencoded": {
                     "schema": schemas.URL_ENCODED,
                     "example": {"image": examples.PICTURE},

@@ -88,6 +88,7 @@ def _infer() -> Json:
         ],
         requestBody={
             "required": True,
-            "content": json_content("InferRequest", examples.INFER_REQUESTS) | {BINARY: {"schema": schemas.BYTES}},
+            "content": json_content("InferRequest", examples.INFER_REQUESTS)
+            | {BINARY: {"schema": schemas.BYTES | {"description": "JSON, then binary data"}}},
         },
     )

@@ -8,6 +8,9 @@ from service.web.openapi.protocol_schemas import protocol_schemas
 Json = dict[str, Any]
 
 BYTES = {"type": "string", "contentMediaType": "application/octet-stream"}
+PICTURE_FILE = BYTES | {"description": "a picture: PNG, JPEG, GIF, BMP, WebP, TIFF or AVIF"}
+ARRAY_FILE = BYTES | {"description": "N x 784 bytes, an IDX3 file or a .npy array"}
+NPY_FILE = BYTES | {"description": "a .npy array, uint8 (N, 28, 28) or (N, 784)"}
 DIGIT = {"type": "integer", "minimum": 0, "maximum": 9}
 PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
 BASE64_PNG = {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/png"}
@@ -29,6 +32,7 @@ URL_ENCODED = {
     "type": "object",
     "properties": {"image": BASE64_PICTURE},
     "required": ["image"],
+    "description": "image=TEXT with base64 of a picture",
 }
 
 

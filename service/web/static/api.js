@@ -6,7 +6,7 @@ const RETRYABLE_STATUSES = [429, 502, 503, 504];
 const UNREACHABLE = "The service does not respond";
 
 /** The service, below whatever path a proxy publishes it: this module is static/DIGEST/api.js there. */
-const SERVICE = new URL("../../", import.meta.url);
+export const SERVICE = new URL("../../", import.meta.url);
 
 let apiKey = "";
 

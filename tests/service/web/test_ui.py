@@ -120,7 +120,8 @@ def test_static_files_of_the_page_are_immutable(client: FlaskClient) -> None:
 
 def test_every_imported_module_is_served_and_no_other_exists(client: FlaskClient) -> None:
     entry_point = STATIC_PATH.findall(client.get("/").text)[2]
-    modules, pending = {"main.js"}, {"main.js"}
+    modules, pending = {"main.js", "try-it.js"}, {"main.js", "try-it.js"}
+    assert entry_point.replace("main.js", "try-it.js") in client.get("/docs").text
     while pending:
         response = client.get(entry_point.replace("main.js", pending.pop()))
         assert response.status_code == 200
