@@ -90,10 +90,15 @@ def load_json(body: bytes) -> Any:
 
     Raises:
         BadRequest: it is no JSON (RFC 8259).
+        MemoryError: the process may not allocate what the document takes.
     """
     try:
         return orjson.loads(body)
+    except SystemError as error:  # orjson goes on if an integer cannot be allocated, and CPython notices that
+        raise MemoryError from error
     except orjson.JSONDecodeError as error:
+        if str(error).startswith("Not enough memory"):
+            raise MemoryError from error
         reason = "it is not UTF-8" if str(error).startswith("str is not valid UTF-8") else error
         raise BadRequest(f"the JSON cannot be read: {reason}") from None
 

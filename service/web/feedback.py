@@ -21,6 +21,7 @@ from service.atomic_write import atomic_write
 from service.errors import BadRequest, Forbidden, InsufficientStorage, PayloadTooLarge, UnsupportedMediaType
 from service.monitoring.metrics import Metrics
 from service.prediction import body_parser
+from service.prediction.content_encoding import decode_body
 from service.prediction.inline_parser import BodyParser
 from service.prediction.json_images import load_json
 from service.prediction.json_pixels import describe_value
@@ -90,7 +91,8 @@ def blueprint(settings: Settings, metrics: Metrics, parser: BodyParser, origins:
     def feedback() -> Response:
         fetch_site = "" if request.headers.get("Origin") in origins else request.headers.get("Sec-Fetch-Site", "")
         check_origin(fetch_site, request.mimetype)
-        document = parse_feedback(request.get_data(cache=False))
+        coding = request.headers.get("Content-Encoding", "")
+        document = parse_feedback(decode_body(request.get_data(cache=False), coding, MAX_BYTES))
         check_image(document["image"], settings, parser)
         store.add(document)
         metrics.feedback_received(document["digit"])

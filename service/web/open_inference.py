@@ -21,6 +21,7 @@ from service.errors import BadRequest, ModelNotReady, NotFound
 from service.inference.model import Model
 from service.inference.model_store import ModelStore
 from service.monitoring.metrics import Metrics
+from service.prediction.content_encoding import decode_body
 from service.prediction.protocol import MODEL_NAME
 from service.protocols.open_inference_outputs import OUTPUTS
 from service.protocols.open_inference_tensors import INPUT_NAME
@@ -95,7 +96,9 @@ def _add_server_routes(routes: Blueprint, store: ModelStore, require_ready: Call
 
     @routes.post(INDEX)
     def index() -> Response:
-        current, wants_ready = store.current, parse_index_request(request.get_data(cache=False))
+        coding = request.headers.get("Content-Encoding", "")
+        body = decode_body(request.get_data(cache=False), coding, MAX_INDEX_REQUEST_BYTES)
+        current, wants_ready = store.current, parse_index_request(body)
         if current is None and wants_ready:
             return _json([])
         if current is None:

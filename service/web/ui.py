@@ -15,7 +15,7 @@ import orjson
 from flask import Blueprint, Response, abort, render_template, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from service.errors import RequestError
+from service.errors import RequestError, UnsupportedMediaType
 from service.inference.model_store import ModelStore
 from service.prediction import body_parser
 from service.prediction.admission import Admission
@@ -138,6 +138,10 @@ def _predict_form(settings: Settings, admission: Admission, predictor: Predictor
     Raises:
         RequestError: as for POST /predict.
     """
+    if coding := request.headers.get("Content-Encoding"):
+        raise UnsupportedMediaType(
+            f"the content encoding is {coding[:50]!r}; send the form without one, or to /predict"
+        )
     body_parser.check_body_size(request.content_length or 0, settings)
     try:
         body = request.get_data(cache=False)

@@ -7,8 +7,10 @@ import json
 import string
 from dataclasses import replace
 from io import BytesIO
+from unittest.mock import Mock
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -282,6 +284,22 @@ def test_booleans_are_not_pixels(value: bool) -> None:  # noqa: FBT001
         BadRequest, match=r"^a pixel is true or false; expected: numbers from 0 to 255, or from 0 to 1$"
     ):
         body_parser.parse_body(json_of(image), "application/json", LIMITS)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemError("<built-in function loads> returned a result with an exception set"),
+        orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0),
+    ],
+)
+def test_a_document_that_orjson_cannot_allocate_is_a_memory_error(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """What orjson raises where RLIMIT_AS makes an allocation fail, for the integers of a document or its copy."""
+    monkeypatch.setattr(orjson, "loads", Mock(side_effect=error))
+    with pytest.raises(MemoryError):
+        json_images.load_json(b"[1000]")
 
 
 @pytest.mark.parametrize("frame", ["?", "[?]", '{"b64": ?}', '{"x": ?}', json.dumps([*[0] * 783, "?"])])

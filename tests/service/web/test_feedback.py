@@ -1,7 +1,9 @@
 """service/web/feedback.py: POST /feedback stores one JSON file for each valid request, up to a limit."""
 
+import gzip
 import json
 import os
+import zlib
 from base64 import b64encode
 from pathlib import Path
 
@@ -170,6 +172,22 @@ def test_rejects_a_deeply_nested_image(client: FlaskClient) -> None:
     body = b'{"digit": 7, "image": ' + b"[" * 900 + b"]" * 900 + b"}"
     response = client.post("/feedback", data=body, content_type="application/json")
     assert (response.status_code, list(response.get_json())) == (400, ["error"])
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status"),
+    [
+        ("gzip", gzip.compress(json.dumps(VALID).encode()), 201),
+        ("deflate", zlib.compress(json.dumps(VALID).encode()), 201),
+        ("gzip", gzip.compress(b" " * (1 << 16) + b"{}"), 413),
+        ("gzip", json.dumps(VALID).encode(), 400),
+        ("br", json.dumps(VALID).encode(), 415),
+    ],
+)
+def test_undoes_a_content_coding(client: FlaskClient, coding: str, body: bytes, status: int) -> None:
+    headers = {"Content-Encoding": coding}
+    response = client.post("/feedback", data=body, content_type="application/json", headers=headers)
+    assert response.status_code == status
 
 
 @pytest.mark.parametrize("key", ["image", "digit", "predicted", "version"])

@@ -1,5 +1,6 @@
 """service/web/open_inference.py: metadata, health and statistics of the Open Inference Protocol."""
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,13 @@ def test_health_is_live_but_not_ready_without_a_model(serve: Serve, models: Path
             {"name": "digits", "state": "UNAVAILABLE", "reason": "no version is loaded"}
         ]
     assert client.post("/v2/repository/index", data=b'{"ready": true}').get_json() == []
+
+
+def test_undoes_a_content_coding_of_an_index_request(serve: Serve, one_version: Path) -> None:
+    client, body = serve(one_version), gzip.compress(b'{"ready": true}')
+    for coding, status in (("gzip", 200), ("br", 415), ("deflate", 400)):
+        response = client.post("/v2/repository/index", data=body, headers={"Content-Encoding": coding})
+        assert response.status_code == status
 
 
 @pytest.mark.parametrize("body", [b"?", b"[]", b'{"ready": 1}', b'{"ready": true}' + b" " * (1 << 16), b"[" * 2000])

@@ -206,6 +206,12 @@ def test_the_form_shows_errors(serve: Serve, one_version: Path) -> None:
     assert reasons == {"no_digit", "unsupported_media_type", "payload_too_large", "bad_request"}
 
 
+def test_the_form_has_no_content_coding(serve: Serve, one_version: Path) -> None:
+    response = serve(one_version).post("/", data=b"x", content_type=FORM, headers={"Content-Encoding": "gzip"})
+    assert response.status_code == 415
+    assert "the content encoding is" in response.text
+
+
 def test_the_form_checks_the_declared_size(serve: Serve, one_version: Path) -> None:
     client = serve(one_version, max_body_bytes=1000)
     response = client.post("/", content_type=FORM, environ_overrides={"CONTENT_LENGTH": "5000"})
