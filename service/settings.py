@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, Self
 
 PREFIX = "DIGITS_"
-FOREIGN_VARIABLES = {"DIGITS_DATA", "DIGITS_DOCS_URL"}
-"""Variables with this prefix that the service ignores: training reads DIGITS_DATA, Prometheus DIGITS_DOCS_URL."""
+FOREIGN_VARIABLES = {"DIGITS_DATA", "DIGITS_DOCS_URL", "DIGITS_KEY", "DIGITS_URL"}
+"""Variables with this prefix that the service ignores: training reads DIGITS_DATA, Prometheus DIGITS_DOCS_URL, and the
+client of digits/ the other two."""
 
 RUNTIMES = ("auto", "tensorflow", "litert")
 LOG_LEVELS = ("debug", "info", "warning", "error")

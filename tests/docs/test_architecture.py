@@ -11,7 +11,7 @@ ARCHITECTURE = (REPOSITORY / "docs" / "architecture.md").read_text()
 CONTRACTS = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 
 
-@pytest.mark.parametrize("package", ["service", "training"])
+@pytest.mark.parametrize("package", ["digits", "service", "training"])
 def test_the_layers_are_those_of_the_import_contract(package: str) -> None:
     (contract,) = (contract for contract in CONTRACTS if contract.get("containers") == [package])
     block = re.search(rf"^{package}:((?:.+\n)(?: +<.+\n)*)", ARCHITECTURE, re.MULTILINE)
@@ -21,7 +21,7 @@ def test_the_layers_are_those_of_the_import_contract(package: str) -> None:
     assert [layer for layer in stated if layer] == checked
 
 
-@pytest.mark.parametrize("package", ["service", "training"])
+@pytest.mark.parametrize("package", ["digits", "service", "training"])
 def test_the_table_names_every_package(package: str) -> None:
     packages = {path.parent.name for path in (REPOSITORY / package).glob("*/__init__.py")}
     assert packages

@@ -1,0 +1,58 @@
+"""Records as a Parquet file. PyArrow is imported when it is needed: it is large, and an extra of the distribution."""
+
+import os
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from digits.commands.records import Record
+
+
+def check_installed() -> None:
+    """Check that PyArrow can be imported.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    if find_spec("pyarrow") is None:
+        raise click.UsageError("Parquet needs PyArrow; install it with: pip install 'digits[parquet]', or choose csv")
+
+
+def read(path: Path) -> list[Record]:
+    """Return the records of a file.
+
+    Raises:
+        UsageError: it is no Parquet file of records.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
+
+    try:
+        records: list[Record] = parquet.read_table(path).to_pylist()
+        return [record for record in records if record["file"]]
+    except (pa.ArrowException, KeyError):
+        raise click.UsageError(f"{path} is no Parquet file of digits; remove it, or leave --resume out") from None
+
+
+def write(path: Path, records: Sequence[Record], *, split: bool) -> None:
+    """Write records to a file; it appears by one rename."""
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
+
+    temporary = path.with_name(f".{path.name}.tmp")
+    parquet.write_table(pa.Table.from_pylist(list(records), schema=_schema(split=split)), temporary)
+    os.replace(temporary, path)  # noqa: PTH105 - Path.replace is the same
+
+
+def _schema(*, split: bool) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
+
+    confidence = [("confidence", pa.float32()), ("uncertain", pa.bool_())]
+    if not split:
+        return pa.schema([("file", pa.string()), ("digit", pa.uint8()), *confidence, ("digits", pa.uint16())])
+    digit = pa.struct([("digit", pa.uint8()), *confidence, ("line", pa.uint16()), ("box", pa.list_(pa.int32(), 4))])
+    numbers, digits = ("numbers", pa.list_(pa.string())), ("digits", pa.list_(digit))
+    return pa.schema([("file", pa.string()), numbers, *confidence, digits])
