@@ -8,6 +8,7 @@ A client is thread-safe, and keeps its connections until it is closed.
 
 import time
 from collections.abc import Iterable, Iterator
+from threading import Event
 from typing import Literal, Self, TypeVar, overload
 
 import httpx
@@ -111,11 +112,13 @@ class Client:
         """
         chosen = options or Options()
 
+        stop = Event()
+
         def send(group: list[Picture]) -> list[Outcome]:
-            return self._run(predict_group(group, chosen))
+            return self._run(predict_group(group, chosen), stop)
 
         map_groups = map_ordered if ordered else map_completed
-        for outcomes in map_groups(send, group_pictures(sources), self.connections):
+        for outcomes in map_groups(send, group_pictures(sources), self.connections, stop):
             yield from outcomes
 
     def predict_images(self, images: Array) -> ImagePredictions:
@@ -124,8 +127,12 @@ class Client:
         Args:
             images: uint8 [N, 28, 28], [N, 784] or [N, 28, 28, 1], N >= 1; 0 is background, 255 is ink.
         """
-        parts = requests.split_images(images, IMAGES_A_REQUEST)
-        return join_predictions(list(map_ordered(self._predict_part, parts, self.connections)))
+        parts, stop = requests.split_images(images, IMAGES_A_REQUEST), Event()
+
+        def send(part: bytes) -> dict[str, object]:
+            return self._send(requests.images_request(part), stop)
+
+        return join_predictions(list(map_ordered(send, parts, self.connections, stop)))
 
     def feedback(self, source: Source, digit: int, *, predicted: int | None = None, version: str | None = None) -> None:
         """Send the digit that a picture shows, and what was predicted by which version; the service stores it."""
@@ -148,26 +155,23 @@ class Client:
         response = self._attempt(requests.HEALTH)
         return requests.parse_health(response.status_code, response.content)
 
-    def _predict_part(self, images: bytes) -> dict[str, object]:
-        return self._send(requests.images_request(images))
-
-    def _run(self, exchange: Exchange[T]) -> T:
+    def _run(self, exchange: Exchange[T], stop: Event | None = None) -> T:
         """Send the requests of an exchange until it returns."""
         try:
             request = next(exchange)
             while True:
                 try:
-                    document = self._send(request)
+                    document = self._send(request, stop)
                 except DigitsError as error:
                     request = exchange.throw(error)
                 else:
                     request = exchange.send(document)
-        except StopIteration as stop:
-            result: T = stop.value
+        except StopIteration as end:
+            result: T = end.value
             return result
 
-    def _send(self, request: Request) -> dict[str, object]:
-        """Send a request, repeat it while the service is too busy, and return the JSON of the response."""
+    def _send(self, request: Request, stop: Event | None = None) -> dict[str, object]:
+        """Send a request, repeat it while the service is too busy and `stop` is not set, and return the JSON."""
         attempt, waited = 1, 0.0
         while True:
             try:
@@ -177,9 +181,12 @@ class Client:
                 raise requests.error(response.status_code, response.content, response.headers)
             except DigitsError as error:
                 seconds = self._retry.delay(attempt, waited, error, is_idempotent=request.is_idempotent)
-                if seconds is None:
+                if seconds is None or (stop and stop.is_set()):
                     raise
-            time.sleep(seconds)
+            if stop:
+                stop.wait(seconds)
+            else:
+                time.sleep(seconds)
             attempt, waited = attempt + 1, waited + seconds
 
     def _attempt(self, request: Request) -> httpx.Response:

@@ -4,16 +4,18 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from threading import Event
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Output = TypeVar("Output")
 
 
-def map_ordered(function: Callable[[Item], Output], items: Iterable[Item], limit: int) -> Iterator[Output]:
+def map_ordered(function: Callable[[Item], Output], items: Iterable[Item], limit: int, stop: Event) -> Iterator[Output]:
     """Yield the outputs in the order of the items; an exception of the function ends the iteration.
 
-    Items are taken from the iterable in the thread of the caller, at most `limit` before their output is taken.
+    Items are taken from the iterable in the thread of the caller, at most `limit` before their output is taken. `stop`
+    is set at the end: a function that waits for something should end then, because its thread is waited for.
     """
     with ThreadPoolExecutor(limit, "digits") as executor:
         pending: deque[Future[Output]] = deque()
@@ -25,10 +27,13 @@ def map_ordered(function: Callable[[Item], Output], items: Iterable[Item], limit
             while pending:
                 yield pending.popleft().result()
         finally:
+            stop.set()
             _cancel(pending)
 
 
-def map_completed(function: Callable[[Item], Output], items: Iterable[Item], limit: int) -> Iterator[Output]:
+def map_completed(
+    function: Callable[[Item], Output], items: Iterable[Item], limit: int, stop: Event
+) -> Iterator[Output]:
     """As map_ordered, with each output as soon as it exists."""
     with ThreadPoolExecutor(limit, "digits") as executor:
         pending: set[Future[Output]] = set()
@@ -42,6 +47,7 @@ def map_completed(function: Callable[[Item], Output], items: Iterable[Item], lim
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
         finally:
+            stop.set()
             _cancel(pending)
 
 

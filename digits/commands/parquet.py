@@ -51,8 +51,9 @@ def _schema(*, split: bool) -> Any:
     import pyarrow as pa  # noqa: PLC0415
 
     confidence = [("confidence", pa.float32()), ("uncertain", pa.bool_())]
+    version = ("version", pa.string())
     if not split:
-        return pa.schema([("file", pa.string()), ("digit", pa.uint8()), *confidence, ("digits", pa.uint16())])
+        return pa.schema([("file", pa.string()), ("digit", pa.uint8()), *confidence, ("digits", pa.uint16()), version])
     digit = pa.struct([("digit", pa.uint8()), *confidence, ("line", pa.uint16()), ("box", pa.list_(pa.int32(), 4))])
     numbers, digits = ("numbers", pa.list_(pa.string())), ("digits", pa.list_(digit))
-    return pa.schema([("file", pa.string()), numbers, *confidence, digits])
+    return pa.schema([("file", pa.string()), numbers, *confidence, version, digits])

@@ -15,8 +15,8 @@ Record: TypeAlias = dict[str, Any]
 ENCODING = "utf-8"
 ERRORS = "surrogateescape"  # names of files are bytes, and need not be UTF-8
 
-COLUMNS = ("file", "digit", "confidence", "uncertain", "digits")
-SPLIT_COLUMNS = ("file", "numbers", "confidence", "uncertain")
+COLUMNS = ("file", "digit", "confidence", "uncertain", "digits", "version")
+SPLIT_COLUMNS = ("file", "numbers", "confidence", "uncertain", "version")
 
 
 def make_record(name: str, result: Result) -> Record:
@@ -26,13 +26,14 @@ def make_record(name: str, result: Result) -> Record:
         for digit in digits:
             del digit["probabilities"]
         found = {"numbers": list(result.numbers), "confidence": result.confidence, "uncertain": result.uncertain}
-        return {"file": name} | found | {"digits": digits}
+        return {"file": name} | found | {"version": result.version, "digits": digits}
     return {
         "file": name,
         "digit": result.digit,
         "confidence": result.confidence,
         "uncertain": result.uncertain,
         "digits": result.digits or 1,
+        "version": result.version,
     }
 
 
