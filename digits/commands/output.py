@@ -99,7 +99,9 @@ class ParquetOutput:
         parquet.check_installed()
         self._path, self._split = path, split
         self._partial = path.with_name(f"{path.name}.partial")
-        self._records = {record["file"]: record for record in parquet.read(path)} if resume and path.exists() else {}
+        self._records = (
+            {record["file"]: record for record in parquet.read(path, split=split)} if resume and path.exists() else {}
+        )
         self._lines = LineOutput(self._partial, json_lines_format(), resume=resume)
         self.done = self._lines.done | self._records.keys()
 

@@ -21,29 +21,35 @@ def check_installed() -> None:
         raise click.UsageError("Parquet needs PyArrow; install it with: pip install 'digits[parquet]', or choose csv")
 
 
-def read(path: Path) -> list[Record]:
+def read(path: Path, *, split: bool) -> list[Record]:
     """Return the records of a file.
 
     Raises:
-        UsageError: it is no Parquet file of records.
+        UsageError: it is no Parquet file of records, or one with another `split`.
     """
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import parquet  # noqa: PLC0415
 
     try:
-        records: list[Record] = parquet.read_table(path).to_pylist()
-        return [record for record in records if record["file"]]
-    except (pa.ArrowException, KeyError):
-        raise click.UsageError(f"{path} is no Parquet file of digits; remove it, or leave --resume out") from None
+        table = parquet.read_table(path)
+    except pa.ArrowException:
+        table = None
+    if table is None or table.column_names != _schema(split=split).names:
+        raise click.UsageError(
+            f"{path} is no Parquet file of digits, or with another --split; remove it, or leave --resume out"
+        )
+    records: list[Record] = table.to_pylist()
+    return records
 
 
 def write(path: Path, records: Sequence[Record], *, split: bool) -> None:
-    """Write records to a file; it appears by one rename."""
+    """Write records to a file; it appears by one rename. What is no UTF-8 in the name of a picture is replaced."""
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import parquet  # noqa: PLC0415
 
     temporary = path.with_name(f".{path.name}.tmp")
-    parquet.write_table(pa.Table.from_pylist(list(records), schema=_schema(split=split)), temporary)
+    rows = [record | {"file": os.fsencode(record["file"]).decode(errors="replace")} for record in records]
+    parquet.write_table(pa.Table.from_pylist(rows, schema=_schema(split=split)), temporary)
     os.replace(temporary, path)  # noqa: PTH105 - Path.replace is the same
 
 
