@@ -24,7 +24,10 @@ BODY_BYTES = 15 << 20
 JSON = "application/json"
 OCTETS = "application/octet-stream"
 NPY = "application/x-npy"
-PNG, JPEG, GIF, BMP, WEBP, TIFF = (f"image/{kind}" for kind in ("png", "jpeg", "gif", "bmp", "webp", "tiff"))
+PNG, JPEG, GIF, BMP, WEBP, TIFF, AVIF = (
+    f"image/{kind}" for kind in ("png", "jpeg", "gif", "bmp", "webp", "tiff", "avif")
+)
+URL_ENCODED = "application/x-www-form-urlencoded"
 
 
 class HostileBody(NamedTuple):
@@ -572,6 +575,44 @@ def _() -> bytes:
     return form(*[encode(specks)] * 150)
 
 
+# AVIF -----------------------------------------------------------------------------------------------------------------
+
+
+def _avif(height: int, width: int) -> bytes:
+    return encode(_scribble(height, width), kind="AVIF", speed=10)
+
+
+@_hostile("AVIF of 25 megapixels", AVIF)
+def _() -> bytes:
+    return _avif(5000, 5000)
+
+
+@_hostile("AVIF of 64 megapixels that claims to have few", AVIF)
+def _() -> bytes:
+    file = _avif(8000, 8000)
+    return file.replace(struct.pack(">II", 8000, 8000), struct.pack(">II", 80, 80))
+
+
+@_hostile("AVIF of two million boxes", AVIF)
+def _() -> bytes:
+    return _avif(28, 28) + _fill(struct.pack(">I4s", 8, b"free"))
+
+
+@_hostile("AVIF of 65,535 items", AVIF)
+def _() -> bytes:
+    file = _avif(28, 28)
+    place = file.index(b"iloc") + 10
+    return file[:place] + b"\xff\xff" + file[place + 2 :]
+
+
+@_hostile("AVIF whose orientation is two million fractions", AVIF)
+def _() -> bytes:
+    count = (BODY_BYTES - 64) // 8
+    exif = b"Exif\0\0" + _tiff((271, RATIONAL, count, bytes(8 * count)))
+    orientation, other = (struct.pack("<HHI", tag, RATIONAL, count) for tag in (274, 271))
+    return encode(_scribble(28, 28), kind="AVIF", exif=exif).replace(other, orientation)
+
+
 # JSON, forms, arrays --------------------------------------------------------------------------------------------------
 
 
@@ -622,6 +663,47 @@ def _() -> bytes:
 @_hostile("JSON nested 15 million deep", JSON)
 def _() -> bytes:
     return _fill(b"[")
+
+
+@_hostile("JSON of 3.9 million pixels in arrays of one", JSON)
+def _() -> bytes:
+    return _json(_fill(b"[0],"))
+
+
+@_hostile("JSON of 2 million objects of base64", JSON)
+def _() -> bytes:
+    return _json(_fill(b'{"b64":1},'))
+
+
+@_hostile("JSON of 2.4 million fractions in images", JSON)
+def _() -> bytes:
+    image = b"[" + b",".join([b"0.5"] * 783) + b",0.9]"
+    return b'{"images": [' + b",".join([image] * 3100) + b"]}"
+
+
+@_hostile("base64 of 15 MiB with line breaks", "text/plain")
+def _() -> bytes:
+    return b"iVBORw0KGgoAAAANSUhEUgAAABwAAAAcCAAAAAA" + _fill(b"A\n")
+
+
+@_hostile("URL-encoded form of 15 MiB of percent signs", URL_ENCODED)
+def _() -> bytes:
+    return b"image=" + _fill(b"%")
+
+
+@_hostile("URL-encoded form of 5 million escapes", URL_ENCODED)
+def _() -> bytes:
+    return b"image=" + _fill(b"%41")
+
+
+@_hostile("URL-encoded form of 15 million fields", URL_ENCODED)
+def _() -> bytes:
+    return _fill(b"&")
+
+
+@_hostile("text of 15 MiB that starts like a form", "text/plain")
+def _() -> bytes:
+    return b"--a\r\n" + _fill(b"a: b\r\n")
 
 
 def _part(head: bytes, content: bytes = b"") -> bytes:
@@ -711,6 +793,7 @@ LARGE_PICTURES: dict[str, Callable[[], bytes]] = {
     "TIFF of 25 megapixels of floating point": lambda: encode(
         _scribble(5000, 5000).astype(np.float32), kind="TIFF", compression="tiff_adobe_deflate"
     ),
+    "AVIF of 12 megapixels with an alpha channel": lambda: encode(_layers(3000, 4000, 4), kind="AVIF", speed=10),
     "WebP of 12 megapixels with an alpha channel": lambda: encode(
         _layers(3000, 4000, 4), kind="WEBP", lossless=True, quality=0, method=0
     ),

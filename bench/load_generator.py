@@ -24,11 +24,17 @@ WRK_SCRIPT = Path(__file__).parent / "post.lua"
 
 @dataclass(frozen=True)
 class Request:
-    """A POST request: URL with its query, content type, body."""
+    """A POST request: URL with its query, content type, body; `headers`: further ones, as lines without their ends."""
 
     url: str
     content_type: str
     body: bytes
+    headers: tuple[str, ...] = ()
+
+    @property
+    def header_lines(self) -> tuple[str, ...]:
+        """The content type and the further headers."""
+        return (f"Content-Type: {self.content_type}", *self.headers)
 
 
 @dataclass(frozen=True)
@@ -75,14 +81,14 @@ def _by_wrk(request: Request, connections: int, seconds: float) -> LoadResult:
         file.flush()
         duration = f"-d{max(1, round(seconds))}s"
         command = ["wrk", "-t1", f"-c{connections}", duration, "--timeout", "10s", "-s", str(WRK_SCRIPT), request.url]
-        environment = os.environ | {"BODY": file.name, "TYPE": request.content_type}
+        environment = os.environ | {"BODY": file.name, "HEADERS": "\n".join(request.header_lines)}
         output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     return LoadResult(**json.loads(output.splitlines()[-1]))
 
 
 def by_python_client(request: Request, connections: int, seconds: float) -> LoadResult:
     """`closed_loop` without wrk, by `Client` in a process of its own; it takes more CPU time than wrk does."""
-    arguments = [request.url, request.content_type, str(connections), str(seconds)]
+    arguments = [request.url, request.content_type, str(connections), str(seconds), *request.headers]
     command = [sys.executable, "-m", "bench.load_generator", *arguments]
     return LoadResult(**json.loads(subprocess.run(command, input=request.body, capture_output=True, check=True).stdout))
 
@@ -93,8 +99,8 @@ class Client:
     def __init__(self, request: Request) -> None:
         address = urlsplit(request.url)
         target = f"{address.path}?{address.query}" if address.query else address.path
-        head = f"POST {target} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: {request.content_type}\r\n"
-        self.request = f"{head}Content-Length: {len(request.body)}\r\n\r\n".encode() + request.body
+        head = (f"POST {target} HTTP/1.1", f"Host: {address.netloc}", *request.header_lines)
+        self.request = "\r\n".join([*head, f"Content-Length: {len(request.body)}", "", ""]).encode() + request.body
         self.host, self.port = address.hostname or "", address.port or 80
         self.latencies: list[float] = []
         self.failed = 0
@@ -146,9 +152,9 @@ class Connection(asyncio.Protocol):
 
 
 def main() -> None:
-    """Measure, with arguments URL TYPE CONNECTIONS SECONDS and the body on stdin; print a LoadResult as JSON."""
-    url, content_type, connections, seconds = sys.argv[1:]
-    client = Client(Request(url, content_type, sys.stdin.buffer.read()))
+    """Measure, with arguments URL TYPE CONNECTIONS SECONDS HEADER... and the body on stdin; print the LoadResult."""
+    url, content_type, connections, seconds, *headers = sys.argv[1:]
+    client = Client(Request(url, content_type, sys.stdin.buffer.read(), tuple(headers)))
     print(json.dumps(asdict(uvloop.run(client.run(int(connections), float(seconds))))))
 
 

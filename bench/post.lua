@@ -1,7 +1,9 @@
--- wrk script: POST the file $BODY with the content type $TYPE; prints a LoadResult as one line of JSON at the end.
+-- wrk script: POST the file $BODY with the header lines $HEADERS; prints a LoadResult as one line of JSON at the end.
 wrk.method = "POST"
 wrk.body = io.open(os.getenv("BODY"), "rb"):read("*a")
-wrk.headers["Content-Type"] = os.getenv("TYPE")
+for name, value in string.gmatch(os.getenv("HEADERS"), "([^:\n]+): ([^\n]*)") do
+  wrk.headers[name] = value
+end
 
 function done(summary, latency)
   local e = summary.errors

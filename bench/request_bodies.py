@@ -72,6 +72,28 @@ def bulk(count: int) -> Body:
     return "application/octet-stream", images.tobytes()
 
 
+def open_inference(count: int) -> tuple[str, bytes, str]:
+    """The same images as one binary tensor of the Open Inference Protocol, and the header with the bytes of its JSON.
+
+    All outputs are requested as binary data, which is what Triton's client does by default.
+    """
+    _, data = bulk(count)
+    tensor = {
+        "name": "images",
+        "shape": [count, 28, 28],
+        "datatype": "UINT8",
+        "parameters": {"binary_data_size": len(data)},
+    }
+    head = json.dumps({"inputs": [tensor], "parameters": {"binary_data_output": True}}).encode()
+    return "application/octet-stream", head + data, f"Inference-Header-Content-Length: {len(head)}"
+
+
+def tensorflow_serving() -> Body:
+    """One image as TensorFlow Serving's REST API takes it, in row form."""
+    pixels = np.asarray(Image.open(BytesIO(PNG_FILE))).tolist()
+    return "application/json", json.dumps({"instances": [pixels]}).encode()
+
+
 def form(file: bytes) -> Body:
     """A form with one file part, with the headers that curl sends."""
     head = b'Content-Disposition: form-data; name="file"; filename="seven.png"\r\nContent-Type: image/png'

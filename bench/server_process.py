@@ -38,6 +38,14 @@ class ServerProcess:
         """A request for POST /predict; `query` begins with "?"."""
         return Request(f"http://127.0.0.1:{self.port}/predict{query}", content_type, body)
 
+    def open_inference_request(self, content_type: str, body: bytes, header: str) -> Request:
+        """A request for POST /v2/models/digits/infer; `header` is the line with the bytes of its JSON."""
+        return Request(f"http://127.0.0.1:{self.port}/v2/models/digits/infer", content_type, body, (header,))
+
+    def tensorflow_serving_request(self, content_type: str, body: bytes) -> Request:
+        """A request for POST /v1/models/digits:predict."""
+        return Request(f"http://127.0.0.1:{self.port}/v1/models/digits:predict", content_type, body)
+
     def memory_mb(self) -> float:
         """Proportional set size of all processes of the server, in MB."""
         return process_tree.memory_mb(process.pid for process in process_tree.list_session(self.process.pid))

@@ -19,7 +19,7 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -27,12 +27,13 @@ from pathlib import Path
 
 from bench import compare_checkouts, picture_speed, request_bodies
 from bench.compare_checkouts import PICTURE_CONNECTIONS
-from bench.load_generator import LoadResult, by_python_client, closed_loop
+from bench.load_generator import LoadResult, Request, by_python_client, closed_loop
 from bench.request_bodies import PNG_FILE
 from bench.server_process import GUNICORN, ServerProcess, start_server
 
 CONNECTIONS = (1, 16, 64)
 ROUNDS = 3
+BULK_IMAGES = 1000
 OVERLOAD_CONNECTIONS = (160, 256, 512, 1024)
 """Numbers of connections beyond the limit: two workers accept 80 requests at once, and the first is twice that."""
 TIMED_CONNECTIONS = 4
@@ -66,6 +67,38 @@ def single_pictures(service: ServerProcess, noop: dict[str, ServerProcess], seco
         failed = sum(result.failed for result in results["service"])
         ratios = " | ".join(f"{rates['service'] / rates[name]:.2f} ({rates[name]:,.0f})" for name in noop)
         print(f"| {kind}, {connections} | {rates['service']:,.0f} | {p50:.2f} | {p99:.2f} | {failed} | {ratios} |")
+
+
+def protocols(service: ServerProcess, seconds: float) -> None:
+    """Print the requests/s by each protocol, of one image and of many, relative to /predict; medians of ROUNDS.
+
+    One image: /predict with a PNG file. Bulk: /predict with raw bytes, and all fields.
+    """
+    print("\n| request, connections | /predict, requests/s | Open Inference, binary | TensorFlow Serving, JSON |")
+    print("|---|---:|---:|---:|")
+    single = {
+        "/predict": service.predict_request("image/png", PNG_FILE),
+        "V2": service.open_inference_request(*request_bodies.open_inference(1)),
+        "V1": service.tensorflow_serving_request(*request_bodies.tensorflow_serving()),
+    }
+    for connections in CONNECTIONS:
+        _print_protocols(f"one image, {connections}", single, connections, seconds)
+    bulk = {
+        "/predict": service.predict_request(*request_bodies.bulk(BULK_IMAGES)),
+        "V2": service.open_inference_request(*request_bodies.open_inference(BULK_IMAGES)),
+    }
+    _print_protocols(f"bulk of {BULK_IMAGES:,}, 2", bulk, 2, seconds)
+
+
+def _print_protocols(title: str, requests: Mapping[str, Request], connections: int, seconds: float) -> None:
+    rates: dict[str, list[float]] = {protocol: [] for protocol in requests}
+    for number in range(ROUNDS):
+        for protocol in list(requests)[:: 1 if number % 2 else -1]:
+            rates[protocol].append(closed_loop(requests[protocol], connections, seconds).rate)
+    medians = {protocol: statistics.median(values) for protocol, values in rates.items()}
+    own = medians.pop("/predict")
+    cells = [f"{medians[name] / own:.2f} ({medians[name]:,.0f})" if name in medians else "" for name in ("V2", "V1")]
+    print(f"| {title} | {own:,.0f} | {' | '.join(cells)} |")
 
 
 def normalised_pictures(service: ServerProcess, tutorial: ServerProcess, seconds: float) -> None:
@@ -169,6 +202,7 @@ def measure_service(seconds: float) -> None:
             start_seconds.append(service.start_seconds)
     with start_server() as service, start_server(NOOP_ASGI) as asgi, start_server(NOOP_FLASK) as flask:
         single_pictures(service, {"asgi": asgi, "flask": flask}, seconds - 1)
+        protocols(service, seconds - 1)
         warm_mb = service.memory_mb()
         with start_server(TUTORIAL) as tutorial:
             normalised_pictures(service, tutorial, seconds)

@@ -40,9 +40,8 @@ def map_completed(
         try:
             for item in items:
                 pending.add(executor.submit(function, item))
-                if len(pending) == limit:
-                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
+                done, pending = wait(pending, None if len(pending) == limit else 0, FIRST_COMPLETED)
+                yield from (future.result() for future in done)
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)

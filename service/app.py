@@ -3,6 +3,8 @@
     POST /predict                                             clients
     GET /, POST /, /report/, POST /feedback, /docs, /openapi.json   people
     GET /healthz, /readyz, /model, /metrics                   operators
+    /v2/...                                                   clients of the Open Inference Protocol
+    GET and POST /v1/models/digits...                         clients of TensorFlow Serving
 
 The application runs under any WSGI server, threaded or not. service/server/asgi.py serves the same application
 through ASGI, faster.
@@ -11,9 +13,10 @@ through ASGI, faster.
 import time
 
 from flask import Flask, Response, g, request
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from service import responses
+from service import cors, responses
 from service.context import ServiceContext
 from service.errors import OutOfMemory, RequestError
 from service.inference.last_version import LastVersion
@@ -24,10 +27,14 @@ from service.prediction.auth import ApiKey
 from service.prediction.inline_parser import BodyParser
 from service.protocols import ROUTES
 from service.settings import Settings
-from service.web import api_docs, feedback, headers, health, predict, report, ui
+from service.web import api_docs, feedback, headers, health, open_inference, predict, report, tensorflow_serving, ui
 from service.web.predict import flask_response
+from service.web.prefix import apply_prefix, check_prefix
+from service.web.route_errors import describe_http_error
 
-PROTECTED_ROUTES = frozenset({"/model", "/feedback", *report.ROUTES})
+PROTECTED_ROUTES = frozenset(
+    {"/model", "/feedback", *report.ROUTES, *open_inference.PROTECTED_ROUTES, *tensorflow_serving.ROUTES}
+)
 """Routes that require the API key, besides those that predict: service/prediction/admission.py checks it there."""
 
 
@@ -56,17 +63,39 @@ def create_app(
     app.extensions["digits"] = context
     app.after_request(headers.with_default_headers)
     app.after_request(headers.with_relative_redirect)  # before the others: Flask calls the last one first
+    _allow_origins(app, context.cors_origins)
     _record_requests(app, context.metrics)
     _require_api_key(app, context.admission.api_key)
     _register_error_handlers(app, context)
     app.register_blueprint(predict.blueprint(context.settings, context.admission, context.predictor))
     app.register_blueprint(health.blueprint(context.store, context.metrics, lambda: context.stopping))
+    app.register_blueprint(
+        open_inference.blueprint(context.settings, context.store, context.metrics, lambda: context.stopping)
+    )
     app.register_blueprint(ui.blueprint(context.settings, context.store, context.admission, context.predictor))
     app.register_blueprint(report.blueprint(context.settings, context.store))
-    app.register_blueprint(feedback.blueprint(context.settings, context.metrics, context.parser))
+    app.register_blueprint(tensorflow_serving.blueprint(context.store))
+    app.register_blueprint(feedback.blueprint(context.settings, context.metrics, context.parser, context.cors_origins))
     app.register_blueprint(api_docs.blueprint(context.settings))
+    check_prefix(context.settings.prefix, [rule.rule for rule in app.url_map.iter_rules()])
+    app.wsgi_app = apply_prefix(app.wsgi_app, context.settings)  # type: ignore[assignment, method-assign]
     context.start()
     return app
+
+
+def _allow_origins(app: Flask, origins: frozenset[str]) -> None:
+    """Add the headers of CORS to every response; `*` does not open the route that stores what a client sends."""
+
+    @app.after_request
+    def allow(response: Response) -> Response:
+        allowed = origins - {cors.ANY} if _route() == feedback.ROUTE else origins
+        origin = request.headers.get("Origin", "")
+        granted = cors.allow_origin(allowed, origin)
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            granted += cors.allow_request(allowed, origin, response.allow)
+        if granted:
+            response.headers = Headers([*granted, *response.headers])  # in the order of service/server/asgi.py
+        return response
 
 
 def _record_requests(app: Flask, metrics: Metrics) -> None:
@@ -93,7 +122,7 @@ def _route() -> str:
 def _require_api_key(app: Flask, api_key: ApiKey) -> None:
     @app.before_request
     def check() -> None:
-        if _route() in PROTECTED_ROUTES:
+        if _route() in PROTECTED_ROUTES and request.method != "OPTIONS":  # a preflight has no key
             authorization = request.headers.get("Authorization", "").encode("latin-1")  # as WSGI decoded it
             api_key.check(authorization, allow_basic=_route() in report.ROUTES)
 
@@ -121,11 +150,9 @@ def _register_error_handlers(app: Flask, context: ServiceContext) -> None:
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
-        sentences = {
-            404: f"there is no route {request.path[:100]}",
-            405: f"{request.path[:100]} does not allow {request.method[:20]}",
-            500: responses.INTERNAL_ERROR,
-        }
+        if error.code == 404 and (explained := tensorflow_serving.explain_not_found(request.path)):
+            return request_error(explained)
         status = error.code or 500
         allow = (header for header in error.get_headers() if header[0] == "Allow")
-        return flask_response(responses.error_response(status, sentences.get(status, str(error.description)), *allow))
+        sentence = describe_http_error(error, requires_key=bool(context.settings.api_key))
+        return flask_response(responses.error_response(status, sentence, *allow))

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from service import protocols
+from service import cors, protocols
 from service.inference.last_version import LastVersion
 from service.inference.model import Model, load
 from service.inference.model_store import ModelStore, PreloadedModel
@@ -36,6 +36,7 @@ class ServiceContext:
             last_version: the version that any worker of the service loaded last, tried before all others.
         """
         self.settings = settings
+        self.cors_origins = cors.parse_origins(settings.cors_origins)
         self.metrics = Metrics(settings.metrics_dir)
         self.metrics.set_in_flight_limit(settings.max_in_flight)
         self.store = ModelStore(

@@ -31,7 +31,7 @@ from service.monitoring import prometheus_compat, slot_files
 from service.server import gunicorn_compat, gunicorn_settings
 from service.server.acceptor import ConnectionCounts
 from service.server.service_state import ServiceState
-from service.settings import SettingError, Settings
+from service.settings import SettingError, Settings, split_list
 
 EXAMPLE = Path(__file__).parent / "web" / "example" / "seven.png"
 RESTART_SECONDS = 1.0
@@ -51,6 +51,7 @@ worker_class = gunicorn_settings.WORKER
 graceful_timeout = settings.shutdown_timeout_seconds
 keepalive = 5
 control_socket_disable = True
+forwarded_allow_ips = ",".join(split_list(settings.trusted_proxies))
 loglevel = settings.log_level
 # Workers write their heartbeat there: it must not wait for a disk.
 worker_tmp_dir = str(SHARED_MEMORY) if gunicorn_compat.is_usable_directory(SHARED_MEMORY) else None

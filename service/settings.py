@@ -5,8 +5,9 @@ Every field is the variable of the same name in capitals: `max_pictures` is DIGI
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +20,12 @@ RUNTIMES = ("auto", "tensorflow", "litert")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 KEY = re.compile(r"([^\s,\x00-\x1f\x7f]([^,\x00-\x1f\x7f]*[^\s,\x00-\x1f\x7f])?)?")
 """An API key. A comma joins the values of two headers; white space around the value of a header is removed."""
+
+ORIGIN = re.compile(r"https?://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.ASCII | re.IGNORECASE)
+"""An origin as a browser sends it (RFC 6454, section 6.2): scheme, host and port."""
+PATH_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9_.~-]+)+", re.ASCII)
+"""A path of unreserved characters (RFC 3986, section 2.3), without a slash at its end."""
+MAX_PREFIX_LENGTH = 200
 
 
 class SettingError(ValueError):
@@ -38,9 +45,37 @@ class Range:
     maximum: float
 
 
-def _setting(
-    default: Any, description: str, allowed: Range | tuple[str, ...] | re.Pattern[str] | None = None, **more: Any
-) -> Any:
+@dataclass(frozen=True)
+class Text:
+    """Text for which `is_valid` returns true. An error shows `description`, and the text unless it is a secret."""
+
+    is_valid: Callable[[str], object]
+    description: str
+    is_secret: bool = False
+
+
+def split_list(text: str) -> list[str]:
+    """Split a list whose entries are separated by commas, white space or both."""
+    return text.replace(",", " ").split()
+
+
+def is_path_prefix(text: str) -> bool:
+    """Whether text is a path prefix: "/digits", "/a/b"."""
+    return len(text) <= MAX_PREFIX_LENGTH and PATH_PREFIX.fullmatch(text) is not None
+
+
+def _are_origins(text: str) -> bool:
+    return text.strip() == "*" or all(ORIGIN.fullmatch(origin) for origin in split_list(text))
+
+
+def _are_networks(text: str) -> bool:
+    try:
+        return text.strip() == "*" or all(ip_network(network) for network in split_list(text))
+    except ValueError:
+        return False
+
+
+def _setting(default: Any, description: str, allowed: Range | tuple[str, ...] | Text | None = None, **more: Any) -> Any:
     return field(default=default, metadata={"description": description, "allowed": allowed}, **more)
 
 
@@ -97,8 +132,24 @@ class Settings:
     api_key: str = _setting(
         "",
         "key that `/predict`, `/feedback`, `/model` and `/report/` require; if empty, none is required",
-        KEY,
+        Text(KEY.fullmatch, "text without commas, control characters and white space around it", is_secret=True),
         repr=False,
+    )
+    cors_origins: str = _setting(
+        "",
+        "origins whose web pages may use the service, separated by commas or spaces, or `*` for all; if empty, none",
+        Text(_are_origins, "origins such as https://example.org or http://localhost:3000, or * for all"),
+    )
+    prefix: str = _setting(
+        "",
+        "path under which a proxy publishes the service, such as `/digits`",
+        Text(lambda text: not text or is_path_prefix(text), "a path such as /digits, without a slash at its end"),
+    )
+    trusted_proxies: str = _setting(
+        "127.0.0.1,::1",
+        "addresses or networks of proxies whose `X-Forwarded-Proto` and `X-Forwarded-Prefix` are believed, or `*` for "
+        "every client",
+        Text(_are_networks, "addresses such as 10.0.0.7 and networks such as 10.0.0.0/8, or * for every client"),
     )
     feedback_dir: Path | None = _setting(
         None, "directory where feedback is stored; without it, `/feedback` does not exist"
@@ -133,11 +184,9 @@ def _parse(variable: str, text: str, item: Any) -> object:
         if text not in allowed:
             raise SettingError(variable, text, ", ".join(allowed))
         return text
-    if isinstance(allowed, re.Pattern):
-        if not allowed.fullmatch(text):
-            raise SettingError(
-                variable, "(hidden)", "text without commas, control characters and white space around it"
-            )
+    if isinstance(allowed, Text):
+        if not allowed.is_valid(text):
+            raise SettingError(variable, "(hidden)" if allowed.is_secret else text, allowed.description)
         return text
     if isinstance(allowed, Range):
         return _number(variable, text, item.type, allowed)

@@ -40,7 +40,7 @@ Outcome = dict[str, Any]
 def main(words: list[str]) -> None:
     """Parse the bodies whose name has one of the words, or all."""
     page = np.kron(255 - stroke(), np.ones((20, 20), np.uint8))
-    for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"):  # what is loaded once is no growth
+    for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "AVIF"):  # what is loaded once is no growth
         read_picture(encode(page, kind=kind), Settings(), DEFAULT_OPTIONS)
     for name in [*HOSTILE_BODIES, *LARGE_PICTURES]:
         if not words or any(word in name for word in words):

@@ -10,7 +10,8 @@ leaves out the high frequencies, which takes half of the time, and down to a 64t
 Decoding takes at most 256 MiB, for the largest pictures too: what is no longer needed is freed, and conversions work on
 bands of rows.
 
-Two settings of Pillow are global, and are set at import: its own limit of pixels is off, and its warnings are ignored.
+Three settings of Pillow are global, and are set at import: its own limit of pixels is off, its warnings are ignored,
+and AVIF is decoded in one thread.
 """
 
 import struct
@@ -24,16 +25,17 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import AvifImagePlugin, ExifTags, Image, UnidentifiedImageError, features
 
 from service.errors import BadRequest, UnsupportedMediaType
 from service.imaging import file_limits
+from service.imaging.file_signatures import describe_unsupported_file, identify_file
 from service.imaging.jpeg_limits import decoding_scale
 from service.imaging.transparency import choose_background, composite
 from service.settings import Settings
 from service.types import GreyImage, Pixels
 
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", *(("AVIF",) if features.check("avif") else ()))
 JPEG_FORMATS = {"JPEG", "MPO"}
 """Pillow's names of a JPEG, and of a JPEG that more pictures follow in one file, as cameras write it."""
 HIGH_DEPTH_MODES = ("I", "F")
@@ -62,11 +64,12 @@ _UPRIGHT: dict[int, Callable[[Any], Any]] = {
 """How to turn a picture upright, by its EXIF orientation (EXIF 2.32, 4.6.4.A)."""
 
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # about damaged metadata of the client's file
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # as OpenCV's
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns first; `check_size` decides on the same header
 
 _DECODE_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, OverflowError),
-    *(AssertionError, AttributeError, KeyError, struct.error, zlib.error),
+    *(AssertionError, AttributeError, KeyError, RuntimeError, struct.error, zlib.error),
 )
 """What Pillow's decoders raise on damaged and forged files."""
 
@@ -98,12 +101,19 @@ def decode(data: bytes, settings: Settings) -> Decoded:
             file_limits.check_size(*picture.size, settings, is_jpeg=picture.format in JPEG_FORMATS)
             return _decode(picture)
     except UnidentifiedImageError:
-        raise UnsupportedMediaType(f"the picture is none of {', '.join(FORMATS)}") from None
+        raise UnsupportedMediaType(_describe_unidentified(data)) from None
     except _DECODE_ERRORS as error:
-        if str(error).startswith("out of memory"):  # so Pillow's own decoders report it; libtiff's and libjpeg's do not
+        if "out of memory" in str(error).lower():  # so Pillow's own decoders report it; libtiff's and libjpeg's do not
             raise MemoryError from error
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise BadRequest(f"the picture cannot be decoded: {reason}") from None
+
+
+def _describe_unidentified(data: bytes) -> str:
+    name = identify_file(data)
+    if name and name not in FORMATS:
+        return describe_unsupported_file(name)
+    return f"the picture is none of {', '.join(FORMATS)}"
 
 
 def _decode(picture: Image.Image) -> Decoded:

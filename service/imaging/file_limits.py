@@ -9,6 +9,7 @@ files of cameras, scanners and drawing programs. Damaged files pass: the decoder
     BMP    colours; pixels and bytes of run-length encoding, which Pillow decodes in Python
     WebP   pixels, since its decoder holds three copies of the canvas; chunks and frames
     JPEG   see jpeg_limits.py
+    AVIF   see avif_limits.py
     TIFF   see tiff_limits.py
 """
 
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from struct import unpack_from
 
 from service.errors import PayloadTooLarge
-from service.imaging import jpeg_limits, tiff_limits
+from service.imaging import avif_limits, jpeg_limits, tiff_limits
 from service.imaging.jpeg_limits import MAX_EXIF_BYTES
 from service.settings import Settings
 
@@ -36,8 +37,28 @@ MAX_WEBP_PIXELS = 12_500_000
 MAX_WEBP_CHUNKS = 2000
 """Each frame of an animation is one."""
 
+_PNG_COMPRESSED_TEXTS = 16
+"""Each expands to 1 MiB at most, which takes 3 ms."""
+MAX_PNG_METADATA_BYTES = 4 << 20
+MAX_GIF_BLOCKS = 10_000
+"""Of up to 255 bytes each."""
+MAX_BMP_COLOURS = 256
+MAX_BMP_RUN_PIXELS = 1_000_000
+"""Pillow decodes run-length encoding in Python: a million pixels take up to 0.6 s."""
+MAX_WEBP_PIXELS = 12_500_000
+"""The decoder takes 16 bytes a pixel, 200 MB: two canvases, a copy, and the picture."""
+MAX_WEBP_CHUNKS = 2000
+"""Each frame of an animation is one."""
+
+MAX_AVIF_PIXELS = 12_500_000
+"""As of WebP: 4032x3024 of a telephone."""
+MAX_AVIF_BOXES = 1000
+"""Boxes before and in that of the sizes; encoders write about 20."""
+
 _PNG_COMPRESSED = {b"iCCP", b"zTXt", b"iTXt"}
 _BMP_RUN_LENGTH = {1, 2}
+_FIRST_BOX, _BOX_NAME = b"ftyp", 4
+"""The name of the first box of an AVIF file, and its place."""
 _JPEG = b"\xff\xd8\xff"
 """The first bytes of a JPEG file."""
 
@@ -53,7 +74,7 @@ def check_file(data: bytes, settings: Settings) -> int:
         UnsupportedMediaType: it is a TIFF with a rare compression.
     """
     for signature, check in _CHECKS.items():
-        if data.startswith(signature):
+        if data.startswith(signature, _BOX_NAME if signature == _FIRST_BOX else 0):
             try:
                 width, height = check(data)
             except (struct.error, IndexError):
@@ -217,6 +238,7 @@ _CHECKS: dict[bytes, Callable[[bytes], Size]] = {
     b"GIF89a": _check_gif,
     b"BM": _check_bmp,
     b"RIFF": _check_webp,
+    _FIRST_BOX: avif_limits.check_avif,
     b"II*\0": tiff_limits.check_tiff,
     b"MM\0*": tiff_limits.check_tiff,
     b"II\0*": tiff_limits.check_tiff,

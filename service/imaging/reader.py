@@ -5,6 +5,7 @@
     ink             how far each pixel is from the paper
     components      the connected components of the ink, without ruled lines and boxes
     segmentation    which of them make up each digit, line by line, without specks
+    digit_count     how many digits there are, if one is read
     mnist_format    the ink of one digit -> image
 
 An image is uint8 [28, 28], 0 background to 255 ink. A picture of 28x28 pixels that has the form of MNIST's images
@@ -22,6 +23,7 @@ import numpy as np
 from service.errors import NoDigitFound
 from service.imaging.components import Components, find_components
 from service.imaging.decode import decode
+from service.imaging.digit_count import count_digits
 from service.imaging.geometry import Box
 from service.imaging.ink import InkModel, extract_ink, fit_ink_model, reduce_picture
 from service.imaging.mnist_format import to_mnist
@@ -149,7 +151,13 @@ def _read_decoded(pixels: Pixels, scale: float, options: NormaliseOptions) -> li
         size = f"the picture has {round(width * scale)}x{round(height * scale)} pixels"
         raise NoDigitFound(f"{size}; {IMAGE_SIDE}x{IMAGE_SIDE} is read without normalising")
     return [
-        ExtractedDigit(to_mnist(digit.ink), _upload_coordinates(digit.box, scale), digit.line, digit.is_incomplete)
+        ExtractedDigit(
+            to_mnist(digit.ink),
+            _upload_coordinates(digit.box, scale),
+            digit.line,
+            digit.is_incomplete,
+            digit.digit_count,
+        )
         for digit in _extract_digits(pixels, split=options.split)
     ]
 
@@ -159,10 +167,14 @@ def _extract_digits(pixels: Pixels, *, split: bool) -> Sequence[DigitInk]:
     small, factor = reduce_picture(pixels, ROW_ANALYSIS_SIDE if split else ANALYSIS_SIDE)
     thumbnail, _ = reduce_picture(small, THUMBNAIL_SIDE)
     model, components = _find_ink(small, thumbnail)
-    digits = segment_lines(components) if split else [extract_single_digit(components)]
+    digits = segment_lines(components) if split else [_extract_counted_digit(components)]
     if factor == 1:
         return digits
     return [_look_closer(digit, pixels, factor, model) for digit in digits]
+
+
+def _extract_counted_digit(components: Components) -> DigitInk:
+    return extract_single_digit(components)._replace(digit_count=count_digits(components))
 
 
 def _find_ink(small: Pixels, thumbnail: Pixels) -> tuple[InkModel, Components]:

@@ -41,17 +41,19 @@ class DigitInk(NamedTuple):
     """The intensity of one digit, uint8 [H, W], and its box on the picture, of H x W pixels.
 
     line: the number of its line of writing, from 1 at the top. is_incomplete: the line may have lost a digit.
+    digit_count: how many digits the picture shows; over 1 only if it was not split.
     """
 
     ink: GreyImage
     box: Box
     line: int = 1
     is_incomplete: bool = False
+    digit_count: int = 1
 
 
 def extract_single_digit(components: Components) -> DigitInk:
     """Merge the components of the only digit: the heaviest ones, and, step by step, those close to a chosen one."""
-    members = _without_border_ink(components)
+    members = without_border_ink(components)
     heaviest = members[0]
     max_gap = MAX_STROKE_GAP * max(heaviest.box.height, heaviest.box.width)
     strokes = [each for each in _at_least(MIN_COMPONENT_MASS, members) if not _is_underline(each.box, heaviest.box)]
@@ -86,7 +88,7 @@ def _touches_border(box: Box, components: Components) -> bool:
     return box.top == 0 or box.left == 0 or box.bottom == components.height or box.right == components.width
 
 
-def _without_border_ink(components: Components) -> list[Component]:
+def without_border_ink(components: Components) -> list[Component]:
     """The members that do not touch the border, if one of them is heavy enough."""
     inner = [member for member in components.members if not _touches_border(member.box, components)]
     is_enough = inner and inner[0].mass >= MIN_INNER_MASS * components.members[0].mass

@@ -10,8 +10,9 @@ worker's slot: see service/monitoring/slot_files.py.
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -272,12 +273,54 @@ class Metrics:
         while not self._stop.wait(FLUSH_SECONDS):
             self.flush()
 
+    def predict_totals(self) -> "PredictTotals":
+        """The totals of predict requests of all workers, of other workers as of their last flush."""
+        self.flush()
+        totals = PredictTotals()
+        for metric in self._source.collect():
+            for sample in metric.samples:
+                totals = totals.with_sample(sample.name, sample.labels, sample.value)
+        return totals
+
     def exposition(self) -> bytes:
         """The metrics of all workers in Prometheus's text format 0.0.4, of other workers as of their last flush."""
         self.flush()
         filtered = CollectorRegistry()
         filtered.register(_DropZeroSamples(self._source))
         return generate_latest(filtered)
+
+
+@dataclass(frozen=True)
+class PredictTotals:
+    """Totals since the start of the service.
+
+    images: that were predicted. model_calls: of any number of images. succeeded, failed: predict requests.
+    stages: count and seconds of decode, infer and encode.
+    """
+
+    images: int = 0
+    model_calls: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    stages: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+
+    def with_sample(self, name: str, labels: Mapping[str, str], value: float) -> "PredictTotals":
+        """These totals and one sample of the metrics; other samples change nothing."""
+        match name:
+            case "digits_predictions_total":
+                return replace(self, images=self.images + int(value))
+            case "digits_inference_batch_size_count":
+                return replace(self, model_calls=self.model_calls + int(value))
+            case "digits_pictures_per_request_count":
+                return replace(self, succeeded=self.succeeded + int(value))
+            case "digits_rejected_total":
+                return replace(self, failed=self.failed + int(value))
+            case "digits_stage_duration_seconds_count" | "digits_stage_duration_seconds_sum":
+                count, seconds = self.stages.get(labels["stage"], (0, 0.0))
+                changed = (int(value), seconds) if name.endswith("count") else (count, value)
+                return replace(self, stages={**self.stages, labels["stage"]: changed})
+            case _:
+                return self
 
 
 class _DropZeroSamples(Collector):

@@ -1,49 +1,42 @@
-"""A request body -> a batch uint8 [N, 28, 28], by its content type, with the source of each image.
+"""A request body -> a batch uint8 [N, 28, 28], with the source of each image.
 
 This is the general parser: it reads every body and raises every error. fast_path.py reads the common cheap bodies.
+body_kind.py decides what a body is, by its first bytes before its content type:
 
-    multipart/form-data          file parts: pictures
-    image/*                      one picture
-    application/json             {"images": [28x28 or 784 integers 0 to 255, or base64 of a picture, ...]},
-                                 or "instances", the key of TensorFlow Serving's REST API
-    application/octet-stream     an IDX3 file, a .npy array, or N x 784 raw bytes
-    application/x-npy            a .npy array
+    a picture                            PNG, JPEG, GIF, BMP, WebP, TIFF, AVIF
+    an array                             an IDX3 file, a .npy array; N x 784 raw bytes as application/octet-stream
+    JSON                                 see json_images.py
+    multipart/form-data                  file parts, each a picture; without any, fields with base64
+    application/x-www-form-urlencoded    fields with base64, see url_encoded.py
+    base64 of a picture, a data URL
 
-Pictures are normalised. Images of numbers, in JSON and in the bulk formats, are in MNIST's form by contract: they pass
-unchanged, unless the request has normalise=auto, normalise=always or split=digits. Blank ones are rejected in JSON.
+Pictures are normalised. Images of numbers, in JSON and in arrays, are in MNIST's form by contract: they pass unchanged,
+unless the request has normalise=auto, normalise=always or split=digits. Blank ones are rejected in JSON.
 """
 
-import binascii
-from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 from werkzeug.http import parse_options_header
 
-from service.errors import BadRequest, NoDigitFound, PayloadTooLarge, RequestError, UnsupportedMediaType
+from service.errors import BadRequest, NoDigitFound, PayloadTooLarge, UnsupportedMediaType
 from service.imaging import file_limits, reader
+from service.imaging.file_signatures import describe_unsupported_file, identify_file
 from service.imaging.reader import DEFAULT_OPTIONS, FULL_IMAGE_BOX, MIN_CONTRAST, ExtractedDigit, NormaliseOptions
 from service.prediction import array_formats, form_parser
+from service.prediction.base64_text import decode_base64, is_base64_file
+from service.prediction.body_kind import NPY_TYPE, BodyKind, detect_kind
+from service.prediction.client_slips import EMPTY_BODY, check_field, check_slips
+from service.prediction.json_images import parse_json_entries, parse_json_entry, scale_fractions
+from service.prediction.numbered import parse_numbered
+from service.prediction.url_encoded import PICTURE_FIELDS, decode_field, parse_url_encoded
 from service.settings import Settings
-from service.types import IMAGE_PIXELS, IMAGE_SIDE, Batch, DigitImage
+from service.types import Batch, DigitImage
 
-Parsed = TypeVar("Parsed")
 ParseEntry = Callable[[Any], list[ExtractedDigit]]
 
-SMALL_JSON_BYTES = 1 << 20
-"""A smaller document takes 25 MB at most, which is not worth counting."""
-MAX_JSON_ARRAYS = 500_000
-"""10,000 images of 28 rows have 290,001. An empty array takes 3 bytes as text, and 72 in memory."""
-MAX_JSON_OBJECTS = 1000
-MAX_JSON_NEGATIVES = 500_000
-"""Minus signs, which no image has: Python keeps the integers from -5 to 256, and allocates 32 bytes for others."""
-MAX_JSON_FRACTIONS = 3_000_000
-"""Decimal points; each number takes 56 bytes while it is parsed."""
-
 _BELOW_MIN_CONTRAST = bytes(range(MIN_CONTRAST))
-_IMAGE_KEYS = ({"images"}, {"instances"})
 
 SUPPORTED_TYPES = "multipart/form-data, image/*, application/json, application/octet-stream, application/x-npy"
 
@@ -113,31 +106,91 @@ def parse_body(
     media_type, parameters = parse_options_header(content_type)
     media_type = media_type.lower()
     if not body:
-        raise BadRequest("the body has 0 bytes")
-    if media_type.startswith("image/"):
-        return _collect([(1, digit) for digit in reader.read_picture(body, settings, options)], settings)
-    if media_type in _BULK_PARSERS:
-        batch = _BULK_PARSERS[media_type](body, settings.max_pictures)
-        if not _normalises_bulk(options):
-            return ParsedBody(batch)
-        return _parse_all(list(batch), lambda image: reader.read_image(image, options), settings)
-    if media_type == "multipart/form-data":
-        files = _parse_form(body, parameters, settings)
-        _check_pictures(files, settings)
-        return _parse_all(files, lambda file: reader.read_picture(file, settings, options), settings)
-    if media_type == "application/json":
-        images, booleans = parse_json_images(body, settings), b"true" in body or b"false" in body
-        if any(isinstance(image, str) for image in images):
-            images = _decode_all_base64(images)
-            _check_pictures(images, settings)
-        return _parse_all(images, lambda image: parse_json_image(image, settings, options, booleans=booleans), settings)
-    found = repr(media_type[:100]) if media_type else "missing"
-    raise UnsupportedMediaType(f"the content type is {found}; supported: {SUPPORTED_TYPES}")
+        raise BadRequest(EMPTY_BODY)
+    kind = detect_kind(body, media_type)
+    check_slips(body, media_type, kind)
+    match kind:
+        case BodyKind.PICTURE:
+            return read_files([body], settings, options)
+        case BodyKind.ARRAY:
+            return _parse_array(body, media_type, settings, options)
+        case BodyKind.JSON:
+            return read_json_entries(parse_json_entries(body, settings), settings, options)
+        case BodyKind.FORM:
+            return read_files(_parse_form(body, parameters, settings), settings, options)
+        case BodyKind.URL_ENCODED:
+            return read_files(_decode_fields(parse_url_encoded(body, settings.max_pictures)), settings, options)
+        case BodyKind.BASE64:
+            return read_files([decode_base64(body.decode("ascii", "replace"), space="+")], settings, options)
+        case BodyKind.OTHER_FILE:
+            raise UnsupportedMediaType(describe_unsupported_file(identify_file(body) or "unknown"))
+        case BodyKind.UNKNOWN:
+            found = repr(media_type[:100]) if media_type else "missing"
+            raise UnsupportedMediaType(f"the content type is {found}; supported: {SUPPORTED_TYPES}")
 
 
-def is_plain_bulk(content_type: str, options: NormaliseOptions) -> bool:
-    """Whether a body is a bulk format that is not normalised: to parse it takes constant time. JSON is none."""
-    return parse_options_header(content_type)[0].lower() in _BULK_PARSERS and not _normalises_bulk(options)
+def is_plain_bulk(body: bytes, content_type: str, options: NormaliseOptions) -> bool:
+    """Whether a body is an array that is not normalised: to parse it takes constant time. JSON is none."""
+    if _normalises_bulk(options) or not body:
+        return False
+    return detect_kind(body, parse_options_header(content_type)[0].lower()) is BodyKind.ARRAY
+
+
+def read_json_entries(
+    entries: Sequence[bytes | DigitImage],
+    settings: Settings,
+    options: NormaliseOptions,
+    check_image: Callable[[DigitImage], None] | None = None,
+) -> ParsedBody:
+    """Read the images of a JSON document, as `json_images.parse_entries` returns them.
+
+    Args:
+        entries: files of pictures, and images.
+        settings: the limits.
+        options: how pictures are normalised.
+        check_image: raises a RequestError for an image that is not read; `check_contrast` by default.
+
+    Raises:
+        RequestError: as `parse_body` raises it.
+    """
+    check = check_image or check_contrast
+    _check_pictures(entries, settings)
+    return _parse_all(entries, lambda entry: _read_json_entry(entry, settings, options, check), settings)
+
+
+def _parse_array(body: bytes, media_type: str, settings: Settings, options: NormaliseOptions) -> ParsedBody:
+    parse = array_formats.parse_npy if media_type == NPY_TYPE else array_formats.parse_bulk
+    return read_batch(parse(body, settings.max_pictures), settings, options)
+
+
+def read_batch(batch: Batch, settings: Settings, options: NormaliseOptions) -> ParsedBody:
+    """A batch as it is, or with each image normalised if the options say so.
+
+    Raises:
+        NoDigitFound: an image that is to be normalised has no digit.
+    """
+    if not _normalises_bulk(options):
+        return ParsedBody(batch)
+    return _parse_all(list(batch), lambda image: reader.read_image(image, options), settings)
+
+
+def read_files(files: Sequence[bytes], settings: Settings, options: NormaliseOptions) -> ParsedBody:
+    """Read the files of pictures, 1 to `settings.max_pictures`.
+
+    Raises:
+        RequestError: a file is malformed, too large or of an unsupported type, or has no digit.
+    """
+    _check_pictures(files, settings)
+    return _parse_all(files, lambda file: reader.read_picture(file, settings, options), settings)
+
+
+def _decode_fields(fields: Sequence[tuple[str, bytes]]) -> list[bytes]:
+    """The files of pictures in fields of a form; an error names the number of the bad one."""
+    count = len(fields)
+    return [
+        parse_numbered(field, number, count, lambda field: decode_field(*field))
+        for number, field in enumerate(fields, 1)
+    ]
 
 
 def _normalises_bulk(options: NormaliseOptions) -> bool:
@@ -145,11 +198,18 @@ def _normalises_bulk(options: NormaliseOptions) -> bool:
 
 
 def _parse_form(body: bytes, parameters: dict[str, str], settings: Settings) -> list[bytes]:
-    """Return the contents of the file parts of a form (RFC 7578); other fields are ignored."""
-    contents = form_parser.parse_form(body, _boundary(parameters), settings.max_pictures)
-    if not contents:
-        raise BadRequest("the form has 0 file parts; send each picture as one")
-    return contents
+    """Return the contents of the file parts of a form (RFC 7578); without files, the pictures in its other fields."""
+    boundary, max_parts = _boundary(body, parameters), settings.max_pictures
+    files = form_parser.parse_form(body, boundary, max_parts)
+    if files:
+        return files
+    fields = form_parser.parse_fields(body, boundary, max_parts)
+    pictures = [(name, text) for name, text in fields if name in PICTURE_FIELDS or is_base64_file(text)]
+    if not pictures:
+        for name, text in fields:
+            check_field(name, text)
+        raise BadRequest("the form has 0 file parts; send each picture as one, with curl by -F file=@digit.png")
+    return _decode_fields(pictures)
 
 
 def read_form_field(body: bytes, content_type: str, name: str, settings: Settings) -> bytes:
@@ -161,100 +221,53 @@ def read_form_field(body: bytes, content_type: str, name: str, settings: Setting
     media_type, parameters = parse_options_header(content_type)
     if media_type.lower() != "multipart/form-data":
         return b""
-    return form_parser.read_field(body, _boundary(parameters), name.encode(), settings.max_pictures)
+    return form_parser.read_field(body, _boundary(body, parameters), name.encode(), settings.max_pictures)
 
 
-def _boundary(parameters: dict[str, str]) -> bytes:
+def _boundary(body: bytes, parameters: dict[str, str]) -> bytes:
     boundary = parameters.get("boundary", "")
+    inferred = b"" if boundary else form_parser.infer_boundary(body)
+    if inferred:
+        return inferred
     if not boundary or not boundary.isascii():
         raise BadRequest("the content type multipart/form-data has no boundary parameter in ASCII")
     return boundary.encode()
 
 
-def parse_json_images(body: bytes, settings: Settings) -> list[Any]:
-    """Parse {"images": [...]} or {"instances": [...]}, and return its 1 to `settings.max_pictures` entries.
-
-    Raises:
-        BadRequest: it is not such an object, or has no entry.
-        PayloadTooLarge: it has too many entries, or its arrays, objects and strings would take too much memory.
-    """
-    _check_json_structure(body, settings)
-    try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"the JSON cannot be read: {error}") from None
-    if not isinstance(document, dict) or document.keys() not in _IMAGE_KEYS:
-        raise BadRequest('the JSON is not an object {"images": [...]} with this one key')
-    ((key, images),) = document.items()
-    if not isinstance(images, list):
-        raise BadRequest('the JSON is not an object {"images": [...]} with this one key')
-    if not images:
-        raise BadRequest(f"{key} has 0 entries")
-    if len(images) > settings.max_pictures:
-        raise PayloadTooLarge(f"{key} has {len(images)} entries; {settings.max_pictures} are allowed")
-    return images
-
-
-def _check_json_structure(body: bytes, settings: Settings) -> None:
-    """Count on the bytes of a large document what takes far more memory than text."""
-    if len(body) <= SMALL_JSON_BYTES:
-        return
-    characters = np.frombuffer(body, np.uint8)
-    for character, limit, what in (
-        ("[", max(MAX_JSON_ARRAYS, 32 * settings.max_pictures), "arrays"),
-        ("{", MAX_JSON_OBJECTS, "objects"),
-        ('"', 8 * settings.max_pictures, "quotes"),
-        ("-", MAX_JSON_NEGATIVES, "negative numbers"),
-        (".", MAX_JSON_FRACTIONS, "fractions"),
-    ):
-        count = np.count_nonzero(characters == ord(character))  # a fifth of the time of bytes.count
-        if count > limit:
-            raise PayloadTooLarge(f"the JSON has {count} {what}; {limit} are allowed")
-
-
 def parse_json_image(
     image: object, settings: Settings, options: NormaliseOptions = DEFAULT_OPTIONS, *, booleans: bool
 ) -> list[ExtractedDigit]:
-    """Parse one entry of {"images": [...]}: base64 of a picture, or pixels, as `parse_pixels` parses them.
+    """Parse one image of a JSON document: base64 of a picture, or pixels, as `json_images.parse_pixels` parses them.
 
     Raises:
         RequestError: it is neither, or no digit is found.
     """
-    if isinstance(image, str):
-        image = _decode_base64(image)
-    if isinstance(image, bytes):
-        return reader.read_picture(image, settings, options)
-    pixels = parse_pixels(image, booleans=booleans)
+    (entry,) = scale_fractions([parse_json_entry(image, booleans=booleans)])
+    return _read_json_entry(entry, settings, options, check_contrast)
+
+
+def _read_json_entry(
+    entry: bytes | DigitImage, settings: Settings, options: NormaliseOptions, check_image: Callable[[DigitImage], None]
+) -> list[ExtractedDigit]:
+    if isinstance(entry, bytes):
+        return reader.read_picture(entry, settings, options)
     if _normalises_bulk(options):
-        return reader.read_image(pixels, options)
-    if not has_contrast(pixels.tobytes()):
-        contrast = (
-            f"the pixels differ by {int(pixels.max()) - int(pixels.min())} at most; a stroke needs {MIN_CONTRAST}"
-        )
-        raise NoDigitFound(f"no digit to read: {contrast}")
-    return [ExtractedDigit(pixels, FULL_IMAGE_BOX)]
+        return reader.read_image(entry, options)
+    check_image(entry)
+    return [ExtractedDigit(entry, FULL_IMAGE_BOX)]
 
 
-def parse_pixels(image: object, *, booleans: bool) -> DigitImage:
-    """Parse 28 rows of 28 integers, or 784 integers, from 0 to 255: uint8 [28, 28].
-
-    Floats with an integral value are accepted. `booleans`: the document may contain true or false, which Python takes
-    for 1 and 0, so each pixel's type is checked, which is slower.
+def check_contrast(image: DigitImage) -> None:
+    """Check that an image uint8 [28, 28] may show a stroke.
 
     Raises:
-        BadRequest: the values or their arrangement are others.
+        NoDigitFound: its pixels differ by less than MIN_CONTRAST.
     """
-    if not isinstance(image, list):
-        raise BadRequest(f"the image is {_describe_json(image)}; expected: 28x28 or 784 integers, or base64")
-    rows = image if image and isinstance(image[0], list) else [image]
-    sides = sorted({len(row) if isinstance(row, list) else 0 for row in rows})
-    if (len(rows), sides) not in ((IMAGE_SIDE, [IMAGE_SIDE]), (1, [IMAGE_PIXELS])):
-        widths = " or ".join(map(str, sides[:3])) + (" or more" if len(sides) > 3 else "")
-        raise BadRequest(f"the image has {len(rows)} rows of {widths} numbers, not 28 of 28 or 784")
-    flat = None if booleans else _pack_rows(rows)
-    if flat is None:
-        flat = bytes(_parse_pixel(value) for row in rows for value in row)
-    return np.frombuffer(flat, np.uint8).reshape(IMAGE_SIDE, IMAGE_SIDE)
+    if not has_contrast(image.tobytes()):
+        low, high = int(image.min()), int(image.max())
+        advice = "; white is 255, or 1 if there are fractions" if high == 1 else ""
+        contrast = f"the pixels differ by {high - low} at most; a stroke needs {MIN_CONTRAST}{advice}"
+        raise NoDigitFound(f"no digit to read: {contrast}")
 
 
 def has_contrast(pixels: bytes) -> bool:
@@ -264,47 +277,13 @@ def has_contrast(pixels: bytes) -> bool:
     return max(pixels) - min(pixels) >= MIN_CONTRAST
 
 
-def _pack_rows(rows: Sequence[Any]) -> bytes | None:
-    """Rows of integers from 0 to 255 as bytes (true and false become 1 and 0); None for other values."""
-    try:
-        return b"".join(map(bytes, rows))
-    except (TypeError, ValueError):
-        return None
-
-
-def _parse_pixel(value: object) -> int:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if type(value) is not int:
-        raise BadRequest(f"a pixel is {_describe_json(value)}; expected: integers from 0 to 255")
-    if not 0 <= value <= 255:
-        raise BadRequest(f"a pixel is {str(value)[:50]}; expected: integers from 0 to 255")
-    return value
-
-
-def _decode_base64(text: str) -> bytes:
-    try:
-        return b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise BadRequest(f"the base64 cannot be read: {error}") from None
-
-
-def _decode_all_base64(images: Sequence[Any]) -> list[Any]:
-    """Decode the entries that are strings; an error names the number of the bad one."""
-    count = len(images)
-    return [
-        _parse_one(image, number, count, _decode_base64) if isinstance(image, str) else image
-        for number, image in enumerate(images, 1)
-    ]
-
-
 def _check_pictures(entries: Sequence[Any], settings: Settings) -> None:
     """Check the files (bytes) among several entries, and their pixels together, before one of them is decoded."""
     count, pixels, limit = len(entries), 0, settings.max_request_pixels
     for number, file in enumerate(entries, 1):
         if count == 1 or not isinstance(file, bytes):
             continue
-        pixels += _parse_one(file, number, count, lambda data: file_limits.check_file(data, settings))
+        pixels += parse_numbered(file, number, count, lambda data: file_limits.check_file(data, settings))
         if pixels > limit:
             found = f"the first {number} of {count} pictures have {pixels} pixels together"
             raise PayloadTooLarge(f"{found}; {limit} are allowed; send them in several requests")
@@ -314,7 +293,7 @@ def _parse_all(entries: Sequence[Any], parse_entry: ParseEntry, settings: Settin
     """Parse every entry; if there are several, an error names the number of the bad one, from 1."""
     digits: list[tuple[int, ExtractedDigit]] = []
     for number, entry in enumerate(entries, 1):
-        digits += [(number, digit) for digit in _parse_one(entry, number, len(entries), parse_entry)]
+        digits += [(number, digit) for digit in parse_numbered(entry, number, len(entries), parse_entry)]
         if len(digits) > settings.max_pictures:
             break
     return _collect(digits, settings)
@@ -328,24 +307,3 @@ def _collect(digits: Sequence[tuple[int, ExtractedDigit]], settings: Settings) -
         Source(number, digit.line, digit.box, digit.is_incomplete, digit.digit_count) for number, digit in digits
     ]
     return ParsedBody(images, sources)
-
-
-def _parse_one(entry: Any, number: int, count: int, parse_entry: Callable[[Any], Parsed]) -> Parsed:
-    try:
-        return parse_entry(entry)
-    except RequestError as error:
-        if count == 1:
-            raise
-        raise type(error)(f"picture {number} of {count}: {error}") from None
-
-
-def _describe_json(value: object) -> str:
-    """Name the type of a JSON value in the terms of RFC 8259; a number is returned as text."""
-    names = {dict: "an object", list: "an array", str: "a string", bool: "true or false", type(None): "null"}
-    return names.get(type(value), str(value))
-
-
-_BULK_PARSERS: dict[str, Callable[[bytes, int], Batch]] = {
-    "application/octet-stream": array_formats.parse_bulk,
-    "application/x-npy": array_formats.parse_npy,
-}

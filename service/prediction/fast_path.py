@@ -4,15 +4,18 @@ Everything else, errors included, is left to the general parser, service.predict
 every body that this module reads, the general parser gives the same images, bit for bit.
 """
 
-import binascii
 import re
-from base64 import b64decode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
 
 from service.errors import RequestError
 from service.imaging import minimal_png
 from service.imaging.normal_form import has_normal_form
-from service.prediction import array_formats, body_parser
+from service.prediction import array_formats, body_kind, body_parser, json_images
+from service.prediction.base64_text import decode_base64
+from service.prediction.body_kind import BodyKind
 from service.settings import Settings
 
 MAX_IMAGES = 16
@@ -34,7 +37,7 @@ def try_read(body: bytes, content_type: bytes, settings: Settings) -> bytes | No
     """
     if not 0 < len(body) <= MAX_BODY_BYTES:
         return None
-    if content_type.startswith(b"image/"):
+    if body.startswith(b"\x89PNG"):  # whatever its type: the first bytes decide
         return _read_image(body)
     if form := _FORM_TYPE.fullmatch(content_type):
         return _read_form(body, b"--" + form[1], settings)
@@ -67,24 +70,41 @@ def _read_part(head: bytes, _: bytes, file: bytes) -> bytes | None:
 
 
 def _read_json(body: bytes, settings: Settings) -> bytes | None:
-    images = body_parser.parse_json_images(body, settings)
+    images = json_images.parse_json_images(body, settings)
+    return read_json_images(images, body_parser.has_contrast, booleans=json_images.may_have_booleans(body))
+
+
+def read_json_images(images: Sequence[Any], is_readable: Callable[[bytes], bool], *, booleans: bool) -> bytes | None:
+    """Parse the images of a JSON document to N x 784 bytes, N from 1 to MAX_IMAGES; None: use the general parser.
+
+    Args:
+        images: JSON values, each base64 of a picture or pixels.
+        is_readable: whether pixels, 784 bytes, are read rather than rejected.
+        booleans: whether the document may contain true or false.
+
+    Raises:
+        BadRequest: pixels or base64 cannot be read.
+    """
     if len(images) > MAX_IMAGES:
         return None
-    booleans = b"true" in body or b"false" in body
-    return _join(_read_json_image(image, booleans=booleans) for image in images)
+    return _join(_read_json_image(image, is_readable, booleans=booleans) for image in images)
 
 
-def _read_json_image(image: object, *, booleans: bool) -> bytes | None:
-    if not isinstance(image, str):
-        pixels = body_parser.parse_pixels(image, booleans=booleans).tobytes()
-        return pixels if body_parser.has_contrast(pixels) else None
-    try:
-        return _read_image(b64decode(image, validate=True))
-    except (binascii.Error, ValueError):
+def _read_json_image(image: object, is_readable: Callable[[bytes], bool], *, booleans: bool) -> bytes | None:
+    if isinstance(image, str):
+        return _read_image(decode_base64(image))
+    if not isinstance(image, list):
         return None
+    pixels = json_images.parse_pixels(image, booleans=booleans)
+    if pixels.dtype != np.uint8:  # fractions are scaled by the pixels of the whole request
+        return None
+    packed = pixels.tobytes()
+    return packed if is_readable(packed) else None
 
 
 def _read_bulk(body: bytes, settings: Settings) -> bytes | None:
+    if body_kind.detect_kind(body, "application/octet-stream") is not BodyKind.ARRAY:
+        return None
     batch = array_formats.parse_bulk(body, settings.max_pictures)
     return batch.tobytes() if len(batch) <= MAX_IMAGES else None
 

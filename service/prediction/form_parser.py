@@ -12,6 +12,8 @@ from service.errors import BadRequest, PayloadTooLarge
 
 MAX_HEADER_BYTES = 4096
 """Of all headers of a part; a file name of 255 characters takes up to 2,295 in percent-encoded UTF-8."""
+MAX_BOUNDARY_BYTES = 70
+"""RFC 2046, section 5.1.1."""
 MAX_HEADERS = 16
 """Of a part; browsers and HTTP libraries send two or three."""
 
@@ -21,11 +23,14 @@ _FILE = re.compile(
     rb"\s*+[a-z-]++\s*+(?:;\s*+(?!filename\*?\s*+=)%b)*+;\s*+filename\*?\s*+=" % _PARAMETER, re.IGNORECASE
 )
 
+_EMPTY_FILE_NAME = re.compile(rb";\s*+filename\s*+=\s*+(?:\"\")?\s*+(?:;|$)", re.IGNORECASE)
 _NAME = re.compile(rb';\s*+name\s*+=\s*+(?:"([^"]*+)"|([^;"\s]++))', re.IGNORECASE)
 
 
 def parse_form(body: bytes, boundary: bytes, max_parts: int) -> list[bytes]:
-    """Parse a complete form; other fields than files are ignored.
+    """Parse a complete form to its files; other fields, and files without name and content, are ignored.
+
+    Browsers send such a file for an input without a choice.
 
     Args:
         body: the complete body; its lines end in CRLF, or all in LF.
@@ -36,8 +41,32 @@ def parse_form(body: bytes, boundary: bytes, max_parts: int) -> list[bytes]:
         BadRequest: the body is not a form with this boundary, is truncated, or has a part without a disposition.
         PayloadTooLarge: it has too many parts, or a part with too many or too long headers.
     """
-    parts = _parse_parts(body, boundary, max_parts)
-    return [part[place:] for disposition, part, place in parts if _FILE.match(disposition)]
+    return [
+        part[place:]
+        for disposition, part, place in _parse_parts(body, boundary, max_parts)
+        if _FILE.match(disposition) and not (len(part) == place and _EMPTY_FILE_NAME.search(disposition))
+    ]
+
+
+def parse_fields(body: bytes, boundary: bytes, max_parts: int) -> list[tuple[str, bytes]]:
+    """The names and contents of the fields that are not files.
+
+    Raises:
+        BadRequest, PayloadTooLarge: as `parse_form` raises them.
+    """
+    fields = []
+    for disposition, part, place in _parse_parts(body, boundary, max_parts):
+        if not _FILE.match(disposition):
+            found = _NAME.search(disposition)
+            name = (found[1] or found[2] or b"") if found else b""
+            fields.append((name.decode("utf-8", "replace"), part[place:]))
+    return fields
+
+
+def infer_boundary(body: bytes) -> bytes:
+    """The boundary of a form whose content type names none, from its first line; b"" if that is no boundary."""
+    first_line = body[: MAX_BOUNDARY_BYTES + 4].partition(b"\n")[0].rstrip()
+    return first_line[2:] if first_line.startswith(b"--") else b""
 
 
 def read_field(body: bytes, boundary: bytes, name: bytes, max_parts: int) -> bytes:

@@ -8,12 +8,25 @@ from service.prediction.body_parser import ParsedBody
 from service.prediction.content_encoding import decode_body
 from service.prediction.protocol import BodyFormat, InferenceProtocol, PredictRequest, RequestHead
 from service.protocols.native import NativeProtocol
+from service.protocols.open_inference import OpenInferenceProtocol
+from service.protocols.tensorflow_serving import ClassifyProtocol, PredictProtocol
 from service.settings import Settings
 
-NATIVE = NativeProtocol()
-PROTOCOLS: dict[str, InferenceProtocol] = {protocol.name: protocol for protocol in (NATIVE,)}
+NATIVE, OPEN_INFERENCE = NativeProtocol(), OpenInferenceProtocol()
+TENSORFLOW_SERVING, TENSORFLOW_SERVING_CLASSIFY = PredictProtocol(), ClassifyProtocol()
+PROTOCOLS: dict[str, InferenceProtocol] = {
+    protocol.name: protocol for protocol in (NATIVE, OPEN_INFERENCE, TENSORFLOW_SERVING, TENSORFLOW_SERVING_CLASSIFY)
+}
 
-ROUTES: dict[str, InferenceProtocol] = {"/predict": NATIVE}
+ROUTES: dict[str, InferenceProtocol] = {
+    "/predict": NATIVE,
+    "/v2/models/digits/infer": OPEN_INFERENCE,
+    "/v2/models/digits/versions/<version>/infer": OPEN_INFERENCE,
+    "/v1/models/digits:predict": TENSORFLOW_SERVING,
+    "/v1/models/digits/versions/<version>:predict": TENSORFLOW_SERVING,
+    "/v1/models/digits:classify": TENSORFLOW_SERVING_CLASSIFY,
+    "/v1/models/digits/versions/<version>:classify": TENSORFLOW_SERVING_CLASSIFY,
+}
 """The routes of predict requests, all of them POST, as Flask's rules: `<version>` stands for one segment."""
 
 _PATTERNS = {

@@ -42,9 +42,9 @@ class NativeProtocol:
         images = fast_path.try_read(body, request.head.content_type, settings)
         return None if images is None else FastBody(images)
 
-    def is_plain_bulk(self, body: bytes, request: PredictRequest) -> bool:  # noqa: ARG002
-        """Whether the content type is a bulk format that is not normalised."""
-        return body_parser.is_plain_bulk(request.head.content_type.decode("latin-1"), request.options.normalise)
+    def is_plain_bulk(self, body: bytes, request: PredictRequest) -> bool:
+        """Whether the body is an array that is not normalised."""
+        return body_parser.is_plain_bulk(body, request.head.content_type.decode("latin-1"), request.options.normalise)
 
     def parse(self, body: bytes, body_format: BodyFormat, settings: Settings) -> ParsedBody:
         """Parse a body, as `body_parser.parse_body` does."""
@@ -75,14 +75,14 @@ def prediction_rows(result: PredictResult) -> list[dict[str, Any]]:
     if body and options.include_image:
         columns["image"] = [png_base64(image) for image in body.images]
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    if "uncertain" in options.fields:
+    if result.sources and "uncertain" in options.fields:
         _add_digit_counts(rows, result)
     return rows
 
 
 def _add_digit_counts(rows: list[dict[str, Any]], result: PredictResult) -> None:
     """Add how many digits a picture shows, if there is more than the one that was predicted."""
-    for row, source in zip(rows, result.sources, strict=False):  # a bulk body has no sources
+    for row, source in zip(rows, result.sources, strict=True):
         if source.digit_count > 1:
             row["digits"] = source.digit_count
 

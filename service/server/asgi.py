@@ -25,6 +25,7 @@ from typing import Any
 from flask import Flask
 
 from service.context import ServiceContext
+from service.cors import allow_origin
 from service.errors import RequestError
 from service.inference.batching import DynamicBatcher
 from service.inference.model import Model
@@ -38,6 +39,7 @@ from service.responses import INTERNAL_ERROR, HttpResponse, asgi_headers, error_
 from service.server.asgi_types import Headers, Receive, Scope, Send
 from service.server.request_body import BufferedBody, ClientDisconnected, ReceiveBudget, StreamedBody
 from service.server.wsgi_bridge import RejectedBody, build_environ, call_wsgi
+from service.web.prefix import remove_prefix
 
 log = logging.getLogger(__name__)
 
@@ -75,12 +77,15 @@ class Application:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close"})  # before it is accepted: the client gets 403
             return
-        endpoint = find_endpoint(scope["path"]) if scope["method"] == "POST" else None
+        endpoint = find_endpoint(self._route(scope)) if scope["method"] == "POST" else None
         if endpoint:
             body = StreamedBody(receive, self._receive_budget)
             await self.predict(endpoint, scope["headers"], scope["query_string"], body, partial(_send, send))
         else:
             await self._call_flask(scope, receive, send)
+
+    def _route(self, scope: Scope) -> str:
+        return remove_prefix(scope["path"], self.context.settings.prefix)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         while True:
@@ -126,6 +131,10 @@ class Application:
             except Exception:  # as Flask does: log the exception, and respond
                 log.exception("Exception on %s [POST]", endpoint.route)
                 response = error_response(500, INTERNAL_ERROR)
+            if self.context.cors_origins:
+                origin = dict(headers).get(b"origin", b"").decode("latin-1")
+                granted = allow_origin(self.context.cors_origins, origin)
+                response = response._replace(headers=(*granted, *response.headers))
             await send(response)
             self._metrics.request_completed(endpoint.route, "POST", response.status, time.perf_counter() - started)
             self.batcher.spin_briefly()
@@ -199,7 +208,7 @@ class Application:
     async def _flask_response(self, scope: Scope, body: StreamedBody) -> FlaskResponse:
         self.context.parser.attach(asyncio.get_running_loop())
         environ = build_environ(scope, b"")
-        if scope["path"] == "/metrics":
+        if self._route(scope) == "/metrics":
             return await self._call_in_thread(self._metrics_requests, environ)
         if body.complete:
             return call_wsgi(self.flask, environ)

@@ -30,7 +30,7 @@ TARGET = re.compile(rb"(/(?:predict|v[12]/models/)[\w/:]*)(?:\?([\w=,&.~%+-]*))?
 PASSTHROUGH_HEADERS = frozenset(
     b"host user-agent accept accept-encoding accept-language connection content-type content-length authorization "
     b"cache-control content-encoding inference-header-content-length traceparent tracestate x-request-id x-real-ip "
-    b"x-forwarded-for x-forwarded-proto".split()
+    b"x-forwarded-for x-forwarded-proto x-forwarded-prefix".split()
 )
 """Headers that do not change how a request is handled, if none of them comes twice."""
 

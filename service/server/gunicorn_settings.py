@@ -18,7 +18,7 @@ UNSUPPORTED: dict[str, tuple[object, str]] = {
     "worker_connections": (1000, "unset; DIGITS_MAX_IN_FLIGHT limits what a worker accepts"),
     "protocol": ("http", "http"),
     "paste": (None, "unset"),
-    "root_path": ("", "unset; the proxy in front removes the prefix"),
+    "root_path": ("", "unset; DIGITS_PREFIX names the path prefix"),
     "reuse_port": (False, "unset; the workers share one socket and balance its connections"),
     "threads": (1, "unset; DIGITS_THREADS sets the threads for slow requests"),
 }

@@ -4,7 +4,8 @@
 
 Each request becomes one JSON file in DIGITS_FEEDBACK_DIR, written atomically. This is the only route that stores what a
 client sends. Web pages of other sites must not reach it: they may send a form or plain text to any address without a
-permission (https://fetch.spec.whatwg.org/#simple-header), but not application/json, for which a browser asks first.
+permission (https://fetch.spec.whatwg.org/#simple-header), but not application/json, for which a browser asks first. The
+origins that DIGITS_CORS_ORIGINS names get the permission; `*` there does not give it.
 """
 
 import secrets
@@ -26,6 +27,7 @@ from service.protocols import NATIVE
 from service.responses import JSON
 from service.settings import SettingError, Settings
 
+ROUTE = "/feedback"
 MAX_BYTES = 1 << 16
 """The limit of one body. The web UI sends the 28x28 image that the network was given: a few hundred bytes."""
 MAX_VERSION_LENGTH = 20
@@ -65,8 +67,14 @@ class FeedbackStore:
             atomic_write(self._directory / name, content)
 
 
-def blueprint(settings: Settings, metrics: Metrics, parser: BodyParser) -> Blueprint:
+def blueprint(settings: Settings, metrics: Metrics, parser: BodyParser, origins: frozenset[str]) -> Blueprint:
     """POST /feedback, if `settings.feedback_dir` is set.
+
+    Args:
+        settings: the settings of the application.
+        metrics: counts the feedback.
+        parser: parses pictures.
+        origins: origins whose pages may send feedback too; `*` is none.
 
     Raises:
         SettingError: the directory cannot be created.
@@ -76,14 +84,15 @@ def blueprint(settings: Settings, metrics: Metrics, parser: BodyParser) -> Bluep
         return routes
     store = FeedbackStore(settings.feedback_dir, settings.feedback_max_files)
 
-    @routes.post("/feedback")
+    @routes.post(ROUTE)
     def feedback() -> Response:
-        check_origin(request.headers.get("Sec-Fetch-Site", ""), request.mimetype)
+        fetch_site = "" if request.headers.get("Origin") in origins else request.headers.get("Sec-Fetch-Site", "")
+        check_origin(fetch_site, request.mimetype)
         document = parse_feedback(request.get_data(cache=False))
         check_image(document["image"], settings, parser)
         store.add(document)
         metrics.feedback_received(document["digit"])
-        return Response(orjson.dumps({"status": "kept"}), 201, mimetype=JSON)
+        return Response(b'{"status":"kept"}\n', 201, mimetype=JSON)
 
     return routes
 

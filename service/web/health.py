@@ -35,7 +35,7 @@ def blueprint(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool])
     def model() -> Response:
         current = store.require_current()
         head = f'{{"version":"{current.version}","manifest":'.encode()
-        return _response(head + current.manifest_json + f',"runtime":"{current.runtime.name}"}}'.encode())
+        return _response(head + current.manifest_json + f',"runtime":"{current.runtime.name}"}}\n'.encode())
 
     @routes.get("/metrics")
     def exposition() -> Response:
@@ -45,7 +45,7 @@ def blueprint(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool])
 
 
 def _json(document: object) -> Response:
-    return _response(orjson.dumps(document))
+    return _response(orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE))
 
 
 def _response(content: bytes) -> Response:

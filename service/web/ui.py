@@ -77,7 +77,7 @@ def blueprint(settings: Settings, store: ModelStore, admission: Admission, predi
     """GET /, POST / and GET /static/DIGEST/NAME."""
     routes = Blueprint("ui", __name__)
     static_files = StaticFiles()
-    routes.app_template_global("static")(lambda name: f"/static/{static_files.digest}/{name}")
+    routes.app_template_global("static")(lambda name: f"{request.script_root}/static/{static_files.digest}/{name}")
     routes.app_template_filter("confidence_label")(confidence_label)
     routes.app_template_filter("format_percent")(format_percent)
 

@@ -20,12 +20,12 @@ class StatusSequence(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # a response is one write
-    requests: ClassVar[list[tuple[str, str, bytes]]] = []
+    requests: ClassVar[list[tuple[str, str, str, bytes]]] = []
     numbers: ClassVar[Iterator[int]]
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.requests.append((self.path, self.headers["Content-Type"], body))
+        self.requests.append((self.path, self.headers["Content-Type"], self.headers["X-Name"], body))
         self.send_response(STATUSES[next(self.numbers) % len(STATUSES)])
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -42,7 +42,9 @@ def request_to_server() -> Iterator[Request]:
     with ThreadingHTTPServer(("127.0.0.1", 0), StatusSequence) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield Request(f"http://127.0.0.1:{server.server_port}/predict?fields=digit", "image/png", b"picture")
+        yield Request(
+            f"http://127.0.0.1:{server.server_port}/predict?fields=digit", "image/png", b"picture", ("X-Name: a: b",)
+        )
         server.shutdown()
         thread.join()
 
@@ -58,7 +60,7 @@ def test_counts_each_response_by_its_status(
     if not wrk:
         monkeypatch.setattr(shutil, "which", lambda _: None)
     result = load_generator.closed_loop(request_to_server, 1, 1)
-    assert set(StatusSequence.requests) == {("/predict?fields=digit", "image/png", b"picture")}
+    assert set(StatusSequence.requests) == {("/predict?fields=digit", "image/png", "a: b", b"picture")}
     total = result.succeeded + result.failed
     assert 10 < total <= len(StatusSequence.requests)
     statuses = [STATUSES[number % len(STATUSES)] for number in range(total)]

@@ -27,3 +27,14 @@ def test_bulk_has_as_many_images_as_requested(client: FlaskClient) -> None:
     content_type, body = request_bodies.bulk(3)
     response = client.post("/predict?fields=digit", data=body, content_type=content_type)
     assert len(response.get_json()["predictions"]) == 3
+
+
+def test_the_bodies_of_other_protocols_are_predicted(client: FlaskClient) -> None:
+    content_type, body, header = request_bodies.open_inference(3)
+    name, _, length = header.partition(": ")
+    response = client.post("/v2/models/digits/infer", data=body, content_type=content_type, headers={name: length})
+    assert response.status_code == 200
+    assert int(response.headers[name]) < len(response.data)
+    content_type, body = request_bodies.tensorflow_serving()
+    response = client.post("/v1/models/digits:predict", data=body, content_type=content_type)
+    assert len(response.get_json()["predictions"]) == 1

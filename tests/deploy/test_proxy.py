@@ -19,7 +19,7 @@ from tests.deploy.documents import COMPOSE, DEPLOY
 NGINX = (DEPLOY / "proxy" / "nginx.conf").read_text()
 ERROR_PAGES = dict(re.findall(r"^ +error_page ([\d ]+) = (/\S+);$", NGINX, re.MULTILINE))
 LOCATIONS = dict(re.findall(r"^ +location = (/\S+) \{\n(.*?)^ +\}$", NGINX, re.MULTILINE | re.DOTALL))
-RETURN = re.compile(r"^ +return (\d+) '(.*)';$", re.MULTILINE)
+RETURN = re.compile(r"^ +return (\d+) '(.*)\\n';$", re.MULTILINE)
 STATUS = {"400 494": 400, "500": 503, "502 504": 503}
 """The status of the response, where it is not the one that nginx found."""
 
@@ -40,7 +40,7 @@ def test_error_location_is_internal_and_returns_its_status_as_json(statuses: str
 
 
 def test_every_location_is_used() -> None:
-    assert LOCATIONS.keys() == {*ERROR_PAGES.values(), "/metrics"}
+    assert LOCATIONS.keys() == {*ERROR_PAGES.values(), "/metrics", "/digits"}
 
 
 def test_overload_has_a_retry_after_header_as_the_service_sends_it() -> None:
@@ -56,7 +56,7 @@ def test_errors_have_the_default_headers_of_the_service() -> None:
 def test_timeout_is_worded_as_by_the_service() -> None:
     source = (REPOSITORY / "service" / "server" / "request_body.py").read_text()
     assert 'RequestTimeout(f"the body did not arrive within {seconds} seconds")' in source
-    assert """return 408 '{"error":"the body did not arrive within @RECEIVE_SECONDS@ seconds"}';""" in NGINX
+    assert """return 408 '{"error":"the body did not arrive within @RECEIVE_SECONDS@ seconds"}\\n';""" in NGINX
 
 
 def test_limit_of_a_body_as_a_whole_is_reached_before_that_between_two_reads() -> None:

@@ -35,7 +35,7 @@ def test_an_unknown_route_is_404(client: FlaskClient, path: str) -> None:
     assert response.status_code == 404
     assert response.content_type == "application/json"
     assert list(response.get_json()) == ["error"]
-    assert response.get_json()["error"].startswith("there is no route /")
+    assert response.get_json()["error"].startswith("there is no ")
     assert len(response.get_json()["error"]) < 200
 
 
@@ -55,7 +55,51 @@ def test_another_method_is_405_with_the_allowed_methods(
     response = client.open(path, method=method)
     assert response.status_code == 405
     assert set(response.headers["Allow"].split(", ")) == allowed
-    assert response.get_json() == {"error": f"{path} does not allow {method}"}
+    assert response.get_json()["error"].startswith(f"{path} does not allow {method}; ")
+
+
+ROUTES = ["/predict", "/model", "/healthz", "/readyz", "/openapi.json", "/report/", "/metrics", "/"]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_preflight_needs_no_key_and_lists_methods_and_headers(serve: Serve, one_version: Path, route: str) -> None:
+    client = serve(one_version, api_key="secret", cors_origins="https://a.example")
+    headers = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+    response = client.options(route, headers=headers)
+    assert (response.status_code, response.data) == (200, b"")
+    assert response.headers["Access-Control-Allow-Origin"] == "https://a.example"
+    assert set(response.headers["Access-Control-Allow-Methods"].split(", ")) == set(response.allow)
+    names = set(response.headers["Access-Control-Allow-Headers"].split(", "))
+    assert names == {"Authorization", "Content-Type", "Content-Encoding", "Inference-Header-Content-Length"}
+    assert response.headers["Access-Control-Max-Age"] == "7200"
+    assert response.headers["Vary"] == "Origin"
+    other = client.options(route, headers=headers | {"Origin": "https://b.example"})
+    assert "Access-Control" not in str(other.headers)
+    assert other.headers["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize("route", [*ROUTES, "/nowhere"])
+def test_without_listed_origins_nothing_is_granted(client: FlaskClient, route: str) -> None:
+    headers = {"Origin": "https://a.example", "Access-Control-Request-Method": "GET"}
+    for method in ("OPTIONS", "GET", "POST"):
+        response = client.open(route, method=method, headers=headers)
+        assert "Access-Control" not in str(response.headers)
+        assert "Vary" not in response.headers
+
+
+def test_errors_grant_the_origin_too(serve: Serve, one_version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serve(one_version, api_key="secret", cors_origins="https://a.example")
+    assert service_of(client).store.current
+    monkeypatch.setattr(service_of(client).store, "require_current", lambda: 1 / 0)
+    for method, route, status in (
+        ("GET", "/nowhere", 404),
+        ("GET", "/predict", 405),
+        ("POST", "/predict", 401),
+        ("GET", "/readyz", 500),
+    ):
+        response = client.open(route, method=method, headers={"Origin": "https://a.example"})
+        assert response.status_code == status
+        assert response.headers["Access-Control-Allow-Origin"] == "https://a.example"
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -13,6 +13,7 @@ EXPECTED = {
     "BadRequest": (400, "bad_request"),
     "Unauthorised": (401, "unauthorised"),
     "Forbidden": (403, "forbidden"),
+    "NotFound": (404, "not_found"),
     "RequestTimeout": (408, "request_timeout"),
     "PayloadTooLarge": (413, "payload_too_large"),
     "UnsupportedMediaType": (415, "unsupported_media_type"),

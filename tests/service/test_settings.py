@@ -32,6 +32,9 @@ def test_every_setting_is_read_from_its_variable() -> None:
         picture_seconds=0.5,
         picture_memory_bytes=1 << 30,
         api_key="a key with spaces",
+        cors_origins="https://example.org, http://localhost:3000",
+        prefix="/tools/digits",
+        trusted_proxies="10.0.0.0/8 ::1",
         feedback_dir=Path("/srv/feedback"),
         feedback_max_files=12,
         metrics_dir=Path("/dev/shm/metrics"),  # noqa: S108 - a value only
@@ -154,6 +157,9 @@ def test_the_defaults() -> None:
         "picture_seconds": 2.0,
         "picture_memory_bytes": 268_435_456,
         "api_key": "",
+        "cors_origins": "",
+        "prefix": "",
+        "trusted_proxies": "127.0.0.1,::1",
         "feedback_dir": None,
         "feedback_max_files": 10_000,
         "metrics_dir": None,
@@ -180,6 +186,44 @@ def test_rejects_a_key_that_a_header_cannot_carry_without_showing_it(key: str) -
 @pytest.mark.parametrize("key", ["", "a", "a b", "schlüssel", "Zm9v==", "a;b"])
 def test_accepts_other_keys(key: str) -> None:
     assert Settings.from_environment({"DIGITS_API_KEY": key}).api_key == key
+
+
+LISTS = {
+    "DIGITS_CORS_ORIGINS": (
+        [
+            "",
+            "*",
+            " * ",
+            "https://example.org",
+            "http://[::1]:8000,https://a.example  https://B.example",
+            "http://x:1,",
+        ],
+        ["example.org", "https://", "https://a/", "https://a/path", "*, https://a", "https://*.a", "null", "ftp://a"],
+        "origins such as https://example.org or http://localhost:3000, or * for all",
+    ),
+    "DIGITS_PREFIX": (
+        ["", "/digits", "/a/b.c/~d_e-f", "/" + "x" * 199],
+        ["/", "digits", "/digits/", "//a", "/a//b", "/a b", "/ä", "/a?b", "/..", "/a/.", "/a/../b", "/" + "x" * 200],
+        "a path such as /digits, without a slash at its end",
+    ),
+    "DIGITS_TRUSTED_PROXIES": (
+        ["", "*", "10.0.0.7", "10.0.0.0/8, fd00::/8 ::1"],
+        ["proxy", "10.0.0", "10.0.0.1/8", "*,10.0.0.7", "10.0.0.7:80"],
+        "addresses such as 10.0.0.7 and networks such as 10.0.0.0/8, or * for every client",
+    ),
+}
+"""Accepted and rejected values, and what an error says is allowed."""
+
+
+@pytest.mark.parametrize("variable", LISTS)
+def test_checks_origins_prefixes_and_networks(variable: str) -> None:
+    accepted, rejected, allowed = LISTS[variable]
+    for value in accepted:
+        assert getattr(Settings.from_environment({variable: value}), variable.removeprefix("DIGITS_").lower()) == value
+    for value in rejected:
+        with pytest.raises(SettingError) as caught:
+            Settings.from_environment({variable: value})
+        assert str(caught.value) == f"{variable} is {value!r}; allowed: {allowed}"
 
 
 def test_other_variables_are_ignored() -> None:

@@ -87,12 +87,19 @@ class Proxy(NamedTuple):
 
 
 @contextmanager
-def running_proxy(directory: Path, *, max_file_blocks: object = "unlimited", **environment: object) -> Iterator[Proxy]:
+def running_proxy(
+    directory: Path,
+    *,
+    max_file_blocks: object = "unlimited",
+    service: tuple[str, int] | None = None,
+    **environment: object,
+) -> Iterator[Proxy]:
     """Start nginx by its entrypoint, and stop it at the end.
 
     Args:
         directory: an empty directory in place of /opt/proxy and /tmp.
         max_file_blocks: the size in blocks of 512 bytes at which a write to a file fails, as on a full file system.
+        service: the address of a service in place of the replica in this process.
         environment: variables of the container.
     """
     defaults = {"DIGITS_MAX_BODY_BYTES": 1 << 20, "DIGITS_RECEIVE_TIMEOUT_SECONDS": 30}
@@ -103,7 +110,8 @@ def running_proxy(directory: Path, *, max_file_blocks: object = "unlimited", **e
     thread.start()
     try:
         (port,) = free_ports(1)
-        entrypoint = _write_files(directory, port, replica.server_address[1])
+        host, replica_port = service or ("127.0.0.1", replica.server_address[1])
+        entrypoint = _write_files(directory, port, f"{host}:{replica_port}")
         process = subprocess.Popen(
             ["sh", "-c", f"ulimit -f {max_file_blocks}; exec sh {entrypoint}"],
             env={"PATH": PATH} | variables,
@@ -122,10 +130,10 @@ def running_proxy(directory: Path, *, max_file_blocks: object = "unlimited", **e
         thread.join()
 
 
-def _write_files(directory: Path, port: int, replica_port: int) -> Path:
+def _write_files(directory: Path, port: int, address: str) -> Path:
     """Write nginx.conf and the entrypoint with the paths and addresses of the test; returns the entrypoint."""
     source = REPOSITORY / "deploy" / "proxy"
-    replica = f"server 127.0.0.1:{replica_port};"
+    replica = f"server {address};"
     configuration = _replace(
         (source / "nginx.conf").read_text(),
         {

@@ -5,6 +5,9 @@ const MAX_RETRY_DELAY = 5; // seconds
 const RETRYABLE_STATUSES = [429, 502, 503, 504];
 const UNREACHABLE = "The service does not respond";
 
+/** The service, below whatever path a proxy publishes it: this module is static/DIGEST/api.js there. */
+const SERVICE = new URL("../../", import.meta.url);
+
 let apiKey = "";
 
 /** An error response that a retry would not change. */
@@ -45,7 +48,7 @@ export function sleep(milliseconds, signal) {
  * Send a request and return the JSON of the response. While the service is unreachable or overloaded, the request is
  * repeated until the signal aborts: after Retry-After, else with exponential backoff.
  *
- * @param {string} path
+ * @param {string} path relative to the service: "model"
  * @param {{method?: string, body?: BodyInit, type?: string}} request
  * @param {AbortSignal} signal
  * @param {(sentence: string) => void} onRetry called with the reason before each retry
@@ -79,7 +82,7 @@ export async function requestJson(path, request, signal, onRetry) {
 export function predict(picture, split, signal, onRetry) {
   const type = picture.type.startsWith("image/") ? picture.type : "image/unknown";
   const query = split ? "?show=image&split=digits" : "?show=image";
-  return requestJson(`/predict${query}`, { method: "POST", body: picture, type }, signal, onRetry);
+  return requestJson(`predict${query}`, { method: "POST", body: picture, type }, signal, onRetry);
 }
 
 /** One attempt; null if no HTTP response was received in time. */
@@ -90,7 +93,7 @@ async function sendOnce(path, { method = "GET", body, type }, signal) {
   signal.addEventListener("abort", abort, { once: true });
   const headers = { ...(type && { "Content-Type": type }), ...(apiKey && { Authorization: `Bearer ${apiKey}` }) };
   try {
-    const response = await fetch(path, { method, body, headers, signal: attempt.signal });
+    const response = await fetch(new URL(path, SERVICE), { method, body, headers, signal: attempt.signal });
     const document = await response.json().catch(() => ({}));
     const retryAfter = Number(response.headers.get("Retry-After"));
     return { ok: response.ok, status: response.status, document, retryAfter };

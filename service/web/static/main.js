@@ -221,7 +221,7 @@ function announceLater(sentence) {
 async function showVersion(newVersion) {
   version = newVersion;
   setThreshold(null);
-  const { manifest } = await requestJson("/model", {}, AbortSignal.timeout(60_000), () => {});
+  const { manifest } = await requestJson("model", {}, AbortSignal.timeout(60_000), () => {});
   setThreshold(manifest?.thresholds?.confidence);
   const accuracy = manifest?.metrics?.test_accuracy;
   const suffix = accuracy ? `; it reads ${(100 * accuracy).toFixed(2)} % of MNIST's test images right` : "";
@@ -234,7 +234,7 @@ async function sendFeedback(digit) {
   const body = JSON.stringify({ image, digit, predicted, version });
   const { signal } = currentRequest;
   try {
-    await requestJson("/feedback", { method: "POST", body, type: "application/json" }, signal, showNotice);
+    await requestJson("feedback", { method: "POST", body, type: "application/json" }, signal, showNotice);
     showNotice("");
     $("bars").children[digit].classList.add("corrected");
     $("feedback-status").textContent = `Noted as a ${digit}. Thank you.`;

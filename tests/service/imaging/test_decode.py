@@ -4,7 +4,7 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from PIL import Image, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 
 from service.errors import BadRequest, PayloadTooLarge, RequestError, UnsupportedMediaType
 from service.imaging import decode as decode_module
@@ -22,6 +22,10 @@ def grey(data: bytes) -> Pixels:
     return np.asarray(Image.fromarray(decode(data, LIMITS).pixels).convert("L"))
 
 
+def with_alpha_as(kind: str, colour: tuple[int, int, int], alpha: Pixels) -> bytes:
+    return encode(np.dstack([np.full((*alpha.shape, 3), colour, np.uint8), alpha]), kind=kind)
+
+
 def with_alpha(colour: tuple[int, int, int], alpha: Pixels) -> bytes:
     return encode(np.dstack([np.full((*alpha.shape, 3), colour, np.uint8), alpha]))
 
@@ -33,6 +37,17 @@ def with_alpha(colour: tuple[int, int, int], alpha: Pixels) -> bytes:
 @pytest.mark.parametrize("mode", ["L", "RGB", "P"])
 def test_every_format_keeps_grey_levels(kind: str, options: dict[str, object], mode: str) -> None:
     np.testing.assert_array_equal(grey(encode(UPRIGHT, kind=kind, mode=mode, **options)), UPRIGHT)
+
+
+def test_avif_is_decoded_in_colour_with_transparency_and_orientation() -> None:
+    """By a decoder of one thread; its colours are exact to 2 levels."""
+    exif = Image.Exif()
+    exif[0x112] = 6
+    turned = decode(encode(UPRIGHT, kind="AVIF", quality=100, exif=exif), LIMITS).pixels
+    np.testing.assert_allclose(turned.astype(int), np.rot90(UPRIGHT, -1), atol=2)
+    ink = with_alpha_as("AVIF", (200, 30, 40), UPRIGHT)
+    np.testing.assert_allclose(decode(ink, LIMITS).pixels[30, 7].astype(int), [236, 176, 179], atol=2)
+    assert AvifImagePlugin.DEFAULT_MAX_THREADS == 1
 
 
 @pytest.mark.parametrize("white", [1, 255, 1023, 4095, 16383, 65535])
@@ -173,9 +188,10 @@ def test_rejects_a_large_picture_by_its_header() -> None:
         (b"", BadRequest, "0 bytes"),
         (encode(stroke())[:-40], BadRequest, "the picture cannot be decoded: "),
         (encode(stroke(), kind="GIF")[:-20], BadRequest, "the picture cannot be decoded: "),
-        (b"<svg/>", UnsupportedMediaType, "PNG, JPEG, GIF, BMP, WEBP, TIFF"),
+        (b"<svg/>", UnsupportedMediaType, "the file is SVG"),
+        (b"<html/>", UnsupportedMediaType, "PNG, JPEG, GIF, BMP, WEBP, TIFF, AVIF"),
         (png_with_size(28, 28, colour=3), BadRequest, "the picture"),
-        (encode(stroke(), kind="ICO"), UnsupportedMediaType, "none of PNG"),
+        (encode(stroke(), kind="ICO"), UnsupportedMediaType, "the file is ICO"),
         (png_with_size(0, 5), RequestError, "the picture"),
     ],
 )
@@ -193,7 +209,7 @@ def message_of(data: bytes, settings: Settings = LIMITS) -> str:
 
 def test_messages_name_the_cause() -> None:
     assert message_of(b"") == "the picture has 0 bytes"
-    assert message_of(b"<svg/>") == "the picture is none of PNG, JPEG, GIF, BMP, WEBP, TIFF"
+    assert message_of(b"a text") == "the picture is none of PNG, JPEG, GIF, BMP, WEBP, TIFF, AVIF"
     assert message_of(encode(stroke())[:-40]).startswith("the picture cannot be decoded: ")
 
 

@@ -42,6 +42,9 @@ GOOD: dict[str, tuple[str, str, dict[str, Any]]] = {
             **dict.fromkeys(("group3", "group4", "tiff_ccitt"), "1"),
         }.items()
     },
+    "AVIF": ("AVIF", "RGB", {}),
+    "grey AVIF": ("AVIF", "L", {}),
+    "AVIF with transparency": ("AVIF", "RGBA", {"quality": 100}),
     "BigTIFF": ("TIFF", "L", {"big_tiff": True}),
 }
 
@@ -52,7 +55,7 @@ def test_a_good_file_passes_and_its_pixels_are_counted(name: str) -> None:
     assert check_file(encode(page(), kind=kind, mode=mode, **options), LIMITS) == WIDTH * HEIGHT
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
 def test_a_file_with_metadata_passes(kind: str) -> None:
     exif = Image.Exif()
     exif[0x010E] = "d" * 60_000

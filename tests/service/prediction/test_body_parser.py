@@ -18,7 +18,7 @@ from werkzeug.wrappers import Request
 from service.errors import BadRequest, NoDigitFound, PayloadTooLarge, RequestError, UnsupportedMediaType
 from service.imaging import reader
 from service.imaging.reader import ExtractedDigit, NormaliseOptions
-from service.prediction import body_parser
+from service.prediction import body_parser, json_images
 from service.prediction.body_parser import Source
 from service.settings import Settings
 from service.types import Batch
@@ -266,7 +266,7 @@ def test_pixels_are_parsed_as_numpy_parses_them(pixels: bytes, dtype: type) -> N
     arrangements: list[object] = [expected.astype(dtype).tolist(), expected.reshape(784).astype(dtype).tolist()]
     for image in arrangements:
         for booleans in (False, True):
-            parsed = body_parser.parse_pixels(image, booleans=booleans)
+            parsed = json_images.parse_pixels(image, booleans=booleans)
             assert parsed.dtype == np.uint8
             assert np.array_equal(parsed, expected)
 
@@ -274,9 +274,13 @@ def test_pixels_are_parsed_as_numpy_parses_them(pixels: bytes, dtype: type) -> N
 @pytest.mark.parametrize("value", [True, False])
 def test_booleans_are_not_pixels(value: bool) -> None:  # noqa: FBT001
     image = [*stroke().reshape(-1).tolist()[:-1], value]
-    with pytest.raises(BadRequest, match=r"^a pixel is true or false; expected: integers from 0 to 255$"):
-        body_parser.parse_pixels(image, booleans=True)
-    with pytest.raises(BadRequest, match=r"^a pixel is true or false; expected: integers from 0 to 255$"):
+    with pytest.raises(
+        BadRequest, match=r"^a pixel is true or false; expected: numbers from 0 to 255, or from 0 to 1$"
+    ):
+        json_images.parse_pixels(image, booleans=True)
+    with pytest.raises(
+        BadRequest, match=r"^a pixel is true or false; expected: numbers from 0 to 255, or from 0 to 1$"
+    ):
         body_parser.parse_body(json_of(image), "application/json", LIMITS)
 
 
@@ -371,37 +375,37 @@ def json_with(unit: bytes, count: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("unit", "present", "limit", "what"),
+    ("unit", "present", "limit", "what", "advice"),
     [
-        (b"[", 1, 500_000, "arrays"),
-        (b"{", 1, 1000, "objects"),
-        (b'"', 2, 80_000, "quotes"),
-        (b"-", 0, 500_000, "negative numbers"),
-        (b".", 0, 3_000_000, "fractions"),
+        (b"[", 1, 500_000, "arrays", "; send each image as 784 numbers"),
+        (b"{", 1, 20_001, "objects", ""),
+        (b'"', 2, 80_000, "quotes", ""),
+        (b"-", 0, 500_000, "negative numbers", ""),
+        (b".", 0, 3_000_000, "fractions", "; send integers from 0 to 255, or a .npy array"),
     ],
 )
-def test_what_takes_memory_in_json_is_limited(unit: bytes, present: int, limit: int, what: str) -> None:
+def test_what_takes_memory_in_json_is_limited(unit: bytes, present: int, limit: int, what: str, advice: str) -> None:
     with pytest.raises(BadRequest):
-        body_parser.parse_json_images(json_with(unit, limit - present), Settings())
-    with pytest.raises(PayloadTooLarge, match=rf"^the JSON has {limit + 1} {what}; {limit} are allowed$"):
-        body_parser.parse_json_images(json_with(unit, limit - present + 1), Settings())
+        json_images.parse_json_images(json_with(unit, limit - present), Settings())
+    with pytest.raises(PayloadTooLarge, match=rf"^the JSON has {limit + 1} {what}; {limit} are allowed{advice}$"):
+        json_images.parse_json_images(json_with(unit, limit - present + 1), Settings())
 
 
 def test_large_documents_of_ordinary_images_pass() -> None:
     rows = [[0] * 28] * 28
     for images in ([rows] * 5000, [[[[0]] * 28] * 28] * 600, [rows[0] * 28] * 5000):
-        assert len(body_parser.parse_json_images(json_of(*images), Settings())) == len(images)
+        assert len(json_images.parse_json_images(json_of(*images), Settings())) == len(images)
     strings = json_of(*[encode(stroke())] * 10_000)
-    assert len(body_parser.parse_json_images(strings, Settings())) == 10_000
+    assert len(json_images.parse_json_images(strings, Settings())) == 10_000
     many = Settings(max_pictures=20_000)
-    assert len(body_parser.parse_json_images(json_of(*[[[0]] * 28] * 20_000), many)) == 20_000
+    assert len(json_images.parse_json_images(json_of(*[[[0]] * 28] * 20_000), many)) == 20_000
 
 
 def test_a_small_document_is_not_counted() -> None:
     with pytest.raises(BadRequest, match="the JSON cannot be read"):
-        body_parser.parse_json_images(b"{" * 1_048_576, Settings())
-    with pytest.raises(PayloadTooLarge, match=r"^the JSON has 1048577 objects; 1000 are allowed$"):
-        body_parser.parse_json_images(b"{" * 1_048_577, Settings())
+        json_images.parse_json_images(b"{" * 1_048_576, Settings())
+    with pytest.raises(PayloadTooLarge, match=r"^the JSON has 1048577 objects; 20001 are allowed$"):
+        json_images.parse_json_images(b"{" * 1_048_577, Settings())
 
 
 def test_an_error_in_base64_names_the_bad_picture_of_several() -> None:

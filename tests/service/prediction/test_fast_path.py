@@ -4,6 +4,7 @@ body is left to the general parser."""
 import json
 import struct
 import zlib
+from base64 import b64encode
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from service.errors import RequestError
 from service.prediction import body_parser, fast_path
 from service.prediction.fast_path import MAX_IMAGES
 from service.settings import Settings
-from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, stroke
+from tests.service.payloads import FORM, encode, form, idx3, json_of, npy, pad_png, stroke
 from training.data.mnist import Dataset
 
 SETTINGS = Settings()
@@ -40,6 +41,19 @@ def curl_form(*files: bytes) -> bytes:
 ELIGIBLE: dict[str, tuple[bytes, str]] = {
     "PNG": (encode(ONE), "image/png"),
     "PNG with another type": (encode(ONE), "image/jpeg; q=1"),
+    "PNG as octets": (encode(ONE), OCTETS),
+    "PNG without a type": (encode(ONE), ""),
+    "PNG as curl sends it": (encode(ONE), "application/x-www-form-urlencoded"),
+    "PNG as text": (encode(ONE), "text/plain"),
+    "PNG as JSON": (encode(ONE), JSON),
+    "JSON of a data URL": (json_of("data:image/png;base64," + b64encode(encode(ONE)).decode()), JSON),
+    "JSON of one image": (json_of(ONE).replace(b"[[[", b"[[").replace(b"]]]", b"]]"), JSON),
+    "JSON of one image, with its key": (json_of(ONE).replace(b"images", b"image"), JSON),
+    "JSON of 28x28x1": (json_of(ONE[..., None]), JSON),
+    "JSON of 1x28x28": (json_of(ONE[None], NOISY[None]), JSON),
+    "JSON of floats": (json_of(ONE.astype(float)), JSON),
+    "JSON array": (json.dumps([ONE.tolist(), NOISY.tolist()]).encode(), JSON),
+    "JSON array of one image": (json.dumps(ONE.tolist()).encode(), JSON),
     "form": (form(encode(ONE)), FORM),
     "form of many": (form(*[encode(ONE)] * 16), FORM),
     "form as curl sends it": (curl_form(encode(ONE), encode(ONE)), "multipart/form-data; boundary=edge"),
@@ -80,8 +94,16 @@ INELIGIBLE: dict[str, tuple[bytes, str]] = {
     "form of a field": (form(encode(ONE)).replace(b"; filename=", b"; name="), FORM),
     "form with another part header": (curl_form(encode(ONE)).replace(b"\r\n\r\n", b"\r\nX: y\r\n\r\n", 1), FORM),
     "form with a file name that is not UTF-8": (form(encode(ONE)).replace(b"digit.png", b"\x80.png"), FORM),
-    "unsupported type": (encode(ONE), "text/plain"),
-    "no type": (encode(ONE), ""),
+    "unsupported type": (ONE.tobytes(), "text/plain"),
+    "no type": (ONE.tobytes(), ""),
+    "JSON of fractions": (json_of(ONE / 255), JSON),
+    "JSON of whole numbers and fractions": (json_of(ONE, ONE / 2), JSON),
+    "PNG of 784 bytes as octets": (pad_png(encode(ONE), 784), OCTETS),
+    "JPEG as octets": (encode(ONE, kind="JPEG").ljust(784), OCTETS),
+    "HEIC as octets": (b"\0\0\0\x18ftypheic".ljust(784, b"\0"), OCTETS),
+    "JSON as octets": (json_of([ONE.tolist()]).ljust(784 * 20), OCTETS),
+    "JPEG in a data URL": (json_of("data:image/jpeg;base64," + b64encode(encode(ONE, kind="JPEG")).decode()), JSON),
+    "JSON of objects": (json_of({"b64": b64encode(encode(ONE)).decode()}), JSON),
     "783 raw bytes": (bytes(783), OCTETS),
 }
 

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from werkzeug.formparser import parse_form_data
 
 from service.errors import BadRequest, PayloadTooLarge, RequestError
-from service.prediction.form_parser import MAX_HEADER_BYTES, MAX_HEADERS, parse_form, read_field
+from service.prediction.form_parser import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    infer_boundary,
+    parse_fields,
+    parse_form,
+    read_field,
+)
 
 FILE = b'Content-Disposition: form-data; name="a"; filename="a.png"'
 
@@ -58,6 +65,45 @@ def test_a_part_with_a_file_name_is_a_file(head: bytes, is_file: bool) -> None: 
     assert parse_form(body, b"edge", 2) == expected
     assert read_field(body, b"edge", b"a", 2) == (b"" if is_file or b'"a"' not in head else b"content")
     assert files_of(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("disposition", "is_ignored"),
+    [
+        (b'form-data; name="a"; filename=""', True),
+        (b'form-data; filename=""; name="a"', True),
+        (b"form-data; name=a; FileName=", True),
+        (b"form-data; filename = ; name=a", True),
+        (b'form-data; name="a"; filename="a.png"', False),
+        (b'form-data; name="a"; filename=a', False),
+        (b'form-data; name="; filename="; filename="a"', False),
+    ],
+)
+def test_a_file_without_name_and_content_is_ignored(disposition: bytes, is_ignored: bool) -> None:  # noqa: FBT001
+    """Browsers send it for an input without a choice."""
+    head = b"Content-Disposition: " + disposition
+    assert parse_form(form(part(head, b""), part(FILE)), b"edge", 9) == ([b"x"] if is_ignored else [b"", b"x"])
+    assert parse_form(form(part(head, b"y"), part(FILE)), b"edge", 9) == [b"y", b"x"]
+
+
+def test_fields_that_are_not_files_have_their_names() -> None:
+    fields = [b'name="a"', b"name=b", 'name="é"'.encode(), b'title="c"']
+    parts = [part(b"Content-Disposition: form-data; " + field, b"%d" % number) for number, field in enumerate(fields)]
+    assert parse_fields(form(part(FILE), *parts), b"edge", 9) == [("a", b"0"), ("b", b"1"), ("é", b"2"), ("", b"3")]
+
+
+@pytest.mark.parametrize(
+    ("body", "boundary"),
+    [
+        (b"--edge\r\nContent", b"edge"),
+        (b"--edge \t\nContent", b"edge"),
+        (b"--" + b"a" * 70 + b"\r\n", b"a" * 70),
+        (b"preamble\r\n--edge\r\n", b""),
+        (b"", b""),
+    ],
+)
+def test_the_boundary_is_that_of_the_first_line(body: bytes, boundary: bytes) -> None:
+    assert infer_boundary(body) == boundary
 
 
 @settings(max_examples=60, deadline=None)

@@ -38,9 +38,10 @@ def test_an_empty_query_gives_the_defaults() -> None:
         (b"show=image", PredictOptions(include_image=True), False),
         (b"show=image&fields=digit", PredictOptions(["digit"], include_image=True), False),
         (b"fields=digit%2Cconfidence", PredictOptions(["digit", "confidence"]), True),
-        (b"normalise=never&normalise=always", PredictOptions(normalise=NormaliseOptions("never")), False),
-        (b"unknown=1", PredictOptions(), True),
-        (b"Fields=colour", PredictOptions(), True),
+        (b"normalize=always", PredictOptions(normalise=NormaliseOptions("always")), False),
+        (b"normalize=auto&fields=digit", PredictOptions(["digit"], NormaliseOptions("auto")), False),
+        (b"normalise=never&normalize=never", PredictOptions(normalise=NormaliseOptions("never")), False),
+        (b"&fields=digit&", PredictOptions(["digit"]), True),
     ],
 )
 def test_parses_the_query(query: bytes, options: PredictOptions, *, allows_fast_path: bool) -> None:
@@ -84,6 +85,48 @@ def test_a_rejected_query_is_rejected_again() -> None:
 @given(st.lists(st.sampled_from(FIELDS), min_size=1, max_size=8))
 def test_fields_are_returned_once_in_the_order_of_the_response(wanted: list[str]) -> None:
     assert list(parse_fields(",".join(wanted))) == [name for name in FIELDS if name in set(wanted)]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (b"feilds=digit", "the query has the name 'feilds'; did you mean fields? allowed: "),
+        (b"Fields=digit", "the query has the name 'Fields'; did you mean fields? allowed: "),
+        (b"normalisation=auto", "the query has the name 'normalisation'; did you mean normalise? allowed: "),
+        (b"normalized=auto", "the query has the name 'normalized'; did you mean normalise? allowed: "),
+        (b"fields=digit&api_key=7", "the query has the name 'api_key'; allowed: "),
+        (b"=7", "the query has the name ''; allowed: "),
+        (b"\xc3\xa9=7", "the query has the name 'é'; allowed: "),
+        (b"x" * 5000, f"the query has the name '{'x' * 50}'; allowed: "),
+    ],
+)
+def test_rejects_unknown_names_with_the_names_that_there_are(query: bytes, message: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse_query(query)
+    assert str(caught.value) == message + "fields, normalise, split, show"
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        (b"fields=digit&fields=confidence", "the query has fields twice; send it once"),
+        (b"show=image&show=image", "the query has show twice; send it once"),
+        (b"normalise=auto&normalise=auto", "the query has normalise twice; send it once"),
+        (b"normalize=auto&normalize=never", "the query has normalize twice; send it once"),
+        (
+            b"normalize=auto&normalise=never",
+            "the query has normalise=never and normalize=auto; send one of them",
+        ),
+        (
+            b"normalise=never&normalize=auto",
+            "the query has normalise=never and normalize=auto; send one of them",
+        ),
+    ],
+)
+def test_rejects_a_name_that_is_there_twice(query: bytes, message: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse_query(query)
+    assert str(caught.value) == message
 
 
 @given(st.text(max_size=60).filter(lambda text: text not in FIELDS and "," not in text))

@@ -129,6 +129,8 @@ def predict(headers: Headers, body: bytes, query: str = "") -> Request:
     return Request("POST", "/predict", headers, body, query)
 
 
+V2_INPUT = {"name": "images", "shape": [1, 784], "datatype": "UINT8", "data": ONE.reshape(-1).tolist()}
+V2 = json.dumps({"id": "seven", "inputs": [V2_INPUT]}).encode()
 REQUESTS = {
     "PNG": predict(PNG, encode(ONE)),
     "PNG that is normalised": predict(PNG, encode(255 - np.pad(ONE, 40))),
@@ -146,6 +148,12 @@ REQUESTS = {
     "damaged compression": predict(JSON | GZIP, json_of(ONE)),
     "unknown compression": predict(JSON | {"Content-Encoding": "br"}, json_of(ONE)),
     "two content types": predict({"Content-Type": "image/png,image/png"}, encode(ONE)),
+    "V2": Request("POST", "/v2/models/digits/infer", JSON, V2),
+    "V2, compressed": Request("POST", "/v2/models/digits/infer", JSON | {"Accept-Encoding": "gzip"}, V2),
+    "V2 of this version": Request("POST", "/v2/models/digits/versions/1/infer", {}, V2),
+    "V2 of another version": Request("POST", "/v2/models/digits/versions/9/infer", {}, V2),
+    "V2 of another model": Request("POST", "/v2/models/letters/infer", {}, V2),
+    "V2 that is none": Request("POST", "/v2/models/digits/infer", {}, b"{}"),
     "bulk": predict(OCTETS, idx3(np.stack([ONE] * 700))),
     "bulk, digits alone": predict(OCTETS, idx3(np.stack([ONE] * 700)), "fields=digit"),
     "blank": predict(PNG, encode(ONE * 0)),
@@ -156,7 +164,7 @@ REQUESTS = {
     "too long, nowhere": Request("POST", "/nowhere", PNG, bytes(20_001)),
     "the page": Request("GET", "/", {}),
     "the page's form": Request("POST", "/", {"Content-Type": FORM}, form(encode(ONE))),
-    "other method": Request("PUT", "/predict", PNG, encode(ONE)),
+    "other method": Request("PUT", "/predict", PNG | {"Host": "localhost"}, encode(ONE)),
     "not there": Request("GET", "/nowhere é", {}),
     "not there, with a body": Request("POST", "/nowhere", PNG, encode(ONE)),
     "healthz": Request("GET", "/healthz", {}),
@@ -178,6 +186,29 @@ def test_wsgi_and_asgi_respond_and_count_alike(serve: Serve, one_version: Path, 
         counts.append(clockless_samples(client))
     assert responses[0] == responses[1]
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("path", ["/digits/predict", "/predict", "/digits/digits/predict", "/digits"])
+def test_wsgi_and_asgi_answer_with_the_prefix_and_without(serve: Serve, one_version: Path, path: str) -> None:
+    client = serve(one_version, prefix="/digits")
+    request = predict(PNG | {"X-Forwarded-For": "1.1.1.1"}, encode(ONE))._replace(path=path)
+    assert by_asgi(client, request) == by_flask(client, request)
+    assert by_asgi(client, request)[0] == (404 if path.count("digits") > 1 else 200)
+    metrics = Request("GET", "/digits/metrics", {})
+    assert by_asgi(client, metrics)[0] == 200
+
+
+@pytest.mark.parametrize("origins", ["https://a.example http://b.example:81", "*"])
+@pytest.mark.parametrize("origin", ["https://a.example", "https://other.example", "null", None])
+def test_wsgi_and_asgi_allow_origins_alike(serve: Serve, one_version: Path, origins: str, origin: str | None) -> None:
+    client = serve(one_version, cors_origins=origins, max_body_bytes=20_000)
+    sent = {} if origin is None else {"Origin": origin}
+    for name in ("PNG", "JSON that is none", "too long", "blank", "healthz", "model", "not there", "other method"):
+        request = REQUESTS[name]
+        request = request._replace(headers=request.headers | sent)
+        assert by_asgi(client, request) == by_flask(client, request)
+        found = dict(by_asgi(client, request)[1]).get("Access-Control-Allow-Origin")
+        assert found == (origin and ("*" if origins == "*" else origin if origin in origins else None))
 
 
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer é", "Bearer secret,Bearer secret", "Bearer secret"])

@@ -36,7 +36,7 @@ def test_the_defaults_are_accepted() -> None:
         ("reuse_port", True, "gunicorn's setting reuse_port is 'True'; allowed: unset"),
         ("threads", 8, "gunicorn's setting threads is '8'; allowed: unset; DIGITS_THREADS"),
         ("paste", "development.ini", "gunicorn's setting paste is 'development.ini'; allowed: unset"),
-        ("root_path", "/digits", "gunicorn's setting root_path is '/digits'; allowed: unset; the proxy"),
+        ("root_path", "/digits", "gunicorn's setting root_path is '/digits'; allowed: unset; DIGITS_PREFIX"),
     ],
 )
 def test_a_setting_that_would_be_ignored_is_refused(name: str, value: object, message: str) -> None:

@@ -1,18 +1,18 @@
-"""service/web/api_docs.py: GET /openapi.json and GET /docs. tests/service/web/test_openapi.py tests the document."""
+"""service/web/api_docs.py: GET /openapi.json and GET /docs. tests/service/web/openapi tests the document."""
 
 from pathlib import Path
 
 from flask.testing import FlaskClient
 
 from service.settings import Settings
-from service.web.openapi import build_document
+from service.web.openapi.document import build_document
 from tests.conftest import Serve
 
 
 def test_openapi_json_is_the_document_for_the_settings(serve: Serve, one_version: Path) -> None:
     response = serve(one_version, max_pictures=123).get("/openapi.json")
     assert response.content_type == "application/json"
-    assert response.get_json() == build_document(Settings(model_dir=one_version, max_pictures=123))
+    assert response.get_json() == build_document(Settings(model_dir=one_version, max_pictures=123), "http://localhost")
 
 
 def test_docs_show_every_operation_and_parameter(serve: Serve, one_version: Path, tmp_path: Path) -> None:
@@ -28,7 +28,7 @@ def test_docs_show_every_operation_and_parameter(serve: Serve, one_version: Path
                 assert parameter["description"] in html
     assert "<code>split=digits</code>" in html
     assert ": auto, always, never<" in html
-    assert html.count("Requires the API key") == 5
+    assert html.count("Requires the API key") == 23
 
 
 def test_docs_show_every_key_of_the_schemas(client: FlaskClient) -> None:

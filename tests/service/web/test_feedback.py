@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from service.app import create_app
 from service.settings import SettingError, Settings
-from tests.conftest import Serve
+from tests.conftest import REPOSITORY, Serve
 from tests.service.payloads import encode, stroke
 from tests.service.test_app import samples
 
@@ -140,6 +140,25 @@ def test_grants_no_permission_to_other_origins(client: FlaskClient) -> None:
     headers = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
     preflight = client.options("/feedback", headers=headers | {"Access-Control-Request-Headers": "content-type"})
     assert "Access-Control" not in str(preflight.headers)
+
+
+ORIGIN = "https://a.example"
+
+
+@pytest.mark.parametrize(
+    ("origins", "status", "granted"),
+    [(ORIGIN, 201, ORIGIN), ("https://b.example", 403, None), ("*", 403, None), ("", 403, None)],
+)
+def test_pages_of_listed_origins_alone_may_send_feedback(
+    serve: Serve, feedback_dir: Path, origins: str, status: int, granted: str | None
+) -> None:
+    client = serve(REPOSITORY / "models" / "digits", feedback_dir=feedback_dir, cors_origins=origins)
+    headers = {"Origin": ORIGIN, "Sec-Fetch-Site": "cross-site"}
+    response = client.post("/feedback", json=VALID, headers=headers)
+    assert (response.status_code, response.headers.get("Access-Control-Allow-Origin")) == (status, granted)
+    preflight = client.options("/feedback", headers=headers | {"Access-Control-Request-Method": "POST"})
+    assert preflight.headers.get("Access-Control-Allow-Origin") == granted
+    assert ("Access-Control-Allow-Methods" in preflight.headers) == (granted is not None)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b'{"digit": 7}', b"\xff", b"[" * 2000])

@@ -112,8 +112,8 @@ def test_a_redirect_names_no_host(client: FlaskClient, path: str, location: str,
     assert (response.status_code, response.headers["Location"], response.data) == (308, location, b"")
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/report", "/nowhere", "/report/"])
-def test_no_response_repeats_the_header_host(client: FlaskClient, path: str) -> None:
+@pytest.mark.parametrize("path", ["/", "/report", "/nowhere", "/report/"])
+def test_no_response_but_the_contract_repeats_the_header_host(client: FlaskClient, path: str) -> None:
     response = client.get(path, headers={"Host": "attacker.example"})
     assert "attacker" not in f"{response.headers}{response.text}"
 

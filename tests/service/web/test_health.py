@@ -11,8 +11,8 @@ from tests.service.payloads import encode, stroke
 
 
 def test_is_alive_and_ready_with_a_model(client: FlaskClient) -> None:
-    assert client.get("/healthz").data == b'{"status":"alive"}'
-    assert client.get("/readyz").data == b'{"status":"ready","version":"1"}'
+    assert client.get("/healthz").data == b'{"status":"alive"}\n'
+    assert client.get("/readyz").data == b'{"status":"ready","version":"1"}\n'
     assert client.get("/readyz").content_type == "application/json"
 
 

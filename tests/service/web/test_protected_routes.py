@@ -13,6 +13,24 @@ PICTURE = encode(stroke())
 PROTECTED = [
     ("POST", "/predict"),
     ("POST", "/feedback"),
+    ("POST", "/v1/models/digits:predict"),
+    ("POST", "/v1/models/digits/versions/1:predict"),
+    ("POST", "/v1/models/digits:classify"),
+    ("POST", "/v1/models/digits/versions/1:classify"),
+    ("GET", "/v1/models/digits"),
+    ("GET", "/v1/models/digits/versions/1"),
+    ("GET", "/v1/models/digits/metadata"),
+    ("GET", "/v1/models/digits/versions/1/metadata"),
+    ("POST", "/v2/models/digits/infer"),
+    ("POST", "/v2/models/digits/versions/1/infer"),
+    ("POST", "/v2/repository/index"),
+    ("GET", "/v2/models/digits"),
+    ("GET", "/v2/models/digits/versions/1"),
+    ("GET", "/v2/models/digits/config"),
+    ("GET", "/v2/models/digits/versions/1/config"),
+    ("GET", "/v2/models/digits/stats"),
+    ("GET", "/v2/models/digits/versions/1/stats"),
+    ("GET", "/v2/models/stats"),
     ("GET", "/model"),
     ("HEAD", "/model"),
     ("GET", "/report/"),
@@ -23,6 +41,11 @@ PROTECTED = [
 PROTECTED_BY_A_FORM_FIELD = ("POST", "/")
 OPEN = [
     ("GET", "/"),
+    ("GET", "/v2"),
+    ("GET", "/v2/health/live"),
+    ("GET", "/v2/health/ready"),
+    ("GET", "/v2/models/digits/ready"),
+    ("GET", "/v2/models/digits/versions/1/ready"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -71,12 +94,20 @@ def test_a_missing_or_wrong_key_is_401(client: FlaskClient, method: str, path: s
             assert list(response.get_json()) == ["error"]
 
 
+def expected_status(method: str, path: str) -> int:
+    """The status of a request without a body, for a version without a report."""
+    if path.startswith("/report/"):
+        return 404
+    if path in {"/feedback", "/v2/repository/index"}:
+        return {"/feedback": 415}.get(path, 200)
+    return {"POST": 400}.get(method, 200)
+
+
 @pytest.mark.parametrize("key", ["Bearer secret", "bearer secret", "BEARER   secret"])
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
 def test_the_right_key_passes(client: FlaskClient, method: str, path: str, key: str) -> None:
     response = client.open(path, method=method, headers={"Authorization": key})
-    expected = {"/predict": 400, "/feedback": 415, "/model": 200}.get(path, 404)  # no body; this version has no report
-    assert response.status_code == expected
+    assert response.status_code == expected_status(method, path)
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)

@@ -1,11 +1,11 @@
-"""service/web/schemas.py: each JSON Schema accepts valid documents and rejects invalid ones."""
+"""service/web/openapi/schemas.py: each JSON Schema accepts valid documents and rejects invalid ones."""
 
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from service.web.schemas import component_schemas
+from service.web.openapi.schemas import component_schemas
 
 ROWS = [[0] * 28] * 28
 PREDICTION = {"digit": 7, "confidence": 0.5, "uncertain": False, "probabilities": [0.1] * 10}
@@ -14,20 +14,19 @@ FEEDBACK = {"image": "AAAA", "digit": 7, "predicted": 1, "version": "1"}
 
 
 def is_valid(name: str, document: object) -> bool:
-    return bool(Draft202012Validator(component_schemas()[name]).is_valid(document))
+    schemas = component_schemas()
+    return bool(Draft202012Validator(schemas[name] | {"components": {"schemas": schemas}}).is_valid(document))
 
 
 def test_names() -> None:
-    assert set(component_schemas()) == {
-        "PredictRequest",
-        "PredictResponse",
-        "Feedback",
-        "Model",
-        "Status",
-        "Readiness",
-        "Error",
-        "OpenApiDocument",
-    }
+    native = "Image Pixels PredictRequest PredictResponse Feedback Model Status Readiness Error OpenApiDocument"
+    open_inference = (
+        "ServerMetadata ServerLive ServerReady ModelReady ModelMetadata ModelConfig ModelStats RepositoryIndex "
+        "InferRequest InferResponse"
+    )
+    tensorflow = "PredictRequest PredictResponse ClassifyRequest ClassifyResponse ModelStatus ModelMetadata"
+    expected = [*native.split(), *open_inference.split(), *(f"TensorFlow{name}" for name in tensorflow.split())]
+    assert sorted(component_schemas()) == sorted(expected)
 
 
 @pytest.mark.parametrize("name", component_schemas())
@@ -40,6 +39,18 @@ def test_is_a_schema(name: str) -> None:
     [
         ("PredictRequest", {"images": ["AAAA", [255] * 784, ROWS]}),
         ("PredictRequest", {"instances": [ROWS]}),
+        ("PredictRequest", {"images": [[0.5] * 784]}),
+        ("PredictRequest", {"image": "AAAA"}),
+        ("PredictRequest", {"image": ROWS}),
+        ("PredictRequest", {"instances": [{"b64": "AAAA"}], "signature_name": "serving_default"}),
+        ("PredictRequest", {"images": [[[[0.5]] * 28] * 28, [ROWS]]}),
+        ("TensorFlowPredictRequest", {"instances": [{"images": ROWS}, ROWS, {"b64": "AAAA"}]}),
+        ("TensorFlowPredictRequest", {"inputs": {"images": [ROWS]}}),
+        ("TensorFlowClassifyRequest", {"examples": [{"images": ROWS}]}),
+        (
+            "InferRequest",
+            {"inputs": [{"name": "images", "shape": [1, 784], "datatype": "FP32", "data": [0] * 784}]},
+        ),
         ("PredictResponse", RESPONSE),
         ("PredictResponse", RESPONSE | {"numbers": ["20"], "predictions": [{"digit": 2}, {"digit": 0}]}),
         (
@@ -66,10 +77,17 @@ def test_accepts(name: str, document: object) -> None:
         ("PredictRequest", {"images": [[0] * 785]}),
         ("PredictRequest", {"images": [[256] * 784]}),
         ("PredictRequest", {"images": [[-1] * 784]}),
-        ("PredictRequest", {"images": [[0.5] * 784]}),
         ("PredictRequest", {"images": [ROWS[1:]]}),
         ("PredictRequest", {"images": [[[0] * 27] * 28]}),
         ("PredictRequest", {"images": [ROWS], "instances": [ROWS]}),
+        ("PredictRequest", {"images": [ROWS], "signature_name": "serving_default"}),
+        ("TensorFlowPredictRequest", {"instances": [ROWS], "inputs": [ROWS]}),
+        ("TensorFlowPredictRequest", {"instances": [ROWS], "signature_name": "other"}),
+        ("TensorFlowPredictRequest", {"instances": []}),
+        ("TensorFlowClassifyRequest", {"examples": [ROWS]}),
+        ("InferRequest", {"inputs": []}),
+        ("InferRequest", {"inputs": [{"name": "image", "shape": [1, 784], "datatype": "FP32"}]}),
+        ("InferRequest", {"inputs": [{"name": "images", "shape": [0], "datatype": "BYTES"}]}),
         ("PredictResponse", RESPONSE | {"model": "letters"}),
         ("PredictResponse", RESPONSE | {"version": 1}),
         ("PredictResponse", RESPONSE | {"predictions": []}),

@@ -1,7 +1,9 @@
-"""JSON Schemas (2020-12) of the request and response bodies, for service/web/openapi.py."""
+"""JSON Schemas (2020-12) of the bodies of the service's own routes; protocol_schemas.py has those of the protocols."""
 
 from collections.abc import Mapping
 from typing import Any
+
+from service.web.openapi.protocol_schemas import protocol_schemas
 
 Json = dict[str, Any]
 
@@ -9,12 +11,21 @@ BYTES = {"type": "string", "contentMediaType": "application/octet-stream"}
 DIGIT = {"type": "integer", "minimum": 0, "maximum": 9}
 PROBABILITY = {"type": "number", "minimum": 0, "maximum": 1}
 BASE64_PNG = {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/png"}
-PIXEL = {"type": "integer", "minimum": 0, "maximum": 255}
-PIXELS = {"type": "array", "items": PIXEL, "minItems": 784, "maxItems": 784}
-ROW = {"type": "array", "items": PIXEL, "minItems": 28, "maxItems": 28}
-ROWS = {"type": "array", "items": ROW, "minItems": 28, "maxItems": 28}
-IMAGE = {"oneOf": [{"type": "string", "contentEncoding": "base64"}, PIXELS, ROWS]}
-IMAGES = {"type": "array", "items": IMAGE, "minItems": 1}
+BASE64_PICTURE = {"type": "string", "format": "picture", "description": "base64 of a picture, or a data URL"}
+"""`format` is a word of this document: test tools generate pictures for it."""
+FORM = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "contentMediaType": "image/*"}},
+    "required": ["file"],
+    "additionalProperties": {"type": "string", "contentMediaType": "image/*"},
+    "description": "any number of files with any names",
+}
+URL_ENCODED = {
+    "type": "object",
+    "properties": {"image": BASE64_PICTURE},
+    "required": ["image"],
+    "additionalProperties": False,
+}
 
 
 def component_schemas() -> Json:
@@ -41,6 +52,11 @@ def component_schemas() -> Json:
             "maxItems": 4,
             "description": "with split=digits: left, top, right, bottom in pixels of the picture",
         },
+        "digits": {
+            "type": "integer",
+            "minimum": 2,
+            "description": "without split=digits: how many digits the picture shows, if several",
+        },
         "image": BASE64_PNG | {"description": "with show=image: the 28x28 image that the network was given"},
     }
     predict_response = {
@@ -55,14 +71,16 @@ def component_schemas() -> Json:
         "predictions": {"type": "array", "items": _object(prediction, []), "minItems": 1},
     }
     feedback = {
-        "image": IMAGE | {"description": "a picture in base64, or 28x28 or 784 integers from 0 to 255"},
+        "image": REF_IMAGE,
         "digit": DIGIT | {"description": "the digit that the image shows"},
         "predicted": DIGIT | {"description": "the digit that the service predicted"},
         "version": {"type": "string", "maxLength": 20, "description": "the version that predicted it"},
     }
     model = {"version": {"type": "string"}, "manifest": {"type": ["object", "null"]}, "runtime": {"type": "string"}}
-    return {
-        "PredictRequest": {"oneOf": [_object({key: IMAGES}, [key]) for key in ("images", "instances")]},
+    own = {
+        "Image": {"anyOf": [BASE64_PICTURE, {"$ref": "#/components/schemas/Pixels"}]},
+        "Pixels": PIXELS,
+        "PredictRequest": _predict_request(),
         "PredictResponse": _object(predict_response, ["model", "version", "predictions"]),
         "Feedback": _object(feedback, ["image", "digit"]),
         "Model": _object(model, list(model)),
@@ -71,6 +89,39 @@ def component_schemas() -> Json:
         "Error": _object({"error": {"type": "string", "description": "one sentence"}}, ["error"]),
         "OpenApiDocument": {"type": "object"},
     }
+    return own | protocol_schemas()
+
+
+def _predict_request() -> Json:
+    entry = {"anyOf": [REF_IMAGE, _object({"b64": BASE64_PICTURE}, ["b64"])]}
+    images = {"anyOf": [entry, {"type": "array", "items": entry, "minItems": 1}]}
+    instances = {"instances": images, "signature_name": {"type": "string"}}
+    return {
+        "anyOf": [
+            _object({"images": images}, ["images"]),
+            _object({"image": images}, ["image"]),
+            _object(instances, ["instances"]),
+        ],
+        "description": "one image or several. Without the object around them, they are read too",
+    }
+
+
+def _array(items: Json, count: int) -> Json:
+    return {"type": "array", "items": items, "minItems": count, "maxItems": count}
+
+
+PIXEL = {"type": "number", "minimum": 0, "maximum": 255}
+PIXELS = {
+    "anyOf": [
+        _array(_array(PIXEL, 28), 28),
+        _array(PIXEL, 784),
+        _array(_array(_array(PIXEL, 1), 28), 28),
+        _array(_array(_array(PIXEL, 28), 28), 1),
+    ],
+    "description": "28x28, 784, 28x28x1 or 1x28x28 numbers from 0 to 255, light ink on dark ground; or from 0 to 1, if "
+    "there are fractions",
+}
+REF_IMAGE = {"$ref": "#/components/schemas/Image"}
 
 
 def _object(properties: Mapping[str, Any], required: list[str]) -> Json:
