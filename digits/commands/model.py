@@ -46,15 +46,15 @@ def facts(model: Model) -> list[tuple[str, str]]:
         "created": manifest.get("created_at"),
         "recipe": _name(manifest.get("recipe")),
         "parameters": _format(manifest.get("parameters"), "{:,}"),
-        "test accuracy": _format(metrics.get("test_accuracy"), "{:.2%}"),
+        "test accuracy": _format(metrics.get("test_accuracy"), "{:.2f} %", 100),
         "cross-entropy": _format(metrics.get("test_cross_entropy"), "{:.4f}"),
         "calibration": _format(metrics.get("ece"), "{:.4f} expected error"),
     }
     return [(name, str(value)) for name, value in values.items() if value is not None]
 
 
-def _format(value: object, template: str) -> str | None:
-    return template.format(value) if isinstance(value, (int, float)) else None
+def _format(value: object, template: str, factor: int = 1) -> str | None:
+    return template.format(value * factor) if isinstance(value, (int, float)) else None
 
 
 def _name(recipe: object) -> object:
