@@ -11,7 +11,7 @@ CONTENTS = ("pyproject.toml", "setup.py", "LICENSE", "NOTICE", "digits", "servic
 
 
 def build_wheel(directory: Path) -> Path:
-    """Return the path of a new wheel in a directory. Setuptools writes into the tree that it builds from: it is a copy."""
+    """Return the path of a new wheel in a directory. Setuptools writes into the tree: it is given a copy."""
     source = directory / "source"
     source.mkdir()
     for name in CONTENTS:

@@ -11,9 +11,11 @@ from pathlib import Path
 import click
 
 REQUIRED_MODULES = ("gunicorn", "flask", "ai_edge_litert", "cv2", "orjson", "msgspec", "prometheus_client")
-PACKAGED_MODELS = Path(__file__).parents[1] / "models"
-"""Where the wheel has the version that was the newest when it was made."""
-CLONED_MODELS = Path(__file__).parents[2] / "models" / "digits"
+ROOT = Path(__file__).parents[2]
+"""The directory of the packages digits and service: site-packages, or a clone."""
+PACKAGED_MODELS = ROOT / "digits" / "models"
+"""Where the wheel has the version that was the newest when it was made. A clone has none there."""
+CLONED_MODELS = ROOT / "models" / "digits"
 
 
 @click.command()
@@ -30,30 +32,27 @@ def serve(host: str | None, port: int | None, workers: int | None, model_dir: st
 
     All other settings are environment variables DIGITS_*; an option here takes precedence over its variable.
     """
-    configuration = find_configuration()
+    check_installed()
     options = {"HOST": host, "PORT": port, "WORKERS": workers, "MODEL_DIR": model_dir}
     environment = dict(os.environ)
     environment |= {f"DIGITS_{name}": str(value) for name, value in options.items() if value is not None}
-    environment.setdefault("DIGITS_MODEL_DIR", str(default_model_dir()))
-    # -P: a directory `service` where the command is run must not take the place of the installed one.
-    command = [sys.executable, "-P", "-m", "gunicorn", "--config", str(configuration)]
+    environment.setdefault("DIGITS_MODEL_DIR", str(PACKAGED_MODELS if PACKAGED_MODELS.is_dir() else CLONED_MODELS))
+    # A directory `service` where the command is run must not take the place of the installed one: -P leaves it out, and
+    # gunicorn would put it first unless it is on the path already.
+    path = [str(ROOT), os.environ.get("PYTHONPATH", ""), str(Path.cwd())]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    command = [sys.executable, "-P", "-m", "gunicorn", "--config", str(ROOT / "service" / "gunicorn.conf.py")]
     os.execve(sys.executable, command, environment)  # noqa: S606 - no shell
 
 
-def find_configuration() -> Path:
-    """Return the path of gunicorn's configuration file in the installed service.
+def check_installed() -> None:
+    """Check that the service can be started.
 
     Raises:
-        UsageError: the service or what it requires is not installed.
+        UsageError: what it requires is not installed.
     """
-    service = find_spec("service")
     missing = [name for name in REQUIRED_MODULES if find_spec(name) is None]
-    if service is None or not service.submodule_search_locations or missing:
-        found = f" (no {', '.join(missing)})" if missing else ""
-        raise click.UsageError(f"the service is not installed{found}; install it with: pip install 'digits[serve]'")
-    return Path(next(iter(service.submodule_search_locations)), "gunicorn.conf.py")
-
-
-def default_model_dir() -> Path:
-    """Return the packaged version's directory; in a clone, which has none, that of its published versions."""
-    return PACKAGED_MODELS if PACKAGED_MODELS.is_dir() else CLONED_MODELS
+    if missing:
+        raise click.UsageError(
+            f"the service is not installed (no {', '.join(missing)}); install it with: pip install 'digits[serve]'"
+        )

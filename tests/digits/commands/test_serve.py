@@ -19,6 +19,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr("os.execve", lambda *given: arguments.extend(given))
     for name in ("HOST", "PORT", "WORKERS", "MODEL_DIR"):
         monkeypatch.delenv(f"DIGITS_{name}", raising=False)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     return arguments
 
 
@@ -36,6 +37,7 @@ def test_options_become_settings(started: list[Any], tmp_path: Path, monkeypatch
     assert (path, command[0]) == (sys.executable, sys.executable)
     assert command[1:] == ["-P", "-m", "gunicorn", "--config", str(REPOSITORY / "service" / "gunicorn.conf.py")]
     names = ("PORT", "HOST", "WORKERS", "MODEL_DIR", "MAX_PICTURES")
+    assert environment["PYTHONPATH"] == f"{REPOSITORY}:{Path.cwd()}"
     assert [environment[f"DIGITS_{name}"] for name in names] == ["8001", "::1", "3", str(tmp_path), "5"]
 
 
@@ -53,7 +55,7 @@ def test_the_version_is_the_packaged_one_unless_a_directory_is_set(
     assert "DIGITS_PORT" not in started[8]
 
 
-@pytest.mark.parametrize("missing", ["service", "flask"])
+@pytest.mark.parametrize("missing", ["gunicorn", "flask"])
 def test_without_the_extra_one_line_names_it(
     missing: str, started: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
