@@ -1,8 +1,4 @@
-"""What pyproject.toml cannot say: extras that are its dependency groups, and the newest version within the wheel.
-
-The service is installed with the version that the repository publishes, as `digits/models/N`: `digits serve` needs no
-clone.
-"""
+"""What pyproject.toml cannot say: extras are dependency groups, and a wheel has the newest version of the model."""
 
 import shutil
 import tomllib
@@ -11,30 +7,32 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-REPOSITORY = Path(__file__).parent
-MODELS = REPOSITORY / "models" / "digits"
-EXTRAS = {"serve": "service", "training": "training", "parquet": "parquet"}
-"""The dependency group of each extra."""
+ROOT = Path(__file__).parent
+EXTRAS = {"serve": "service", "train": "training"}
+"""The dependency group of each extra of the application. A library beside the client may have other versions."""
+VERSIONS = ROOT / "models" / "digits"
 
 
 def extras() -> dict[str, list[str]]:
-    """Return the requirements of each extra: those of its dependency group."""
-    groups = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["dependency-groups"]
-    return {extra: groups[group] for extra, group in EXTRAS.items()}
+    """The requirements of each extra, as the dependency group pins them."""
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    return {"parquet": ["pyarrow>=15"]} | {extra: groups[group] for extra, group in EXTRAS.items()}
 
 
-class BuildWithModel(build_py):
-    """Adds the newest published version to the packages."""
+class BuildWithModel(build_py):  # type: ignore[misc]  # setuptools ships no types
+    """Copies the newest version beside the modules of `digits`; `digits serve` finds it there."""
 
     def run(self) -> None:
-        """Copy the packages, and the version's directory whole: its manifest has the hash of every file."""
+        """Build, and copy the version. An editable installation serves the version of the clone."""
         super().run()
-        if not self.editable_mode:
-            version = max((path for path in MODELS.iterdir() if path.name.isdecimal()), key=lambda path: int(path.name))
-            models = Path(self.build_lib, "digits", "models")
-            shutil.rmtree(models, ignore_errors=True)
-            shutil.copytree(version, models / version.name)
+        if self.editable_mode:
+            return
+        target = Path(self.build_lib) / "digits" / "models"
+        shutil.rmtree(target, ignore_errors=True)  # an earlier build may have left an older version
+        numbers = [int(path.parent.name) for path in VERSIONS.glob("*/manifest.json") if path.parent.name.isdecimal()]
+        if numbers:
+            newest = str(max(numbers))
+            shutil.copytree(VERSIONS / newest, target / newest)
 
 
-if __name__ == "__main__":
-    setup(cmdclass={"build_py": BuildWithModel}, extras_require=extras())
+setup(cmdclass={"build_py": BuildWithModel}, extras_require=extras())

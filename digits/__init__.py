@@ -1,43 +1,44 @@
-"""The client of the Digits service: `from digits import Client`, and the command `digits`."""
+"""A client of Digits, synchronous and asynchronous; `digits` is its command line.
+
+    from digits import Client
+
+    with Client("http://127.0.0.1:8000") as client:
+        print(client.predict("seven.png").digit)
+
+The client needs httpx only; it imports neither the service nor the training, and NumPy only for arrays.
+"""
 
 from digits.async_client import AsyncClient
 from digits.client import Client
 from digits.errors import (
-    Busy,
     DigitsError,
-    InvalidAddress,
     InvalidResponse,
-    InvalidSource,
-    PictureRejected,
+    NotReady,
     RequestRejected,
     ServiceFailed,
+    ServiceUnreachable,
+    TooBusy,
     Unauthorised,
-    Unreachable,
 )
-from digits.exchanges import Options, Outcome
-from digits.results import Health, ImagePredictions, Model, Prediction, SplitDigit, SplitPrediction
-from digits.retry import Retry
+from digits.results import BoxedDigit, BulkPrediction, Health, ModelInfo, Number, Prediction
+from digits.retries import Retries
 
 __all__ = [
     "AsyncClient",
-    "Busy",
+    "BoxedDigit",
+    "BulkPrediction",
     "Client",
     "DigitsError",
     "Health",
-    "ImagePredictions",
-    "InvalidAddress",
     "InvalidResponse",
-    "InvalidSource",
-    "Model",
-    "Options",
-    "Outcome",
-    "PictureRejected",
+    "ModelInfo",
+    "NotReady",
+    "Number",
     "Prediction",
     "RequestRejected",
-    "Retry",
+    "Retries",
     "ServiceFailed",
-    "SplitDigit",
-    "SplitPrediction",
+    "ServiceUnreachable",
+    "TooBusy",
     "Unauthorised",
-    "Unreachable",
 ]

@@ -1,6 +1,8 @@
-"""The command `digits`, and `python -m digits`."""
+"""`python -m digits` is the command `digits`."""
 
-from digits.commands.group import main
+import sys
+
+from digits.cli.main import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,201 +1,190 @@
-"""The asynchronous client of the service, for asyncio.
-
-    async with AsyncClient("http://127.0.0.1:8000") as client:
-        print((await client.predict("seven.png")).digit)
-
-Its methods are those of Client. Files are read in the event loop: they are small.
-"""
+"""The asynchronous client, for asyncio."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
-from typing import Literal, Self, TypeVar, overload
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, Literal, Self, TypeVar, overload
 
 import httpx
 
-from digits import requests
-from digits.concurrency import map_ordered_async
-from digits.connection import ADDRESS, CONNECTIONS, TIMEOUT_SECONDS, build_request, http_options
-from digits.errors import DigitsError, InvalidResponse
-from digits.exchanges import Exchange, Options, Outcome, Picture, Result, group_pictures, predict, predict_group
-from digits.images import IMAGES_A_REQUEST, join_predictions
-from digits.requests import Request
-from digits.results import Health, ImagePredictions, Model, Prediction, SplitPrediction
-from digits.retry import Retry, unreachable
-from digits.sources import Array, Source, read_source
+from digits import calls
+from digits.calls import BULK_FIELDS, Field, Normalise, Reading
+from digits.connection import DEFAULT_TIMEOUT_SECONDS, DEFAULT_URL, http_options, request_arguments
+from digits.errors import DigitsError
+from digits.exchange import Exchange, Outcome, Wait
+from digits.pictures import Picture, PictureSource, batches, load_picture
+from digits.results import BulkPrediction, Health, ModelInfo, Number, Prediction
+from digits.retries import Retries
 
 T = TypeVar("T")
 
 
 class AsyncClient:
-    """Sends pictures to the service at an address, over up to `connections` connections.
+    """A client of one service, within one event loop; an asynchronous context manager, or closed by `close`."""
 
-    Args:
-        url: the service's address, with a path prefix if it has one.
-        key: the API key, if the service has one.
-        timeout: seconds to wait for a connection, and for each part of a response.
-        connections: the maximum number of requests at once of the methods that send many.
-        retry: how often, and for how long, a request is repeated that the service was too busy for.
-        transport: an httpx transport in place of the network's, for tests and proxies.
-
-    Every method raises a DigitsError if it fails: InvalidSource, Unreachable, Unauthorised, PictureRejected, Busy ...
-    """
-
-    def __init__(  # noqa: PLR0913 - all but the first two are keywords
+    def __init__(  # noqa: PLR0913 - all are settings of a connection
         self,
-        url: str = ADDRESS,
-        key: str | None = None,
+        url: str = DEFAULT_URL,
         *,
-        timeout: float = TIMEOUT_SECONDS,
-        connections: int = CONNECTIONS,
-        retry: Retry | None = None,
+        key: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+        retries: Retries | None = None,
+        connections: int = 4,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.connections, self._retry = connections, retry or Retry()
+        """Make a client; nothing is sent yet.
+
+        Args:
+            url: address of the service, with its path prefix if it has one.
+            key: the API key, if the service requires one.
+            timeout: seconds for a connection, and for each part of a request or response.
+            retries: limits of the retries of each call.
+            connections: maximum number of connections.
+            transport: replaces the network, in tests.
+
+        Raises:
+            ValueError: the address or the key is invalid.
+        """
+        self._retries = retries or Retries()
+        self._connections = connections
         self._http = httpx.AsyncClient(**http_options(url, key, timeout, connections), transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close the connections."""
         await self._http.aclose()
 
     @overload
     async def predict(
-        self, source: Source, *, split: Literal[False] = False, normalise: str | None = None
+        self, picture: PictureSource, *, split: Literal[False] = False, normalise: Normalise | None = None
     ) -> Prediction: ...
-
     @overload
     async def predict(
-        self, source: Source, *, split: Literal[True], normalise: str | None = None
-    ) -> SplitPrediction: ...
-
-    async def predict(self, source: Source, *, split: bool = False, normalise: str | None = None) -> Result:
-        """Predict the digit on one picture.
+        self, picture: PictureSource, *, split: Literal[True], normalise: Normalise | None = None
+    ) -> tuple[Number, ...]: ...
+    async def predict(
+        self, picture: PictureSource, *, split: bool = False, normalise: Normalise | None = None
+    ) -> Reading:
+        """Predict one picture.
 
         Args:
-            source: a path, the bytes of a file, an open binary file, an array uint8 [height, width(, 3 or 4)], or an
-                image of Pillow.
-            split: read every digit on the picture, line by line.
-            normalise: `auto`, `always` or `never`, as the parameter of POST /predict.
-        """
-        return (await self._run(predict([read_source(source)], Options(split, normalise))))[0]
-
-    @overload
-    def predict_many(
-        self, sources: Iterable[Source], *, split: Literal[False] = False, normalise: str | None = None
-    ) -> AsyncGenerator[Prediction, None]: ...
-
-    @overload
-    def predict_many(
-        self, sources: Iterable[Source], *, split: Literal[True], normalise: str | None = None
-    ) -> AsyncGenerator[SplitPrediction, None]: ...
-
-    async def predict_many(
-        self, sources: Iterable[Source], *, split: bool = False, normalise: str | None = None
-    ) -> AsyncGenerator[Result, None]:
-        """Yield the predictions of any number of pictures in their order, as `predict` does for each.
-
-        Small pictures share requests. The first picture that fails ends the iteration with its error, which names it;
-        `try_predict_many` goes on.
-        """
-        async with aclosing(self.try_predict_many(sources, Options(split, normalise))) as outcomes:
-            async for outcome in outcomes:
-                yield outcome.get()
-
-    async def try_predict_many(
-        self, sources: Iterable[Source], options: Options | None = None
-    ) -> AsyncGenerator[Outcome, None]:
-        """Yield the result or the error of each picture, in their order.
+            picture: a path, the bytes of a file, an array or an image of Pillow; see `load_picture`.
+            split: return the lines of writing on the picture, with a box for each digit.
+            normalise: as in the HTTP API; by default an array [28, 28] is used as it is.
 
         Raises:
-            DigitsError: an error that every further picture would meet too: Unreachable, Unauthorised, InvalidResponse.
+            DigitsError: the request has failed.
+            OSError, TypeError, ValueError: as `load_picture` raises them.
         """
-        chosen = options or Options()
+        return await self._run(calls.predict_one(picture, self._retries, split=split, normalise=normalise))
 
-        async def send(group: list[Picture]) -> list[Outcome]:
-            return await self._run(predict_group(group, chosen))
+    @overload
+    def predict_many(
+        self,
+        pictures: Iterable[PictureSource],
+        *,
+        split: Literal[False] = False,
+        normalise: Normalise | None = None,
+    ) -> AsyncIterator[Prediction | DigitsError]: ...
+    @overload
+    def predict_many(
+        self, pictures: Iterable[PictureSource], *, split: Literal[True], normalise: Normalise | None = None
+    ) -> AsyncIterator[tuple[Number, ...] | DigitsError]: ...
+    async def predict_many(
+        self, pictures: Iterable[PictureSource], *, split: bool = False, normalise: Normalise | None = None
+    ) -> AsyncIterator[Reading | DigitsError]:
+        """Yield the result for each picture, in order; several requests are in flight at a time.
 
-        groups = map_ordered_async(send, group_pictures(sources), self.connections)
-        async with aclosing(groups):
-            async for outcomes in groups:
-                for outcome in outcomes:
-                    yield outcome
+        A picture that the service rejects yields its error, and the others are predicted.
 
-    async def predict_images(self, images: Array) -> ImagePredictions:
-        """Predict images in MNIST's form in bulk; NumPy must be installed.
+        Raises:
+            DigitsError: a request has failed for another reason than a picture.
+            OSError, TypeError, ValueError: as `load_picture` raises them.
+        """
+        pending: deque[asyncio.Task[list[Reading | DigitsError]]] = deque()
+        try:
+            for batch in batches(map(load_picture, pictures)):
+                task = asyncio.create_task(self.predict_batch(batch, split=split, normalise=normalise))
+                pending.append(task)
+                if len(pending) > 2 * self._connections:
+                    for reading in await pending.popleft():
+                        yield reading
+            while pending:
+                for reading in await pending.popleft():
+                    yield reading
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+
+    async def predict_batch(
+        self, batch: Sequence[Picture], *, split: bool = False, normalise: Normalise | None = None
+    ) -> list[Reading | DigitsError]:
+        """Predict loaded pictures in one request, and one by one if one of them is rejected.
+
+        Raises:
+            DigitsError: a request has failed for another reason than a picture.
+        """
+        return await self._run(calls.predict_each(batch, self._retries, split=split, normalise=normalise))
+
+    async def predict_array(self, images: Any, *, fields: Sequence[Field] = BULK_FIELDS) -> BulkPrediction:
+        """Predict an array of images, as columns.
 
         Args:
-            images: uint8 [N, 28, 28], [N, 784] or [N, 28, 28, 1], N >= 1; 0 is background, 255 is ink.
+            images: uint8 [N, 28, 28], 0 background to 255 ink, used as they are; any N from 1.
+            fields: the columns to request.
+
+        Raises:
+            DigitsError: a request has failed.
+            ValueError: the array has another shape or other numbers, or a field is unknown.
         """
-        parts = requests.split_images(images, IMAGES_A_REQUEST)
-        return join_predictions(
-            [document async for document in map_ordered_async(self._predict_part, parts, self.connections)]
-        )
+        return await self._run(calls.predict_array(images, self._retries, fields))
 
     async def feedback(
-        self, source: Source, digit: int, *, predicted: int | None = None, version: str | None = None
+        self, picture: PictureSource, digit: int, *, predicted: int | None = None, version: str | None = None
     ) -> None:
-        """Send the digit that a picture shows, and what was predicted by which version; the service stores it."""
-        await self._send(requests.feedback_request(read_source(source), digit, predicted, version))
-
-    async def model(self) -> Model:
-        """Return the version in use, with its manifest."""
-        document = await self._send(requests.MODEL)
-        try:
-            return requests.parse_model(document)
-        except KeyError as error:
-            raise InvalidResponse(f"the response is none of GET /model: {error} is missing") from error
-
-    async def health(self) -> Health:
-        """Return whether the service is ready to predict. Nothing is repeated.
+        """Send the digit that a picture shows, with what was predicted by which version.
 
         Raises:
-            Unreachable: there is no response.
+            DigitsError: the request has failed; 404 if the service stores no feedback.
+            OSError, TypeError, ValueError: as `load_picture` raises them.
         """
-        response = await self._attempt(requests.HEALTH)
-        return requests.parse_health(response.status_code, response.content)
+        await self._run(calls.send_feedback(picture, digit, self._retries, predicted=predicted, version=version))
 
-    async def _predict_part(self, images: bytes) -> dict[str, object]:
-        return await self._send(requests.images_request(images))
+    async def model(self) -> ModelInfo:
+        """Request the version in use and its manifest.
+
+        Raises:
+            DigitsError: the request has failed.
+        """
+        return await self._run(calls.get_model(self._retries))
+
+    async def health(self) -> Health:
+        """Request, once, whether the service can predict.
+
+        Raises:
+            DigitsError: the service does not respond, or not as Digits does.
+        """
+        return await self._run(calls.get_health())
 
     async def _run(self, exchange: Exchange[T]) -> T:
-        """Send the requests of an exchange until it returns."""
+        outcome: Outcome = None
         try:
-            request = next(exchange)
             while True:
+                step = exchange.send(outcome)
+                outcome = None
+                if isinstance(step, Wait):
+                    await asyncio.sleep(step.seconds)
+                    continue
                 try:
-                    document = await self._send(request)
-                except DigitsError as error:
-                    request = exchange.throw(error)
-                else:
-                    request = exchange.send(document)
-        except StopIteration as stop:
-            result: T = stop.value
+                    outcome = await self._http.send(self._http.build_request(**request_arguments(step)))
+                except httpx.TransportError as error:
+                    outcome = error
+        except StopIteration as done:
+            result: T = done.value
             return result
-
-    async def _send(self, request: Request) -> dict[str, object]:
-        """Send a request, repeat it while the service is too busy, and return the JSON of the response."""
-        attempt, waited = 1, 0.0
-        while True:
-            try:
-                response = await self._attempt(request)
-                if response.is_success:
-                    return requests.parse_json(response.status_code, response.content)
-                raise requests.error(response.status_code, response.content, response.headers)
-            except DigitsError as error:
-                seconds = self._retry.delay(attempt, waited, error, is_idempotent=request.is_idempotent)
-                if seconds is None:
-                    raise
-            await asyncio.sleep(seconds)
-            attempt, waited = attempt + 1, waited + seconds
-
-    async def _attempt(self, request: Request) -> httpx.Response:
-        try:
-            return await self._http.send(build_request(self._http, request))
-        except httpx.HTTPError as error:
-            raise unreachable(error, request, str(self._http.base_url)) from error

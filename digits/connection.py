@@ -1,38 +1,44 @@
-"""How both clients connect: address, limits and headers for httpx."""
+"""The settings of a connection, which `Client` and `AsyncClient` share."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
-from digits import requests
-from digits.errors import InvalidAddress
-from digits.requests import Request
+from digits.exchange import Call
 
-ADDRESS = "http://127.0.0.1:8000"
-CONNECTIONS = 8
-TIMEOUT_SECONDS = 30.0
+DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_TIMEOUT_SECONDS = 30.0
+USER_AGENT = "digits-client"
 
 
 def http_options(url: str, key: str | None, timeout: float, connections: int) -> dict[str, Any]:
-    """Return the arguments of httpx's clients.
+    """The arguments of httpx.Client and httpx.AsyncClient.
 
     Raises:
-        InvalidAddress: the address is no URL of HTTP.
+        ValueError: the address is not one of HTTP, or the key has characters that a header cannot have.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise InvalidAddress(f"the address is {url!r}; expected: http://HOST:PORT or https://HOST/PREFIX")
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"the address is {url!r}: {error}") from None
+    if address.scheme not in {"http", "https"} or not address.host:
+        raise ValueError(f"the address is {url!r}; expected: http://HOST:PORT or https://HOST")
+    if key and not (key.isascii() and key.isprintable()):
+        raise ValueError("the key has characters that are not printable ASCII")
     return {
-        "base_url": url,
-        "headers": requests.headers(key),
+        "base_url": address,
+        "headers": {"User-Agent": USER_AGENT} | ({"Authorization": f"Bearer {key}"} if key else {}),
         "timeout": timeout,
-        "limits": httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+        "limits": httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=4),
     }
 
 
-def build_request(http: httpx.Client | httpx.AsyncClient, request: Request) -> httpx.Request:
-    """Return a request as httpx sends it."""
-    return http.build_request(
-        request.method, request.path, params=dict(request.query), headers=dict(request.headers), content=request.body
-    )
+def request_arguments(call: Call) -> dict[str, Any]:
+    """The arguments of `build_request` of a client of httpx."""
+    return {
+        "method": call.method,
+        "url": call.path,
+        "params": call.params or None,
+        "content": call.content,
+        "headers": {"Content-Type": call.content_type} if call.content_type else None,
+    }

@@ -1,76 +1,62 @@
-"""The exceptions of the client: everything that it raises on purpose is a DigitsError."""
+"""What a call of the client can raise, besides ValueError, TypeError and OSError for what it is given.
 
-from collections.abc import Mapping
+DigitsError
+    ServiceUnreachable      no connection, or no response within the timeout
+    InvalidResponse         a response, but none of Digits
+    RequestRejected         400 to 499: the request is wrong
+        Unauthorised        401, 403: the key is missing or wrong
+    TooBusy                 429, after all retries
+    ServiceFailed           500 to 599
+        NotReady            503, after all retries
+"""
 
 
 class DigitsError(Exception):
-    """A prediction could not be had.
+    """A call has failed.
 
     Attributes:
-        sentence: what went wrong, in one sentence; the service's own where it sent one.
-        status: the HTTP status of the response, or None without a response.
-        retry_after: the seconds that the service asked to wait, or None.
+        sentence: what is wrong; the service's own sentence, if it sent one.
+        status: status of the response; None without a response.
+        retry_after: seconds after which the service asks to try again; None if it does not say.
     """
 
     def __init__(self, sentence: str, status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(sentence)
         self.sentence, self.status, self.retry_after = sentence, status, retry_after
 
-    def __reduce__(self) -> tuple[type["DigitsError"], tuple[str, int | None, float | None]]:
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         return type(self), (self.sentence, self.status, self.retry_after)
 
 
-class InvalidSource(DigitsError, ValueError):
-    """A picture could not be read on this side: no such file, or an array of another shape or type."""
-
-
-class InvalidAddress(DigitsError, ValueError):
-    """The address of the service is no URL of HTTP."""
-
-
-class Unreachable(DigitsError):
-    """No response: the connection failed, was closed early or timed out, and so did every further attempt."""
+class ServiceUnreachable(DigitsError):
+    """There is no connection to the service, or no response within the timeout."""
 
 
 class InvalidResponse(DigitsError):
-    """The response is not one of the service's: something else listens at the address."""
+    """The response is none of Digits; the address may be that of another server."""
 
 
 class RequestRejected(DigitsError):
-    """The service refused the request (status 4xx): sending it again would not help."""
+    """The service rejects the request, for example because a picture cannot be read."""
 
 
 class Unauthorised(RequestRejected):
-    """The key is missing or wrong (status 401 or 403)."""
+    """The key is missing or wrong."""
 
 
-class PictureRejected(RequestRejected):
-    """The picture is too large, of a format that is not read, or shows no digit (status 400, 413, 415 or 422)."""
-
-
-class Busy(DigitsError):
-    """The service was too busy, or had no model yet (status 429 or 503), for longer than the client waits."""
+class TooBusy(DigitsError):
+    """The service has as many requests in flight as it accepts."""
 
 
 class ServiceFailed(DigitsError):
-    """The service, or a proxy in front of it, failed (another status 5xx)."""
+    """The service, or a proxy before it, has failed."""
 
 
-CLASSES: Mapping[int, type[DigitsError]] = {
-    400: PictureRejected,
-    401: Unauthorised,
-    403: Unauthorised,
-    413: PictureRejected,
-    415: PictureRejected,
-    422: PictureRejected,
-    429: Busy,
-    503: Busy,
-}
+class NotReady(ServiceFailed):
+    """No model is loaded, the service is stopping, or a proxy does not reach it."""
 
 
-def error_of_status(status: int, sentence: str, retry_after: float | None = None) -> DigitsError:
-    """Return the exception for a status that is no success."""
-    if status in CLASSES:
-        return CLASSES[status](sentence, status, retry_after)
-    kind = RequestRejected if 400 <= status < 500 else ServiceFailed if status >= 500 else InvalidResponse
-    return kind(sentence, status, retry_after)
+def error_class(status: int) -> type[DigitsError]:
+    """The class of the error for a status from 400 to 599."""
+    by_status: dict[int, type[DigitsError]] = {401: Unauthorised, 403: Unauthorised, 429: TooBusy, 503: NotReady}
+    return by_status.get(status, ServiceFailed if status >= 500 else RequestRejected)

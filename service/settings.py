@@ -13,8 +13,8 @@ from typing import Any, Self
 
 PREFIX = "DIGITS_"
 FOREIGN_VARIABLES = {"DIGITS_DATA", "DIGITS_DOCS_URL", "DIGITS_KEY", "DIGITS_URL"}
-"""Variables with this prefix that the service ignores: training reads DIGITS_DATA, Prometheus DIGITS_DOCS_URL, and the
-client of digits/ the other two."""
+"""Variables with this prefix that the service ignores: training reads DIGITS_DATA, Prometheus DIGITS_DOCS_URL,
+the client DIGITS_KEY and DIGITS_URL."""
 
 RUNTIMES = ("auto", "tensorflow", "litert")
 LOG_LEVELS = ("debug", "info", "warning", "error")

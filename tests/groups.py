@@ -12,7 +12,7 @@ from _pytest.terminal import TerminalReporter
 
 BESIDE_OTHERS = (
     *("test_accuracy", "test_fresh_clone", "test_malformed_requests", "test_pictures", "test_plain_worker", "test_tls"),
-    *("test_proxy", "test_tensorflow_serving", "test_web_ui"),
+    *("test_client", "test_installed_package", "test_proxy", "test_tensorflow_serving", "test_web_ui"),
 )
 """Modules of tests/system, by the beginning of their name, that compare responses only: load does not change them."""
 

@@ -69,7 +69,8 @@ def differences(directory: Path) -> list[str]:
         if not text.startswith(header(directory, group)):
             found.append(f"{name}: the dependency group {group} of pyproject.toml has changed")
         for requirement in requirements(directory, group):
-            package, _, version = requirement.partition(";")[0].strip().partition("==")
+            name_and_extras, _, version = requirement.partition(";")[0].strip().partition("==")
+            package = name_and_extras.partition("[")[0]
             if pins.get(package) != version:
                 found.append(f"{name}: {package} is {pins.get(package)}, and {version} in pyproject.toml")
         found += [

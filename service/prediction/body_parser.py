@@ -5,7 +5,7 @@ body_kind.py decides what a body is, by its first bytes before its content type:
 
     a picture                            PNG, JPEG, GIF, BMP, WebP, TIFF, AVIF
     an array                             an IDX3 file, a .npy array; N x 784 raw bytes as application/octet-stream
-    JSON                                 see json_images.py
+    JSON                                 see json_images.py and json_pixels.py
     multipart/form-data                  file parts, each a picture; without any, fields with base64
     application/x-www-form-urlencoded    fields with base64, see url_encoded.py
     base64 of a picture, a data URL
@@ -28,7 +28,8 @@ from service.prediction import array_formats, form_parser
 from service.prediction.base64_text import decode_base64, is_base64_file
 from service.prediction.body_kind import NPY_TYPE, BodyKind, detect_kind
 from service.prediction.client_slips import EMPTY_BODY, check_field, check_slips
-from service.prediction.json_images import parse_json_entries, parse_json_entry, scale_fractions
+from service.prediction.json_images import parse_json_entries, parse_json_entry
+from service.prediction.json_pixels import scale_fractions
 from service.prediction.numbered import parse_numbered
 from service.prediction.url_encoded import PICTURE_FIELDS, decode_field, parse_url_encoded
 from service.settings import Settings
@@ -237,7 +238,7 @@ def _boundary(body: bytes, parameters: dict[str, str]) -> bytes:
 def parse_json_image(
     image: object, settings: Settings, options: NormaliseOptions = DEFAULT_OPTIONS, *, booleans: bool
 ) -> list[ExtractedDigit]:
-    """Parse one image of a JSON document: base64 of a picture, or pixels, as `json_images.parse_pixels` parses them.
+    """Parse one image of a JSON document: base64 of a picture, or pixels, as `parse_pixels` parses them.
 
     Raises:
         RequestError: it is neither, or no digit is found.

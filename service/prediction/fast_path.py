@@ -13,7 +13,7 @@ import numpy as np
 from service.errors import RequestError
 from service.imaging import minimal_png
 from service.imaging.normal_form import has_normal_form
-from service.prediction import array_formats, body_kind, body_parser, json_images
+from service.prediction import array_formats, body_kind, body_parser, json_images, json_pixels
 from service.prediction.base64_text import decode_base64
 from service.prediction.body_kind import BodyKind
 from service.settings import Settings
@@ -95,7 +95,7 @@ def _read_json_image(image: object, is_readable: Callable[[bytes], bool], *, boo
         return _read_image(decode_base64(image))
     if not isinstance(image, list):
         return None
-    pixels = json_images.parse_pixels(image, booleans=booleans)
+    pixels = json_pixels.parse_pixels(image, booleans=booleans)
     if pixels.dtype != np.uint8:  # fractions are scaled by the pixels of the whole request
         return None
     packed = pixels.tobytes()

@@ -2,6 +2,7 @@
 
     JSON                                     the whole request
     JSON, then the binary data of its input  with Inference-Header-Content-Length, the bytes of the JSON
+    raw bytes of UINT8 images, without JSON  with Inference-Header-Content-Length: 0
 
 open_inference_tensors.py has the input, open_inference_outputs.py the outputs. Images of numbers pass unchanged, as in
 every bulk format, unless the request has normalise=auto or normalise=always.
@@ -23,8 +24,8 @@ from service.prediction.numbered import parse_numbered
 from service.prediction.options import PredictOptions, parse_query
 from service.prediction.protocol import BodyFormat, FastBody, PredictRequest, PredictResult
 from service.protocols import open_inference_tensors as tensors
-from service.protocols.open_inference_outputs import encode_response, parse_outputs
-from service.protocols.open_inference_tensors import BYTES, InputTensor
+from service.protocols.open_inference_outputs import ALL_BINARY, encode_response, parse_outputs
+from service.protocols.open_inference_tensors import BYTES, InputTensor, describe_value
 from service.responses import HttpResponse
 from service.settings import Settings
 from service.types import Batch
@@ -33,8 +34,7 @@ MAX_ID_CHARACTERS = 1000
 MAX_LENGTH_DIGITS = 11
 """Of the length of the JSON before binary data."""
 MAX_CACHED_HEADER_BYTES = 4096
-MAX_PLAIN_HEADER_BYTES = 1 << 16
-"""Of the JSON before binary data that a thread of the worker parses."""
+"""Of the JSON before binary data that is parsed in the event loop, and kept."""
 
 
 class InferenceHeader(NamedTuple):
@@ -75,11 +75,15 @@ class OpenInferenceProtocol:
     def is_plain_bulk(self, body: bytes, request: PredictRequest) -> bool:
         """Whether the input is binary numbers that are not normalised."""
         length = request.head.inference_header_length
-        size = int(length) if length.isdigit() and len(length) <= MAX_LENGTH_DIGITS else -1
-        if not 0 < size <= MAX_PLAIN_HEADER_BYTES or request.options.normalise.normalise:
+        if not length or request.options.normalise.normalise:
             return False
-        header = body[:size]
-        return b'"BYTES"' not in header and b"\\" not in header  # an escape can spell BYTES too
+        try:
+            size = _parse_header_length(length, body)
+            if size > MAX_CACHED_HEADER_BYTES:
+                return False
+            return size == 0 or _parse_cached(body[:size]).tensor.datatype != BYTES
+        except RequestError:
+            return False  # `parse` raises the error again
 
     def parse(self, body: bytes, body_format: BodyFormat, settings: Settings) -> ParsedBody:
         """Parse any body.
@@ -99,21 +103,20 @@ class OpenInferenceProtocol:
         return encode_response(result)
 
 
-def parse_header(document: Any, max_images: int) -> InferenceHeader:
+def parse_header(document: Any) -> InferenceHeader:
     """Parse the JSON of a request, without its data.
 
     Raises:
         BadRequest: it is not a request of the protocol, or does not fit the model.
-        PayloadTooLarge: it has too many images.
     """
     if not isinstance(document, dict):
         raise BadRequest('the JSON is not an object {"inputs": [...]}')
-    tensor = tensors.parse_input(document, max_images)
+    tensor = tensors.parse_input(document)
     envelope: dict[str, Any] = {"outputs": parse_outputs(document)}
     if "id" in document:
         identifier = document["id"]
         if not isinstance(identifier, str) or len(identifier) > MAX_ID_CHARACTERS:
-            shown = str(identifier)[:50]
+            shown = describe_value(identifier)
             raise BadRequest(f"id is {shown!r}; expected: a string of at most {MAX_ID_CHARACTERS} characters")
         envelope["id"] = identifier
     return InferenceHeader(tensor, envelope)
@@ -121,30 +124,49 @@ def parse_header(document: Any, max_images: int) -> InferenceHeader:
 
 def _read_parts(body: bytes, header_length: bytes, settings: Settings) -> tuple[InferenceHeader, Any]:
     """The header of a body, and the data of its input: a memoryview of binary data, or a JSON value."""
-    if header_length:
-        return _split_binary(body, header_length, settings)
+    size = _parse_header_length(header_length, body) if header_length else len(body)
+    header, data = _read_json(body, settings) if size == len(body) else _split_binary(body, size, settings)
+    tensors.check_image_count(header.tensor, settings.max_pictures)
+    return header, data
+
+
+def _parse_header_length(header_length: bytes, body: bytes) -> int:
+    size = int(header_length) if header_length.isdigit() and len(header_length) <= MAX_LENGTH_DIGITS else -1
+    if not 0 <= size <= len(body):
+        shown = header_length[:20].decode("latin-1")
+        raise BadRequest(f"Inference-Header-Content-Length is {shown!r}; the body has {len(body)} bytes")
+    return size
+
+
+def _read_json(body: bytes, settings: Settings) -> tuple[InferenceHeader, Any]:
     check_json_structure(body, settings)
     document = _load_json(body)
-    header = parse_header(document, settings.max_pictures)
+    header = parse_header(document)
     if header.tensor.binary_size is not None:
-        raise BadRequest("the input has binary_data_size; Inference-Header-Content-Length is missing")
+        raise BadRequest(
+            f"binary_data_size is {header.tensor.binary_size}; no bytes follow the JSON, "
+            "or Inference-Header-Content-Length is missing"
+        )
     return header, document["inputs"][0].get("data")
 
 
-def _split_binary(body: bytes, header_length: bytes, settings: Settings) -> tuple[InferenceHeader, memoryview]:
-    size = int(header_length) if header_length.isdigit() and len(header_length) <= MAX_LENGTH_DIGITS else -1
-    if not 0 < size <= len(body):
-        shown = header_length[:20].decode("latin-1")
-        raise BadRequest(f"Inference-Header-Content-Length is {shown!r}; the body has {len(body)} bytes")
-    parse = _parse_cached if size <= MAX_CACHED_HEADER_BYTES else _parse_binary_header
-    header, data = parse(body[:size], settings.max_pictures), memoryview(body)[size:]
+def _split_binary(body: bytes, size: int, settings: Settings) -> tuple[InferenceHeader, memoryview]:
+    """Split a body whose JSON has `size` bytes; without JSON, all outputs are wanted in binary, as Triton does."""
+    data = memoryview(body)[size:]
+    if size == 0:
+        return InferenceHeader(tensors.describe_raw_input(len(data)), {"outputs": ALL_BINARY}), data
+    if size <= MAX_CACHED_HEADER_BYTES:
+        header = _parse_cached(body[:size])
+    else:
+        check_json_structure(body[:size], settings)
+        header = _parse_binary_header(body[:size])
     if header.tensor.binary_size != len(data):
         raise BadRequest(f"binary_data_size is {header.tensor.binary_size}; {len(data)} bytes follow the JSON")
     return header, data
 
 
-def _parse_binary_header(head: bytes, max_images: int) -> InferenceHeader:
-    header = parse_header(_load_json(head), max_images)
+def _parse_binary_header(head: bytes) -> InferenceHeader:
+    header = parse_header(_load_json(head))
     if header.tensor.binary_size is None:
         raise BadRequest("the input has no binary_data_size; for data in the JSON, leave out the header of its length")
     return header

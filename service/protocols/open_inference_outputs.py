@@ -12,7 +12,7 @@ import orjson
 from service.errors import BadRequest
 from service.inference.predictions import Predictions
 from service.prediction.protocol import MODEL_NAME, PredictResult
-from service.protocols.open_inference_tensors import parse_parameters
+from service.protocols.open_inference_tensors import describe_value, parse_parameters
 from service.responses import HttpResponse
 from service.types import Probabilities
 
@@ -23,7 +23,11 @@ OUTPUTS: dict[str, tuple[str, tuple[int, ...]]] = {
     "uncertain": ("BOOL", ()),
 }
 """Name -> datatype and shape for each image. The first is the output of the SavedModel."""
+ALL_JSON = tuple((name, False, 0) for name in OUTPUTS)
+ALL_BINARY = tuple((name, True, 0) for name in OUTPUTS)
+"""All outputs, as `parse_outputs` returns them."""
 CLASSIFIED_OUTPUT = "probabilities"
+CLASSES = 10
 BINARY = "application/octet-stream"
 INFERENCE_HEADER_LENGTH = "Inference-Header-Content-Length"
 MIN_COMPRESSED_BYTES = 1024
@@ -31,7 +35,6 @@ MIN_COMPRESSED_BYTES = 1024
 COMPRESSION_LEVEL = 1
 
 _DTYPES = {"probabilities": "<f4", "digit": "<i8", "confidence": "<f4", "uncertain": "?"}
-_ALL_JSON = tuple((name, False, 0) for name in OUTPUTS)
 _JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 
@@ -55,29 +58,29 @@ def parse_outputs(document: Mapping[str, Any]) -> tuple[tuple[str, bool, int], .
     by_default = parse_parameters(document).get("binary_data_output", False) is True
     entries = document.get("outputs")
     if not entries and entries in (None, []):
-        return tuple((name, True, 0) for name in OUTPUTS) if by_default else _ALL_JSON
+        return ALL_BINARY if by_default else ALL_JSON
     if not isinstance(entries, list) or len(entries) > len(OUTPUTS):
-        raise BadRequest(f"outputs is {str(entries)[:50]}; expected: a list of at most {len(OUTPUTS)} objects")
+        raise BadRequest(f"outputs is {describe_value(entries)}; expected: a list of at most {len(OUTPUTS)} objects")
     return tuple(_parse_output(entry, by_default=by_default) for entry in entries)
 
 
 def _parse_output(entry: object, *, by_default: bool) -> tuple[str, bool, int]:
     name = entry.get("name") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(name, str) or name not in OUTPUTS:
-        raise BadRequest(f"the output is {str(name)[:50]!r}; the model has {', '.join(OUTPUTS)}")
+        raise BadRequest(f"the output is {describe_value(name)!r}; the model has {', '.join(OUTPUTS)}")
     parameters = parse_parameters(entry)
     top = parameters.get("classification", 0)
-    if type(top) is not int or not 0 <= top <= 10:
-        raise BadRequest(f"classification is {str(top)[:50]}; expected: a number of classes from 1 to 10")
+    if type(top) is not int or top < 0:
+        raise BadRequest(f"classification is {describe_value(top)}; expected: a number of classes")
     if top and name != CLASSIFIED_OUTPUT:
         raise BadRequest(f"the output {name!r} has no classes; classification is for {CLASSIFIED_OUTPUT!r}")
-    return (name, parameters.get("binary_data", by_default) is True, top)
+    return (name, parameters.get("binary_data", by_default) is True, min(top, CLASSES))  # as Triton: no error
 
 
 def encode_response(result: PredictResult) -> HttpResponse:
     """Encode the outputs that the envelope names."""
     envelope = result.envelope or {}
-    outputs = [Output(*output) for output in envelope.get("outputs", _ALL_JSON)]
+    outputs = [Output(*output) for output in envelope.get("outputs", ALL_JSON)]
     document: dict[str, Any] = {"model_name": MODEL_NAME, "model_version": result.version}
     if "id" in envelope:
         document["id"] = envelope["id"]

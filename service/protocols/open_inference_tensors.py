@@ -10,9 +10,9 @@ https://github.com/kserve/open-inference-protocol and, for the extensions,
 https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/protocol/extension_binary_data.html
 """
 
-import math
 import struct
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,12 +55,22 @@ class InputTensor(NamedTuple):
         return self.shape[0]
 
 
-def parse_input(document: Mapping[str, Any], max_images: int) -> InputTensor:
+def describe_value(value: object) -> str:
+    """A JSON value in 50 characters at most; how deep it is nested does not matter."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        value = value[:50]
+        if any(isinstance(entry, list | dict) for entry in value):
+            return "a nested array"
+    return str(value)[:50]
+
+
+def parse_input(document: Mapping[str, Any]) -> InputTensor:
     """Parse the one entry of `inputs`, without its data.
 
     Raises:
         BadRequest: there are several inputs, or one has another name, shape or datatype than the model has.
-        PayloadTooLarge: it has more than `max_images` images.
     """
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -68,16 +78,36 @@ def parse_input(document: Mapping[str, Any], max_images: int) -> InputTensor:
         raise BadRequest(f"inputs has {count}; the model has one input, an object with the name {INPUT_NAME!r}")
     (entry,) = inputs
     if entry.get("name") != INPUT_NAME:
-        raise BadRequest(f"the input is {str(entry.get('name'))[:50]!r}; the model's is {INPUT_NAME!r}")
+        raise BadRequest(f"the input is {describe_value(entry.get('name'))!r}; the model's is {INPUT_NAME!r}")
     datatype = entry.get("datatype")
     if not isinstance(datatype, str) or (datatype not in DATATYPES and datatype != BYTES):
         supported = ", ".join([*DATATYPES, BYTES])
-        raise BadRequest(f"the datatype of {INPUT_NAME!r} is {str(datatype)[:50]!r}; supported: {supported}")
+        raise BadRequest(f"the datatype of {INPUT_NAME!r} is {describe_value(datatype)!r}; supported: {supported}")
     shape = _parse_shape(entry.get("shape"), datatype)
-    if shape[0] > max_images:
-        raise PayloadTooLarge(f"{INPUT_NAME!r} has {shape[0]} images; {max_images} are allowed")
     parameters = parse_parameters(entry)
     return InputTensor(datatype, shape, _parse_scale(parameters), _parse_binary_size(entry, parameters))
+
+
+def describe_raw_input(size: int) -> InputTensor:
+    """The input of `size` bytes without JSON before them: pixels, uint8 [N, 28, 28].
+
+    Raises:
+        BadRequest: they are not a whole number of images.
+    """
+    count, rest = divmod(size, IMAGE_PIXELS)
+    if rest or not count:
+        raise BadRequest(f"the body without JSON has {size} bytes; expected: a multiple of {IMAGE_PIXELS}, as UINT8")
+    return InputTensor("UINT8", (count, IMAGE_SIDE, IMAGE_SIDE), 1.0, size)
+
+
+def check_image_count(tensor: InputTensor, max_images: int) -> None:
+    """Check the number of images, before any data is decoded.
+
+    Raises:
+        PayloadTooLarge: there are more than `max_images`.
+    """
+    if tensor.images > max_images:
+        raise PayloadTooLarge(f"{INPUT_NAME!r} has {tensor.images} images; {max_images} are allowed")
 
 
 def parse_parameters(entry: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -90,7 +120,7 @@ def parse_parameters(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise BadRequest(f"parameters is {str(parameters)[:50]}; expected: an object")
+        raise BadRequest(f"parameters is {describe_value(parameters)}; expected: an object")
     return parameters
 
 
@@ -137,21 +167,31 @@ def decode_values(tensor: InputTensor, values: object) -> Batch:
     Raises:
         BadRequest: their number or nesting does not fit the shape, or a value is not a pixel.
     """
-    flat = _pack_integers(values) if tensor.scale == 1 else None
-    if flat is not None and len(flat) == tensor.images * IMAGE_PIXELS:
-        return np.frombuffer(flat, np.uint8).reshape(-1, IMAGE_SIDE, IMAGE_SIDE)
-    try:
-        array = np.array(values)
-    except (ValueError, OverflowError):
-        raise BadRequest(f"the data of {INPUT_NAME!r} is not an array of numbers with equal rows") from None
-    if array.dtype.kind not in "iuf":
+    flat = _flatten(tensor, values)
+    if not {*map(type, flat)} <= {int, float}:  # before NumPy sees them: it makes all texts as long as the longest
         raise BadRequest(f"the data of {INPUT_NAME!r} has other values than numbers")
-    if array.shape not in (tensor.shape, (math.prod(tensor.shape),)):
-        found, expected = list(array.shape), list(tensor.shape)
-        raise BadRequest(
-            f"the data of {INPUT_NAME!r} has shape {found}; expected: {expected}, or all values in one list"
-        )
-    return to_batch(array.reshape(-1), tensor)
+    try:
+        pixels = np.frombuffer(bytes(flat), np.uint8)
+    except (TypeError, ValueError):  # a fraction, or an integer that is not from 0 to 255
+        return to_batch(np.array(flat, np.float64), tensor)
+    return to_batch(pixels, tensor)
+
+
+def _flatten(tensor: InputTensor, values: object) -> list[Any]:
+    """The N * 784 values of an array that is nested as the shape is, or flat."""
+    if not isinstance(values, list):
+        raise BadRequest(f"the data of {INPUT_NAME!r} is {describe_value(values)}; expected: an array")
+    flat, size = values, tensor.images * IMAGE_PIXELS
+    if len(values) == tensor.images and isinstance(values[0], list):
+        for side in tensor.shape[1:]:
+            if not all(isinstance(row, list) and len(row) == side for row in flat):
+                expected = f"rows as in {list(tensor.shape)}, or all values in one array"
+                raise BadRequest(f"the data of {INPUT_NAME!r} has other rows than its shape; expected: {expected}")
+            flat = list(chain.from_iterable(flat))
+    if len(flat) != size:
+        found = f"the data of {INPUT_NAME!r} has {len(flat)} values"
+        raise BadRequest(f"{found}; the shape {list(tensor.shape)} has {size}, nested as it is or in one array")
+    return flat
 
 
 def to_batch(values: npt.NDArray[Any], tensor: InputTensor) -> Batch:
@@ -166,45 +206,32 @@ def to_batch(values: npt.NDArray[Any], tensor: InputTensor) -> Batch:
 
 
 def _to_pixels(values: npt.NDArray[Any], scale: float) -> npt.NDArray[np.uint8]:
-    is_fractional = values.dtype.kind == "f"
-    with np.errstate(over="ignore"):  # infinity is rejected below
-        scaled = values.astype(np.float32) * np.float32(scale) if is_fractional or scale != 1 else values
-    low, high = scaled.min(), scaled.max()
+    low, high = float(values.min()) * scale, float(values.max()) * scale  # of Python: NumPy warns of an overflow
     if not (low >= 0 and high <= 255):  # true for NaN
         wrong = low if not low >= 0 else high
-        raise BadRequest(f"a value of {INPUT_NAME!r} is {wrong!s:.30}; expected: from 0 to 255, or to 1 with scale 255")
+        raise BadRequest(f"a value of {INPUT_NAME!r} is {wrong:g}; expected: from 0 to 255, or to 1 with scale 255")
+    is_fractional = values.dtype.kind == "f" or scale != 1
     if is_fractional:
-        if high <= 1 and np.any(scaled != np.rint(scaled)):
+        scaled = values.astype(np.float32) * np.float32(scale)
+        if scale == 1 and high <= 1 and np.any(scaled != np.rint(scaled)):
             scaled = scaled * np.float32(255)
-        scaled = np.rint(scaled)
-    return scaled.astype(np.uint8)
-
-
-def _pack_integers(values: object) -> bytes | None:
-    """A flat list of integers from 0 to 255 as bytes; None for anything else."""
-    try:
-        return bytes(values) if isinstance(values, list) else None
-    except (TypeError, ValueError):
-        return None
+        values = np.rint(scaled)
+    return values.astype(np.uint8)
 
 
 def _parse_shape(shape: object, datatype: str) -> tuple[int, ...]:
-    if not isinstance(shape, list) or not all(type(side) is int for side in shape) or not shape or shape[0] < 1:
-        raise BadRequest(f"the shape of {INPUT_NAME!r} is {str(shape)[:50]}; expected: {_expected_shapes(datatype)}")
     sides: Sequence[tuple[int, ...]] = ((), (1,)) if datatype == BYTES else IMAGE_SHAPES
-    if tuple(shape[1:]) not in sides:
-        raise BadRequest(f"the shape of {INPUT_NAME!r} is {str(shape)[:50]}; expected: {_expected_shapes(datatype)}")
+    is_shape = isinstance(shape, list) and bool(shape) and all(type(side) is int for side in shape)
+    if not isinstance(shape, list) or not is_shape or shape[0] < 1 or tuple(shape[1:]) not in sides:
+        expected = "[N] or [N, 1]" if datatype == BYTES else "[N, 28, 28], [N, 784] or [N, 28, 28, 1], N from 1"
+        raise BadRequest(f"the shape of {INPUT_NAME!r} is {describe_value(shape)}; expected: {expected}")
     return tuple(shape)
-
-
-def _expected_shapes(datatype: str) -> str:
-    return "[N] or [N, 1]" if datatype == BYTES else "[N, 28, 28], [N, 784] or [N, 28, 28, 1], N from 1"
 
 
 def _parse_scale(parameters: Mapping[str, Any]) -> float:
     scale = parameters.get("scale", 1)
     if type(scale) not in (int, float) or not 0 < scale <= MAX_SCALE:
-        raise BadRequest(f"scale is {str(scale)[:50]}; expected: a factor, 255 for values from 0 to 1")
+        raise BadRequest(f"scale is {describe_value(scale)}; expected: a factor, 255 for values from 0 to 1")
     return float(scale)
 
 
@@ -215,5 +242,5 @@ def _parse_binary_size(entry: Mapping[str, Any], parameters: Mapping[str, Any]) 
     if "data" in entry:
         raise BadRequest(f"{INPUT_NAME!r} has both data and binary_data_size; send one of them")
     if type(size) is not int or size < 0:
-        raise BadRequest(f"binary_data_size is {str(size)[:50]}; expected: a number of bytes")
+        raise BadRequest(f"binary_data_size is {describe_value(size)}; expected: a number of bytes")
     return size

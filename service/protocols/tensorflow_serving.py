@@ -26,6 +26,7 @@ from service.prediction import body_parser, fast_path, json_images
 from service.prediction.body_kind import BodyKind
 from service.prediction.body_parser import ParsedBody
 from service.prediction.client_slips import check_slips
+from service.prediction.json_pixels import describe_json
 from service.prediction.numbered import parse_numbered
 from service.prediction.options import PredictOptions, parse_query
 from service.prediction.protocol import BodyFormat, FastBody, PredictRequest, PredictResult
@@ -157,10 +158,10 @@ def _parse_document(body: bytes, settings: Settings, expected: str) -> Mapping[s
     """Parse the JSON, and check the name of the signature."""
     document = json_images.parse_json(body, settings)
     if not isinstance(document, dict):
-        raise BadRequest(f"the JSON is {json_images.describe_json(document)}; send {expected}")
+        raise BadRequest(f"the JSON is {describe_json(document)}; send {expected}")
     signature = document.get("signature_name", "")
     if not isinstance(signature, str):
-        found = json_images.describe_json(signature)
+        found = describe_json(signature)
         raise BadRequest(f"'signature_name' key must be a string value; it is {found}")
     if signature not in {"", SIGNATURE}:
         raise BadRequest(f"Serving signature name: {signature[:50]!r} not found in signature def; there is {SIGNATURE}")
@@ -189,7 +190,7 @@ def _take_base64(value: Mapping[str, Any]) -> str:
     if value.keys() != {"b64"}:
         raise BadRequest(f"{_describe_keys(value)}; the only named input is {INPUT!r}, the key of base64 is 'b64'")
     if not isinstance(value["b64"], str):
-        raise BadRequest(f"'b64' is {json_images.describe_json(value['b64'])}; expected: base64 of a picture")
+        raise BadRequest(f"'b64' is {describe_json(value['b64'])}; expected: base64 of a picture")
     return value["b64"]
 
 

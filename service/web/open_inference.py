@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
-from service.errors import ModelNotReady, NotFound
+from service.errors import BadRequest, ModelNotReady, NotFound
 from service.inference.model import Model
 from service.inference.model_store import ModelStore
 from service.monitoring.metrics import Metrics
@@ -28,6 +28,7 @@ from service.responses import JSON
 from service.settings import Settings
 
 SERVER_VERSION = "1"
+MAX_INDEX_REQUEST_BYTES = 1000
 EXTENSIONS = (
     "classification",
     "model_repository",
@@ -94,7 +95,9 @@ def _add_server_routes(routes: Blueprint, store: ModelStore, require_ready: Call
 
     @routes.post(INDEX)
     def index() -> Response:
-        current = store.current
+        current, wants_ready = store.current, parse_index_request(request.get_data(cache=False))
+        if current is None and wants_ready:
+            return _json([])
         if current is None:
             return _json([{"name": MODEL_NAME, "state": "UNAVAILABLE", "reason": "no version is loaded"}])
         return _json([{"name": MODEL_NAME, "version": current.version, "state": "READY", "reason": ""}])
@@ -118,6 +121,22 @@ def _add_model_routes(routes: Blueprint, settings: Settings, store: ModelStore, 
     @routes.get(ALL_STATISTICS)
     def all_statistics() -> Response:
         return statistics(MODEL_NAME)
+
+
+def parse_index_request(body: bytes) -> bool:
+    """Whether an index request, {"ready": true} or {"ready": false} or b"", wants only the models that are ready.
+
+    Raises:
+        BadRequest: it is something else.
+    """
+    try:
+        document = orjson.loads(body or b"{}") if len(body) <= MAX_INDEX_REQUEST_BYTES else None
+    except orjson.JSONDecodeError:
+        document = None
+    wants_ready = document.get("ready", False) if isinstance(document, dict) else None
+    if not isinstance(wants_ready, bool):
+        raise BadRequest('the body is no index request; expected: {"ready": true}, {"ready": false} or nothing')
+    return wants_ready
 
 
 def describe_model(version: str) -> dict[str, Any]:

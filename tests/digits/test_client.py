@@ -1,262 +1,285 @@
-"""The client against a service that is played: what it sends, returns, repeats and raises."""
+"""The synchronous client: what it sends, what it returns and raises, and when it tries again."""
 
-import asyncio
-import pickle
-from collections.abc import Awaitable, Callable
-from typing import Any
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
 import pytest
 
 from digits import (
-    AsyncClient,
-    Busy,
     Client,
     DigitsError,
-    InvalidAddress,
     InvalidResponse,
-    Options,
-    PictureRejected,
+    NotReady,
+    Prediction,
     RequestRejected,
-    Retry,
+    Retries,
     ServiceFailed,
+    ServiceUnreachable,
+    TooBusy,
     Unauthorised,
-    Unreachable,
 )
-from digits.results import SplitPrediction
-from tests.digits.replies import ROW, Replies, Reply, form_parts, predicted, refused, transport_of
+from tests.digits.scripted_service import (
+    PREDICTION,
+    PROBABILITIES,
+    Outcome,
+    ScriptedService,
+    pictures_of,
+    png,
+    predictions,
+    reject,
+)
 
-QUICK = Retry(first_seconds=0.0)
-
-
-def client(*replies: Reply, retry: Retry = QUICK, **options: Any) -> tuple[Client, Replies]:
-    played = Replies(replies)
-    return Client("http://service/prefix", retry=retry, transport=played.transport, **options), played
-
-
-def test_a_picture_is_sent_as_a_form_and_read_as_a_prediction() -> None:
-    digits, played = client(predicted(7), key="secret")
-    with digits:
-        found = digits.predict(b"abc")
-    (request,) = played.requests
-    assert str(request.url) == "http://service/prefix/predict"
-    assert request.headers["authorization"] == "Bearer secret"
-    assert form_parts(request) == [b"abc"]
-    assert (found.digit, found.confidence, found.uncertain, found.version) == (7, 0.5, False, "5")
-    assert found.probabilities == (0.1,) * 10
-    assert found.digits is None
+BUSY = {"Retry-After": "3"}
 
 
-def test_a_hint_of_several_digits_is_kept() -> None:
-    reply = httpx.Response(200, json={"version": "5", "predictions": [ROW | {"digits": 4}]})
-    assert client(reply)[0].predict(b"abc").digits == 4
+@pytest.fixture
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds of each pause, which are not waited."""
+    found: list[float] = []
+    monkeypatch.setattr("digits.client.time", SimpleNamespace(sleep=found.append))
+    return found
 
 
-def test_split_returns_numbers_with_boxes() -> None:
+def connect(*script: Outcome, key: str | None = None, retries: Retries | None = None) -> tuple[Client, ScriptedService]:
+    service = ScriptedService(*script)
+    return Client("http://digits.test/at/", key=key, retries=retries, transport=service), service
+
+
+def test_a_picture_is_the_body_of_one_request() -> None:
+    client, service = connect(key="secret")
+    assert client.predict(png(7)) == Prediction(
+        digit=7, confidence=0.91, uncertain=False, probabilities=tuple(PROBABILITIES), version="7"
+    )
+    (request,) = service.requests
+    assert (request.method, str(request.url)) == ("POST", "http://digits.test/at/predict")
+    assert request.headers["Content-Type"] == "image/png"
+    assert request.headers["Authorization"] == "Bearer secret"
+    assert request.content == png(7)
+
+
+def test_a_path_and_an_array_are_pictures(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(3))
+    client, service = connect()
+    assert client.predict(tmp_path / "a.png").digit == client.predict(str(tmp_path / "a.png")).digit == 3
+    client.predict(np.full((28, 28), ord("1"), np.uint8))
+    assert service.requests[-1].headers["Content-Type"] == "application/octet-stream"
+    assert service.requests[-1].content == b"1" * 784
+
+
+def test_several_digits_are_a_hint() -> None:
+    row = PREDICTION | {"uncertain": True, "digits": 4}
+    client, _ = connect(httpx.Response(200, json={"version": "7", "predictions": [row]}))
+    assert client.predict(png(1)).digits == 4
+
+
+def test_split_returns_lines_with_boxes() -> None:
     rows = [
-        ROW | {"digit": digit, "picture": 1, "line": line, "box": [1, 2, 3, 4], "uncertain": digit == 9}
-        for digit, line in [(1, 1), (2, 1), (9, 2)]
+        PREDICTION | {"digit": digit, "picture": 1, "line": line, "box": [digit, 0, digit + 1, 9]}
+        for digit, line in ((4, 1), (2, 1), (7, 2))
     ]
-    digits, played = client(httpx.Response(200, json={"version": "5", "numbers": ["12", "9"], "predictions": rows}))
-    found = digits.predict(b"abc", split=True, normalise="auto")
-    assert dict(played.requests[0].url.params) == {"split": "digits", "normalise": "auto"}
-    assert found.numbers == ("12", "9")
-    assert found.digits[2].box == (1, 2, 3, 4)
-    assert found.uncertain
-    assert found.confidence == 0.5
+    client, service = connect(httpx.Response(200, json={"version": "7", "numbers": ["42", "7"], "predictions": rows}))
+    first, second = client.predict(png(1), split=True, normalise="always")
+    assert (first.text, second.text) == ("42", "7")
+    assert first.digits[1].box == (2, 0, 3, 9)
+    assert first.confidence == 0.91
+    assert dict(service.requests[0].url.params) == {"split": "digits", "normalise": "always"}
+
+
+def test_many_pictures_are_sent_together_and_returned_in_order() -> None:
+    client, service = connect()
+    found = list(client.predict_many(png(number % 10) for number in range(40)))
+    assert [one.digit for one in found if isinstance(one, Prediction)] == [number % 10 for number in range(40)]
+    assert sorted(len(pictures_of(request)) for request in service.requests) == [8, 16, 16]
+
+
+def test_one_bad_picture_of_many_has_an_error_and_the_others_have_predictions() -> None:
+    client, _ = connect()
+    found = list(client.predict_many([png(1), png("x"), png(2)]))
+    assert [one.digit if isinstance(one, Prediction) else one.sentence for one in found] == [1, "there is no digit", 2]
+
+
+def test_a_wrong_key_ends_many_pictures() -> None:
+    client, service = connect(reject(401))
+    with pytest.raises(Unauthorised):
+        list(client.predict_many([png(1), png(2)]))
+    assert len(service.requests) == 1
+
+
+def test_an_array_is_sent_in_bulk_with_the_wanted_fields() -> None:
+    client, service = connect(*(predictions(*([1] * 10_000)) for _ in range(1)), predictions(2, 3))
+    found = client.predict_array(np.zeros((10_002, 28, 28), np.uint8), fields=["digit", "probabilities"])
+    assert found.digits == (1,) * 10_000 + (2, 3)
+    assert found.version == "7"
+    assert len(found.probabilities) == 10_002
+    assert found.confidences == ()
+    assert [len(request.content) for request in service.requests] == [7_840_000, 1568]
+    assert service.requests[0].url.params["fields"] == "digit,probabilities"
+
+
+def test_an_array_is_predicted_by_one_version() -> None:
+    other = httpx.Response(200, json={"version": "8", "predictions": [PREDICTION]})
+    client, _ = connect(predictions(*([1] * 10_000)), other)
+    with pytest.raises(DigitsError, match="changed its version during the call: 7, 8"):
+        client.predict_array(np.zeros((10_001, 784), np.uint8))
+
+
+def test_an_unknown_field_is_named() -> None:
+    client, service = connect()
+    with pytest.raises(ValueError, match="fields has 'number'; allowed: digit, confidence"):
+        client.predict_array(np.zeros((1, 784), np.uint8), fields=["number"])  # type: ignore[list-item]
+    assert service.requests == []
 
 
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (400, PictureRejected),
+        (400, RequestRejected),
         (401, Unauthorised),
+        (403, Unauthorised),
         (404, RequestRejected),
-        (413, PictureRejected),
-        (422, PictureRejected),
+        (422, RequestRejected),
+        (429, TooBusy),
         (500, ServiceFailed),
-        (301, InvalidResponse),
+        (503, NotReady),
     ],
 )
-def test_an_error_carries_the_sentence_and_the_status(status: int, kind: type[DigitsError]) -> None:
-    digits, played = client(refused(status))
-    with pytest.raises(kind, match=r"^the sentence$") as raised:
-        digits.predict(b"abc")
-    assert (raised.value.sentence, raised.value.status, raised.value.retry_after) == ("the sentence", status, None)
-    assert len(played.requests) == 1
-    assert pickle.loads(pickle.dumps(raised.value)).status == status  # noqa: S301
+def test_errors_carry_sentence_status_and_retry_after(status: int, kind: type[DigitsError]) -> None:
+    client, _ = connect(reject(status, "this is why", **BUSY), retries=Retries(attempts=1))
+    with pytest.raises(kind) as caught:
+        client.predict(png(1))
+    assert type(caught.value) is kind
+    assert (str(caught.value), caught.value.status, caught.value.retry_after) == ("this is why", status, 3)
 
 
-def test_a_response_of_something_else_is_quoted() -> None:
-    with pytest.raises(ServiceFailed, match="status 502: <h1>Bad gateway</h1>"):
-        client(httpx.Response(502, text="<h1>Bad\ngateway</h1>"), retry=Retry(attempts=1))[0].predict(b"abc")
-    with pytest.raises(InvalidResponse, match="no JSON object, but 'hello'"):
-        client(httpx.Response(200, text="hello"))[0].predict(b"abc")
-    with pytest.raises(InvalidResponse, match="none of POST /predict"):
-        client(httpx.Response(200, json={"version": "1"}))[0].predict(b"abc")
-    with pytest.raises(InvalidResponse, match="2 predictions for 1 pictures"):
-        client(predicted(1, 2))[0].predict(b"abc")
-    with pytest.raises(InvalidResponse, match="'manifest' is missing"):
-        client(httpx.Response(200, json={"version": "1", "runtime": "litert"}))[0].model()
+@pytest.mark.parametrize(
+    ("response", "sentence"),
+    [
+        (httpx.Response(200, text="<html>"), "no JSON object"),
+        (httpx.Response(200, json={"predictions": [{}]}), "JSON that is none of Digits"),
+        (httpx.Response(301, headers={"Location": "https://digits.test/"}), "redirects to https://digits.test/"),
+        (predictions(1, 2), "2 predictions; expected: 1"),
+    ],
+)
+def test_responses_of_other_servers_are_reported(response: httpx.Response, sentence: str) -> None:
+    client, _ = connect(response)
+    with pytest.raises(InvalidResponse, match=sentence):
+        client.predict(png(1))
 
 
-@pytest.mark.parametrize("url", ["ftp://a", "127.0.0.1:8000", "http://", "http://a/?b=c"])
-def test_an_address_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(InvalidAddress, match="expected: http://HOST:PORT"):
+def test_an_error_without_a_sentence_is_described() -> None:
+    client, _ = connect(httpx.Response(404, text="nothing"))
+    with pytest.raises(RequestRejected, match=r"http://digits\.test/at/predict responds with 404 Not Found"):
+        client.predict(png(1))
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_service_is_waited_for_as_it_asks(status: int, sleeps: list[float]) -> None:
+    client, service = connect(reject(status, **BUSY), reject(status, **BUSY))
+    assert client.predict(png(5)).digit == 5
+    assert len(service.requests) == 3
+    assert len(sleeps) == 2
+    assert all(3 <= seconds < 4 for seconds in sleeps)
+
+
+def test_retries_are_bounded_by_attempts(sleeps: list[float]) -> None:
+    client, service = connect(*[reject(429)] * 9, retries=Retries(attempts=4))
+    with pytest.raises(TooBusy):
+        client.predict(png(5))
+    assert len(service.requests) == 4
+    assert len(sleeps) == 3
+
+
+def test_retries_are_bounded_by_seconds(sleeps: list[float]) -> None:
+    client, service = connect(*[reject(429, **BUSY)] * 9, retries=Retries(attempts=9, max_seconds=7))
+    with pytest.raises(TooBusy):
+        client.predict(png(5))
+    assert len(service.requests) == 3
+    assert len(sleeps) == 2
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError])
+def test_a_prediction_is_sent_again_after_a_lost_connection(
+    error: type[httpx.TransportError], sleeps: list[float]
+) -> None:
+    client, service = connect(error, error)
+    assert client.predict(png(5)).digit == 5
+    assert len(service.requests) == 3
+    assert len(sleeps) == 2
+
+
+def test_feedback_is_sent_again_only_if_the_service_did_not_receive_it(sleeps: list[float]) -> None:
+    client, service = connect(httpx.ConnectError, reject(503), httpx.Response(201, json={}))
+    client.feedback(png(5), 5, predicted=3, version="7")
+    assert len(service.requests) == 3
+    assert len(sleeps) == 2
+    client, service = connect(httpx.ReadError)
+    with pytest.raises(ServiceUnreachable):
+        client.feedback(png(5), 5)
+    assert len(service.requests) == 1
+
+
+def test_feedback_has_the_picture_in_base64_or_the_pixels() -> None:
+    client, service = connect(httpx.Response(201, json={}), httpx.Response(201, json={}))
+    client.feedback(png(5), 5, predicted=3, version="7")
+    client.feedback(np.full((28, 28), 9, np.uint8), 6)
+    first, second = (json.loads(request.content) for request in service.requests)
+    assert first == {"image": "iVBORzU=", "digit": 5, "predicted": 3, "version": "7"}
+    assert second == {"image": [9] * 784, "digit": 6}
+    assert service.requests[0].headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("error", [httpx.ReadTimeout, httpx.UnsupportedProtocol])
+def test_errors_that_would_happen_again_are_not_retried(error: type[httpx.TransportError], sleeps: list[float]) -> None:
+    client, service = connect(error)
+    with pytest.raises(ServiceUnreachable, match=r"http://digits\.test") as caught:
+        client.predict(png(5))
+    assert caught.value.status is None
+    assert len(service.requests) == 1
+    assert sleeps == []
+
+
+def test_the_model_has_its_manifest() -> None:
+    document = {"version": "7", "runtime": "litert", "manifest": {"metrics": {"test_accuracy": 0.99}}}
+    client, service = connect(httpx.Response(200, json=document))
+    found = client.model()
+    assert (found.version, found.runtime, found.test_accuracy) == ("7", "litert", 0.99)
+    assert service.requests[0].url.path == "/at/model"
+
+
+def test_health_is_requested_once(sleeps: list[float]) -> None:
+    ready = httpx.Response(200, json={"status": "ready", "version": "7"})
+    client, service = connect(ready, reject(503, "no model is loaded"))
+    assert client.health().ready
+    found = client.health()
+    assert (found.ready, found.version, found.reason) == (False, None, "no model is loaded")
+    assert len(service.requests) == 2
+    assert sleeps == []
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "digits.test", "", "ftp://digits.test", "http://"])
+def test_an_address_of_another_kind_is_rejected(url: str) -> None:
+    with pytest.raises(ValueError, match="the address is"):
         Client(url)
 
 
-def test_a_busy_service_is_asked_again_after_the_seconds_that_it_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr("time.sleep", slept.append)
-    digits, played = client(refused(429, retry_after="2"), refused(503, retry_after="3"), refused(503), predicted(7))
-    assert digits.predict(b"abc").digit == 7
-    assert slept == [2, 3, 0]
-    assert [form_parts(request) for request in played.requests] == [[b"abc"]] * 4
+def test_a_key_that_no_header_can_have_is_rejected() -> None:
+    with pytest.raises(ValueError, match="the key has characters that are not printable ASCII"):
+        Client(key="a\nb")
 
 
-def test_a_wait_over_the_limit_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.sleep", None)
-    with pytest.raises(Busy) as raised:
-        client(refused(429, retry_after="61"))[0].predict(b"abc")
-    assert raised.value.retry_after == 61
+def test_many_pictures_are_read_as_they_are_needed() -> None:
+    read: list[int] = []
 
+    def pictures() -> Iterator[bytes]:
+        for number in range(1000):
+            read.append(number)
+            yield png(number % 10)
 
-def test_attempts_are_bounded() -> None:
-    digits, played = client(*[refused(429)] * 9)
-    with pytest.raises(Busy):
-        digits.predict(b"abc")
-    assert len(played.requests) == 8
-
-
-def test_a_lost_connection_is_tried_again_where_that_is_safe() -> None:
-    lost, refused_connection = httpx.ReadError("lost"), httpx.ConnectError("refused")
-    assert client(lost, lost, lost, predicted(7))[0].predict(b"abc").digit == 7
-    client(refused_connection, refused(429), httpx.Response(201, json={}))[0].feedback(b"abc", 7)
-    for reply, kind in ((lost, Unreachable), (httpx.ReadTimeout("late"), Unreachable), (refused(502), ServiceFailed)):
-        digits, played = client(reply)
-        with pytest.raises(kind):
-            digits.feedback(b"abc", 7)
-        assert len(played.requests) == 1
-
-
-def test_an_unreachable_service_is_named() -> None:
-    with pytest.raises(Unreachable, match=r"^http://service/prefix/ cannot be reached \(POST /predict: refused\)$"):
-        client(*[httpx.ConnectError("refused")] * 4)[0].predict(b"abc")
-    with pytest.raises(Unreachable, match="did not answer in time"):
-        client(*[httpx.ReadTimeout("")] * 4)[0].predict(b"abc")
-
-
-def digit_of(picture: bytes) -> list[int] | int:
-    return 422 if picture == b"blank" else [int(picture)]
-
-
-def test_many_pictures_come_in_their_order_and_share_requests() -> None:
-    with Client(transport=transport_of(digit_of), connections=3) as digits:
-        sources = [str(number % 10).encode() for number in range(100)]
-        assert [found.digit for found in digits.predict_many(iter(sources))] == [int(source) for source in sources]
-    digits, played = client(predicted(*range(16)), predicted(1), connections=1)
-    assert len(list(digits.predict_many([b"1"] * 17))) == 17
-    assert [len(form_parts(request)) for request in played.requests] == [16, 1]
-
-
-def test_large_pictures_are_sent_alone() -> None:
-    digits, played = client(predicted(1), predicted(2), connections=1)
-    assert [found.digit for found in digits.predict_many([b"1" * 40_000, b"2" * 40_000])] == [1, 2]
-    assert [len(form_parts(request)) for request in played.requests] == [1, 1]
-
-
-@pytest.mark.parametrize("ordered", [True, False])
-def test_a_bad_picture_does_not_harm_those_beside_it(*, ordered: bool) -> None:
-    with Client(transport=transport_of(digit_of)) as digits:
-        found = sorted(
-            digits.try_predict_many([b"1", b"blank", "nothing.png", b"4"], Options(), ordered=ordered),
-            key=lambda outcome: outcome.number,
-        )
-        texts = [str(result) if isinstance(result := outcome.result, DigitsError) else outcome for outcome in found]
-        assert texts[1:3] == ["the sentence", "nothing.png cannot be read: No such file or directory"]
-        assert [found[index].get().version for index in (0, 3)] == ["5", "5"]
-        iterator = digits.predict_many([b"1", b"blank"])
-        assert next(iterator).digit == 1
-        with pytest.raises(PictureRejected, match=r"^picture 2: the sentence$"):
-            next(iterator)
-
-
-def test_an_error_of_every_picture_ends_the_iteration() -> None:
-    digits, played = client(refused(401), connections=1)
-    with pytest.raises(Unauthorised):
-        list(digits.try_predict_many([b"1"] * 1000))
-    assert len(played.requests) == 1
-
-
-def test_images_in_bulk_are_sent_as_bytes_and_returned_as_arrays() -> None:
-    images = np.zeros((5_001, 28, 28), np.uint8)
-
-    def reply(request: httpx.Request) -> httpx.Response:
-        assert request.headers["content-type"] == "application/octet-stream"
-        assert request.url.params["fields"] == "digit,confidence"
-        count = len(request.content) // 784
-        return httpx.Response(200, json={"version": "5", "predictions": [{"digit": 3, "confidence": 0.25}] * count})
-
-    with Client(transport=httpx.MockTransport(reply)) as digits:
-        found = digits.predict_images(images)
-    assert str(found.digits.dtype) == "uint8"
-    assert found.digits.tolist() == [3] * 5_001
-    assert str(found.confidences.dtype) == "float32"
-    assert found.confidences.tolist() == [0.25] * 5_001
-    assert found.version == "5"
-
-
-def test_feedback_sends_what_is_known() -> None:
-    digits, played = client(httpx.Response(201, json={"status": "kept"}))
-    digits.feedback(b"abc", 7, predicted=1, version="5")
-    assert played.requests[0].content == b'{"image": "YWJj", "digit": 7, "predicted": 1, "version": "5"}'
-
-
-def test_health_and_model() -> None:
-    manifest = {"name": "digits"}
-    digits, _ = client(
-        httpx.Response(200, json={}),
-        refused(503, "no model is loaded"),
-        httpx.Response(200, json={"version": "5", "runtime": "litert", "manifest": manifest}),
-    )
-    assert digits.health().ready
-    assert (digits.health().ready, digits.model().manifest) == (False, manifest)
-
-
-def run(function: Callable[[AsyncClient], Awaitable[Any]], *replies: Reply, **options: Any) -> Any:
-    async def call() -> Any:
-        async with AsyncClient("http://service", retry=QUICK, **options) as digits:
-            return await function(digits)
-
-    if replies:
-        options["transport"] = Replies(replies).transport
-    return asyncio.run(call())
-
-
-def test_the_asynchronous_client_does_the_same() -> None:
-    assert run(lambda digits: digits.predict(b"abc"), refused(429), httpx.ReadError("lost"), predicted(7)).digit == 7
-    with pytest.raises(PictureRejected, match="the sentence"):
-        run(lambda digits: digits.predict(b"abc"), refused(422))
-    with pytest.raises(Unreachable):
-        run(lambda digits: digits.feedback(b"abc", 7), httpx.ReadError("lost"))
-    assert not run(lambda digits: digits.health(), refused(503)).ready
-
-    async def many(digits: AsyncClient) -> list[int]:
-        return [found.digit async for found in digits.predict_many(str(n % 10).encode() for n in range(100))]
-
-    assert run(many, transport=transport_of(digit_of)) == [number % 10 for number in range(100)]
-
-    async def bad(digits: AsyncClient) -> list[bool]:
-        outcomes = digits.try_predict_many([b"1", b"blank", b"2"])
-        return [isinstance(outcome.result, DigitsError) async for outcome in outcomes]
-
-    assert run(bad, transport=transport_of(digit_of)) == [False, True, False]
-
-
-def test_split_pictures_share_requests() -> None:
-    rows = [ROW | {"digit": n, "picture": n, "line": 1, "box": [0, 0, 1, 1]} for n in (1, 2)]
-    digits, _ = client(httpx.Response(200, json={"version": "5", "numbers": ["1", "2"], "predictions": rows}))
-    found: list[SplitPrediction] = list(digits.predict_many([b"a", b"b"], split=True))
-    assert [prediction.numbers for prediction in found] == [("1",), ("2",)]
+    client, _ = connect()
+    with client:
+        next(client.predict_many(pictures()))
+        assert len(read) < 300

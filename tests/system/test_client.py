@@ -1,190 +1,179 @@
-"""The client and the command `digits` against a real service, and the service that the wheel has."""
+"""The client and its command, against a running service."""
 
 import asyncio
 import csv
+import io
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from digits import AsyncClient, Client, Outcome, PictureRejected, Unauthorised
-from digits.sources import Source
-from tests.conftest import REPOSITORY
-from tests.packaging import build_wheel
-from tests.system.server import PATIENCE, Server, serving
+from digits import AsyncClient, Client, Prediction, RequestRejected, Unauthorised
+from tests.system.server import REPOSITORY, Server, serving
 
-SEVEN = REPOSITORY / "tests" / "pictures" / "seven.png"
-PAGE = REPOSITORY / "tests" / "pictures" / "2024.jpg"
-GROUP = 16
-"""Pictures of one request."""
+DIGITS = (sys.executable, "-m", "digits")
+PICTURES = REPOSITORY / "tests" / "pictures"
+KEY = "a key"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(workers=1, api_key="secret", feedback_dir=tmp_path_factory.mktemp("feedback")) as running:
-        yield running
-        assert "Traceback" not in running.log
+    with serving(workers=1, api_key=KEY, feedback_dir=tmp_path_factory.mktemp("feedback")) as server:
+        yield server
 
 
 @pytest.fixture
 def client(server: Server) -> Iterator[Client]:
-    with Client(server.address, "secret") as client:
+    with Client(server.address, key=KEY) as client:
         yield client
 
 
-def metrics(server: Server) -> str:
-    """The text of GET /metrics."""
-    return server.client.get("/metrics").text
+@pytest.fixture
+def sevens(tmp_path: Path) -> Path:
+    """A directory of 50 pictures."""
+    directory = tmp_path / "sevens"
+    directory.mkdir()
+    for number in range(50):
+        shutil.copyfile(PICTURES / "seven.png", directory / f"{number:02}.png")
+    return directory
 
 
-def command(server: Server, *arguments: str | Path) -> subprocess.Popen[str]:
-    """Start the command `digits`."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "digits", *arguments],
+def environment(server: Server) -> dict[str, str]:
+    return os.environ | {"DIGITS_URL": server.address, "DIGITS_KEY": KEY}
+
+
+def run(server: Server, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*DIGITS, *map(str, arguments)],
         cwd=REPOSITORY,
-        env=os.environ | {"DIGITS_URL": server.address, "DIGITS_KEY": "secret"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        env=environment(server),
+        capture_output=True,
         text=True,
+        check=False,
     )
 
 
-def run(server: Server, *arguments: str | Path) -> tuple[int, str, str]:
-    """Run the command `digits`; return its exit code, standard output and standard error."""
-    process = command(server, *arguments)
-    out, err = process.communicate(timeout=PATIENCE)
-    return process.returncode, out, err
+def test_every_kind_of_picture_is_predicted(client: Client) -> None:
+    seven = client.predict(PICTURES / "seven.png")
+    assert (seven.digit, seven.uncertain, len(seven.probabilities)) == (7, False, 10)
+    assert client.predict((PICTURES / "seven.png").read_bytes()) == seven
+    (number,) = client.predict(PICTURES / "2024.jpg", split=True)
+    assert number.text == "2024"
+    assert number.digits[0].box[0] < number.digits[1].box[0]
+    hint = client.predict(PICTURES / "2024.jpg")
+    assert (hint.digits, hint.uncertain) == (4, True)
 
 
-def test_every_kind_of_source_gives_the_same_digit(client: Client) -> None:
-    with SEVEN.open("rb") as file, Image.open(SEVEN) as image:
-        sources: list[Source] = [SEVEN, str(SEVEN), SEVEN.read_bytes(), file, image, np.asarray(image.convert("L"))]
-        found = [client.predict(source) for source in sources]
-    assert {prediction.digit for prediction in found} == {7}
-    assert found[0].probabilities[7] == found[0].confidence == max(found[0].probabilities)
-    assert {round(prediction.confidence, 5) for prediction in found} == {round(found[0].confidence, 5)}
+def test_arrays_are_predicted_as_they_are(client: Client) -> None:
+    images = np.zeros((300, 28, 28), np.uint8)
+    images[:, 4:24, 13:16] = 255
+    found = client.predict_array(images)
+    assert found.digits == (client.predict(images[0]).digit,) * 300
+    assert found.digits[0] == 1
+    assert len(found.confidences) == len(found.uncertain) == 300
 
 
-def test_several_digits_are_read_with_split_and_noted_without(client: Client) -> None:
-    split = client.predict(PAGE, split=True)
-    assert split.numbers == ("2024",)
-    assert [digit.digit for digit in split.digits] == [2, 0, 2, 4]
-    assert split.digits[0].box[0] < split.digits[1].box[0]
-    whole = client.predict(PAGE)
-    assert (whole.uncertain, whole.digits) == (True, 4)
-    both = list(client.predict_many([SEVEN, PAGE, SEVEN], split=True))
-    assert [prediction.numbers for prediction in both] == [("7",), ("2024",), ("7",)]
+def test_an_error_carries_the_sentence_of_the_service(client: Client, server: Server) -> None:
+    with pytest.raises(RequestRejected, match="none of PNG, JPEG") as caught:
+        client.predict(b"a" * 784)
+    assert caught.value.status == 415
+    with Client(server.address) as stranger, pytest.raises(Unauthorised):
+        stranger.predict(PICTURES / "seven.png")
 
 
-def test_images_in_bulk_and_the_model(client: Client, server: Server) -> None:
-    images = np.stack([np.asarray(Image.open(SEVEN).convert("L"))] * 5_001)
-    found = client.predict_images(images)
-    assert found.digits.tolist() == [7] * 5_001
-    assert found.version == client.model().version
+def test_model_health_and_feedback(client: Client) -> None:
     assert client.health().ready
-    client.feedback(SEVEN, 7, predicted=1, version=found.version)
-    server.wait_for_metrics('digits_feedback_total{digit="7"} 1.0')
+    assert client.model().manifest["parameters"] == 185_300
+    client.feedback(PICTURES / "seven.png", 7, predicted=1, version=client.model().version)
+    client.feedback(np.eye(28, dtype=np.uint8) * 255, 1)
 
 
-def test_errors_have_the_service_s_sentence(client: Client, server: Server) -> None:
-    with pytest.raises(PictureRejected, match="none of PNG, JPEG"):
-        client.predict(b"no picture")
-    with Client(server.address) as stranger, pytest.raises(Unauthorised, match="Authorization"):
-        stranger.predict(SEVEN)
+def test_the_asynchronous_client_predicts_the_same(client: Client, server: Server) -> None:
+    async def predict() -> list[object]:
+        async with AsyncClient(server.address, key=KEY) as other:
+            assert (await other.health()).ready
+            pictures = [PICTURES / "seven.png"] * 40 + [PICTURES / "2024.jpg"]
+            return [one async for one in other.predict_many(pictures)]
+
+    found = asyncio.run(predict())
+    seven, several = client.predict(PICTURES / "seven.png"), client.predict(PICTURES / "2024.jpg")
+    assert all(isinstance(one, Prediction) and one.digit == 7 for one in found[:40])
+    assert found[0] == seven
+    assert found[40] == several
 
 
-def test_the_asynchronous_client_reads_many(server: Server) -> None:
-    async def call() -> tuple[list[int], list[Outcome]]:
-        async with AsyncClient(server.address, "secret") as client:
-            digits = [found.digit async for found in client.predict_many([SEVEN] * 100)]
-            return digits, [outcome async for outcome in client.try_predict_many([SEVEN, b"no picture"])]
-
-    digits, outcomes = asyncio.run(call())
-    assert digits == [7] * 100
-    assert isinstance(outcomes[1].result, PictureRejected)
-
-
-def test_a_busy_service_is_waited_for() -> None:
-    """A worker that takes one request at a time refuses most of eight; all of their pictures are read in the end."""
-    with serving(workers=1, max_in_flight=1) as server, Client(server.address, connections=8) as client:
-        pages = [PAGE.read_bytes()] * 24
-        assert {found.numbers for found in client.predict_many(pages, split=True)} == {("2024",)}
-        server.wait_for_metrics('digits_predictions_total{digit="4"} 24.0')
-        refused = re.search(r'digits_http_requests_total{.*route="/predict",status="429"} (\S+)', metrics(server))
-        assert refused
-        assert float(refused[1]) > 0
+@pytest.mark.parametrize(
+    ("document", "output"),
+    [
+        ("README.md", r"7 0\.99\d+ False\n2024 \[\(\d+, \d+, \d+, \d+\), .*\]\n"),
+        ("docs/client.md", r"7\n2024 0\.9\d+ \(.*\)\n7\nthe picture is none of .*\n\(\d, \d, \d\)\nTrue 0\.99\d+\n"),
+    ],
+)
+def test_the_python_of_the_documents_runs(server: Server, document: str, output: str) -> None:
+    program = re.search(r"```python\n(.*?)```", (REPOSITORY / document).read_text(), re.DOTALL)
+    assert program
+    here = program[1].replace('"http://127.0.0.1:8000"', f'"{server.address}", key="{KEY}"')
+    done = subprocess.run([sys.executable, "-c", here], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert re.fullmatch(output, done.stdout)
 
 
-def test_predict_reads_a_folder_and_lists_what_failed(server: Server, tmp_path: Path) -> None:
-    for number in range(20):
-        shutil.copyfile(SEVEN, tmp_path / f"{number:02}.png")
-    (tmp_path / "07.png").write_text("no picture")
-    code, out, err = run(server, "predict", tmp_path)
-    assert code == 1
-    rows = list(csv.DictReader(out.splitlines()))
-    assert [row["file"] for row in rows] == [f"{tmp_path}/{number:02}.png" for number in range(20) if number != 7]
+def test_the_command_predicts_a_directory(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "note.png").write_text("no picture")
+    done = run(server, "predict", PICTURES, tmp_path / "note.png", "-f", "jsonl")
+    assert [json.loads(line)["digit"] for line in done.stdout.splitlines()][1] == 7
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"digits: {tmp_path}/note.png: the picture is none of PNG")
+    done = run(server, "predict", "--split", PICTURES / "2024.jpg")
+    assert done.stdout.splitlines()[1].split(",")[1] == "2024"
+
+
+def test_health_and_model_print_what_serves(server: Server) -> None:
+    assert run(server, "health").stdout.startswith("ready, version ")
+    assert "parameters              185,300" in run(server, "model").stdout
+
+
+def test_a_killed_run_is_resumed(server: Server, sevens: Path) -> None:
+    output = sevens.parent / "out.csv"
+    slow = sevens / "40.png"
+    slow.unlink()
+    os.mkfifo(slow)
+    command = [*DIGITS, "predict", str(sevens), "-o", str(output), "--connections", "1"]
+    process = subprocess.Popen(command, cwd=REPOSITORY, env=environment(server))
+    try:
+        with slow.open("wb"):  # waits until the third request of 16 pictures is put together
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+    finally:
+        process.kill()
+        process.wait()
+    written = output.read_bytes()
+    assert written.count(b"\n") >= 17
+    assert written.endswith(b"\n")
+    slow.unlink()
+    shutil.copyfile(PICTURES / "seven.png", slow)
+    assert run(server, "predict", sevens, "-o", output, "--resume").returncode == 0
+    assert output.read_bytes().startswith(written)
+    rows = list(csv.DictReader(io.StringIO(output.read_text())))
+    assert sorted(Path(row["file"]).name for row in rows) == [f"{number:02}.png" for number in range(50)]
     assert {row["digit"] for row in rows} == {"7"}
-    assert err.startswith(f"digits: {tmp_path}/07.png: the picture is none of PNG")
-    assert err.endswith("digits: 1 of 20 pictures failed\n")
 
 
-def test_split_prints_numbers(server: Server) -> None:
-    code, out, _ = run(server, "predict", "--split", PAGE)
-    assert (code, out.splitlines()[1].split(",")[:2]) == (0, [str(PAGE), "2024"])
-
-
-@pytest.mark.parametrize("name", ["out.csv", "out.jsonl", "out.parquet"])
-def test_resume_after_kill_9_sends_nothing_twice(name: str, tmp_path: Path) -> None:
-    """The command stops at a picture that is a pipe, behind one request's pictures, and is killed there."""
-    pictures = [tmp_path / f"{number:02}.png" for number in range(3 * GROUP)]
-    for picture in pictures:
-        shutil.copyfile(SEVEN, picture)
-    pictures[GROUP + 1].unlink()
-    os.mkfifo(pictures[GROUP + 1])
-    arguments = ("predict", *map(str, pictures), "-o", str(tmp_path / name), "--connections", "1")
-    with serving(workers=1) as server:
-        process = command(server, *arguments)
-        with pictures[GROUP + 1].open("wb"):  # returns when the command has opened the pipe to read
-            process.send_signal(signal.SIGKILL)
-            process.communicate(timeout=PATIENCE)
-        server.wait_for_metrics(f'digits_predictions_total{{digit="7"}} {GROUP}.0')
-        pictures[GROUP + 1].unlink()
-        shutil.copyfile(SEVEN, pictures[GROUP + 1])
-        assert run(server, *arguments, "--resume") == (0, "", "")
-        server.wait_for_metrics(f'digits_predictions_total{{digit="7"}} {len(pictures)}.0')
-        whole = (tmp_path / name).read_bytes()
-        assert run(server, *arguments) == (0, "", "")
-        assert (tmp_path / name).read_bytes() == whole
-
-
-def test_health_and_model_are_commands(server: Server) -> None:
-    assert run(server, "health")[:2] == (0, "ready\n")
-    assert run(server, "model")[1].startswith("version ")
-    code, out, err = run(server, "health", "--url", "http://127.0.0.1:1")
-    assert (code, out, err.count("\n")) == (1, "", 1)
-
-
-def test_the_wheel_serves_the_packaged_version_from_any_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The packages come from the unpacked wheel, although a directory `service` is where the command is run."""
-    wheel, installed, here = tmp_path / "wheel", tmp_path / "installed", tmp_path / "here"
-    wheel.mkdir()
-    zipfile.ZipFile(build_wheel(wheel)).extractall(installed)
-    (here / "service").mkdir(parents=True)
-    (here / "service" / "__init__.py").write_text("raise RuntimeError")
-    monkeypatch.setenv("PYTHONPATH", str(installed))
-    with serving((sys.executable, "-m", "digits", "serve", "--workers", "1"), cwd=here) as server:
-        assert str(installed) in server.wait_for("curl").string
-        newest = max(int(path.name) for path in (REPOSITORY / "models" / "digits").iterdir() if path.name.isdecimal())
-        with Client(server.address) as client:
-            assert client.predict(SEVEN).version == str(newest)
+def test_a_busy_service_is_waited_for(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(12):
+        shutil.copyfile(PICTURES / "2024.jpg", photos / f"{number}.jpg")
+    with serving(workers=1, max_in_flight=2, picture_processes=1) as server:
+        done = run(server, "predict", "--split", photos, "--connections", 12)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count(",2024,") == 12
+        metrics = server.client.get("/metrics").text
+        assert 'digits_rejected_total{reason="too_many_requests"}' in metrics

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.system.server import Server, serving
 
-DOCUMENTS = ("README.md", "docs/api.md", "docs/training.md")
+DOCUMENTS = ("README.md", "docs/api.md", "docs/client.md", "docs/training.md")
 BLOCKS = [
     block
     for document in DOCUMENTS
@@ -50,7 +50,9 @@ def test_the_documents_have_examples() -> None:
 @pytest.mark.parametrize(("command", "output"), EXAMPLES, ids=[command[:60] for command, _ in EXAMPLES])
 def test_examples_give_the_output_shown(server: Server, clone: Path, command: str, output: str) -> None:
     here = command.replace("http://127.0.0.1:8000", server.address).replace(".venv/bin/python", sys.executable)
-    done = subprocess.run(["sh", "-c", here], cwd=clone, capture_output=True, text=True, check=True)
+    here = re.sub(r"^digits ", f"{sys.executable} -m digits ", here)
+    environment = os.environ | {"DIGITS_URL": server.address}
+    done = subprocess.run(["sh", "-c", here], cwd=clone, env=environment, capture_output=True, text=True, check=True)
     assert NUMBER.sub("0", done.stdout.strip()) == NUMBER.sub("0", output.strip())
     found, shown = ([float(number) for number in NUMBER.findall(text)] for text in (done.stdout, output))
     assert found == pytest.approx(shown, rel=1e-3, abs=1e-5)

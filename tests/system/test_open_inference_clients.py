@@ -170,8 +170,52 @@ def test_tritonclient_raises_the_sentence_of_the_service(client: triton.Inferenc
         client.infer("digits", [input_of(images, "UINT8")], model_version="999")
     with pytest.raises(InferenceServerException, match=r"expected: \[N, 28, 28\], \[N, 784\] or"):
         client.infer("digits", [input_of(images.reshape(-1, 28), "UINT8")])
+    with pytest.raises(InferenceServerException, match=r"a value of 'images' is 511; expected: from 0 to 255"):
+        client.infer("digits", [input_of(images.astype(np.float32) + 256, "FP32")])
     with pytest.raises(InferenceServerException, match="the output is 'logits'; the model has probabilities"):
         client.infer("digits", [input_of(images, "UINT8")], outputs=[triton.InferRequestedOutput("logits")])
+
+
+def test_tritonclient_parses_the_response_to_raw_bytes(
+    server: Server, images: Batch, expected: list[dict[str, Any]]
+) -> None:
+    for count in (1, len(images)):
+        headers = {"Content-Type": OCTETS, "Inference-Header-Content-Length": "0"}
+        response = httpx.post(
+            f"{server.address}/v2/models/digits/infer", content=images[:count].tobytes(), headers=headers
+        )
+        length = int(response.headers["Inference-Header-Content-Length"])
+        result = triton.InferenceServerClient.parse_response_body(response.content, header_length=length)
+        check(result, expected[:count])
+
+
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_the_asynchronous_tritonclient_compresses_requests_and_responses(
+    server: Server, images: Batch, expected: list[dict[str, Any]], algorithm: str
+) -> None:
+    async def infer() -> triton.InferResult:
+        async with triton_aio.InferenceServerClient(server.address.removeprefix("http://")) as client:
+            return await client.infer(
+                "digits",
+                [input_of(images, "UINT8")],
+                request_compression_algorithm=algorithm,
+                response_compression_algorithm=algorithm,
+            )
+
+    check(asyncio.run(infer()), expected)
+
+
+def test_tritonclient_sends_the_api_key(images: Batch) -> None:
+    with (
+        serving(api_key="secret") as running,
+        triton.InferenceServerClient(running.address.removeprefix("http://")) as client,
+    ):
+        assert client.is_server_ready()
+        with pytest.raises(InferenceServerException, match="401"):
+            client.infer("digits", [input_of(images, "UINT8")])
+        key = {"Authorization": "Bearer secret"}
+        assert client.infer("digits", [input_of(images, "UINT8")], headers=key).as_numpy("digit").shape == (40,)
+        assert client.get_model_metadata("digits", headers=key)["name"] == "digits"
 
 
 def test_tritonclient_infers_many_requests_at_once(

@@ -33,6 +33,7 @@ MODEL = "/v1/models/digits"
 @pytest.fixture(scope="module", params=["tensorflow", "litert"])
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with serving(runtime=request.param, workers=1) as running:
+        running.wait_for_workers(1)
         yield running
 
 

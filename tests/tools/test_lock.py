@@ -37,6 +37,12 @@ def test_included_groups_are_resolved() -> None:
             "click==8.5.0",
             "click is 8.5.0, and 8.5.1 in requirements.txt",
         ),
+        (
+            "requirements.txt",
+            "tritonclient==2.73.0",
+            "tritonclient==2.72.0",
+            "tritonclient is 2.72.0, and 2.73.0 in pyproject.toml",
+        ),
         ("service/requirements.txt", "flask==", "flaskr==", "flask is None"),
         ("training/requirements.txt", "scipy==1.17.1 \\", "scipy==1.17.1\n", "a package has no hash"),
         ("requirements.txt", "scipy==", "--index-url file://packages\nscipy==", "an index is named"),

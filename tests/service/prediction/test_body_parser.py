@@ -18,7 +18,7 @@ from werkzeug.wrappers import Request
 from service.errors import BadRequest, NoDigitFound, PayloadTooLarge, RequestError, UnsupportedMediaType
 from service.imaging import reader
 from service.imaging.reader import ExtractedDigit, NormaliseOptions
-from service.prediction import body_parser, json_images
+from service.prediction import body_parser, json_images, json_pixels
 from service.prediction.body_parser import Source
 from service.settings import Settings
 from service.types import Batch
@@ -266,7 +266,7 @@ def test_pixels_are_parsed_as_numpy_parses_them(pixels: bytes, dtype: type) -> N
     arrangements: list[object] = [expected.astype(dtype).tolist(), expected.reshape(784).astype(dtype).tolist()]
     for image in arrangements:
         for booleans in (False, True):
-            parsed = json_images.parse_pixels(image, booleans=booleans)
+            parsed = json_pixels.parse_pixels(image, booleans=booleans)
             assert parsed.dtype == np.uint8
             assert np.array_equal(parsed, expected)
 
@@ -277,7 +277,7 @@ def test_booleans_are_not_pixels(value: bool) -> None:  # noqa: FBT001
     with pytest.raises(
         BadRequest, match=r"^a pixel is true or false; expected: numbers from 0 to 255, or from 0 to 1$"
     ):
-        json_images.parse_pixels(image, booleans=True)
+        json_pixels.parse_pixels(image, booleans=True)
     with pytest.raises(
         BadRequest, match=r"^a pixel is true or false; expected: numbers from 0 to 255, or from 0 to 1$"
     ):

@@ -3,12 +3,15 @@
 import gzip
 import json
 import struct
+import tracemalloc
 import zlib
 from base64 import b64encode
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,19 +147,61 @@ def test_only_binary_numbers_are_plain_bulk() -> None:
     assert OPEN_INFERENCE.is_plain_bulk(body, request_of(length))
     assert not OPEN_INFERENCE.is_plain_bulk(body, request_of(length, b"normalise=auto"))
     assert not OPEN_INFERENCE.is_plain_bulk(json_body(IMAGES), request_of())
-    assert not OPEN_INFERENCE.is_plain_bulk(body, request_of(b"70000"))
-    assert not OPEN_INFERENCE.is_plain_bulk(body, request_of(b"many"))
-    assert not OPEN_INFERENCE.is_plain_bulk(body.replace(b'"UINT8"', b'"BYTES"'), request_of(length))
-    assert not OPEN_INFERENCE.is_plain_bulk(body, request_of(b"9" * 5000))
-    assert not OPEN_INFERENCE.is_plain_bulk(body, request_of("²".encode("latin-1")))
+    assert OPEN_INFERENCE.is_plain_bulk(IMAGES.tobytes(), request_of(b"0"))
+    for wrong in (b"70000", b"many", b"1" * 5000, b"7", str(len(body)).encode()):
+        assert not OPEN_INFERENCE.is_plain_bulk(body, request_of(wrong))
+    padded, length = binary_body(IMAGES, padding="x" * 4096)
+    assert not OPEN_INFERENCE.is_plain_bulk(padded, request_of(length))
 
 
-def test_no_spelling_of_a_datatype_makes_pictures_plain_bulk() -> None:
-    """Plain bulk is parsed in the worker, outside of the processes that decode pictures."""
-    data = struct.pack("<I", 4) + b"\x89PNG"
-    head = b'{"inputs":[{"name":"images","shape":[1],"datatype":"BYTE\\u0053","parameters":{"binary_data_size":8}}]}'
-    assert json.loads(head)["inputs"][0]["datatype"] == "BYTES"
-    assert not OPEN_INFERENCE.is_plain_bulk(head + data, request_of(b"%d" % len(head)))
+@pytest.mark.parametrize("name", [b'"BYTES"', rb'"BYTE\u0053"'])
+def test_pictures_are_never_plain_bulk(name: bytes) -> None:
+    head = b'{"inputs":[{"name":"images","datatype":%s,"shape":[1],"parameters":{"binary_data_size":100}}]}' % name
+    assert not OPEN_INFERENCE.is_plain_bulk(head + bytes(100), request_of(str(len(head)).encode()))
+    assert read_fast(head + bytes(100), str(len(head)).encode()) is None
+
+
+def test_a_long_text_among_many_takes_no_memory_beyond_the_body() -> None:
+    body = entry(data=["x" * 30_000] + [""] * 783)
+    tracemalloc.start()
+    try:
+        assert read_fast(body) is None
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20  # 90 MB if each text took as much as the longest
+    finally:
+        tracemalloc.stop()
+
+
+def test_raw_bytes_without_json_are_images_and_all_outputs_are_binary() -> None:
+    body = IMAGES.tobytes()
+    parsed, fast = parse(body, b"0"), read_fast(body, b"0")
+    assert np.array_equal(parsed.images, IMAGES)
+    assert fast
+    assert (fast.images, fast.envelope) == (body, parsed.envelope)
+    response = OPEN_INFERENCE.encode(PredictResult(request_of(b"0"), "5", PREDICTIONS, envelope=parsed.envelope))
+    head = json.loads(response.body[: int(dict(response.headers)["Inference-Header-Content-Length"])])
+    assert [output["parameters"]["binary_data_size"] for output in head["outputs"]] == [80, 16, 8, 2]
+    with pytest.raises(BadRequest, match="the body without JSON has 783 bytes; expected: a multiple of 784, as UINT8"):
+        parse(body[:783], b"0")
+    with pytest.raises(PayloadTooLarge, match="'images' has 21 images; 20 are allowed"):
+        parse(bytes(21 * 784), b"0")
+
+
+def test_the_length_of_the_json_may_be_that_of_the_whole_body() -> None:
+    body = json_body(IMAGES)
+    assert np.array_equal(parse(body, str(len(body)).encode()).images, IMAGES)
+
+
+@pytest.mark.parametrize("key", ["id", "outputs", "parameters", "inputs"])
+def test_deep_nesting_is_rejected(key: str) -> None:
+    deep = "[" * 900 + "]" * 900
+    with pytest.raises(BadRequest):
+        parse(json.dumps(document(ONE[None], data=[]) | {key: None}).replace("null", deep).encode())
+    for name in ("name", "datatype", "shape", "data", "parameters"):
+        sent = document(ONE[None])
+        sent["inputs"][0][name] = None
+        with pytest.raises(BadRequest) as error:
+            parse(json.dumps(sent).replace("null", deep).encode())
+        assert len(str(error.value)) < 300
 
 
 def entry(**changes: Any) -> bytes:
@@ -187,10 +232,16 @@ INVALID: dict[bytes, str] = {
     entry(datatype="BYTES"): "the shape of 'images' is [1, 28, 28]; expected: [N] or [N, 1]",
     entry(datatype="BYTES", shape=[1]): "the data of 'images' is not a list of 1 texts in base64",
     entry(datatype="BYTES", shape=[1], data=["?"]): "base64",
-    entry(data=None): "the data of 'images' has other values than numbers",
-    entry(data="text"): "the data of 'images' has other values than numbers",
-    entry(data=[[1], [2, 3]]): "the data of 'images' is not an array of numbers with equal rows",
-    entry(data=[0] * 783): "the data of 'images' has shape [783]; expected: [1, 28, 28], or all values in one list",
+    entry(data=None): "the data of 'images' is None; expected: an array",
+    entry(data="text"): "the data of 'images' is text; expected: an array",
+    entry(data=[[[1], [2, 3]]]): "the data of 'images' has other rows than its shape; expected: rows as in [1, 28, 28]",
+    entry(data=[[[0] * 28] * 27 + [[0] * 29]]): "the data of 'images' has other rows than its shape",
+    entry(data=[0] * 783): "the data of 'images' has 783 values; the shape [1, 28, 28] has 784, nested as it is or in",
+    entry(data=[]): "the data of 'images' has 0 values; the shape [1, 28, 28] has 784",
+    entry(data=[True] * 784): "the data of 'images' has other values than numbers",
+    entry(data=[0.5] * 783 + [False]): "the data of 'images' has other values than numbers",
+    entry(data=[None] * 784): "the data of 'images' has other values than numbers",
+    entry(data=[1e308] * 784): "a value of 'images' is 1e+308; expected: from 0 to 255",
     entry(data=[256] + [0] * 783): "a value of 'images' is 256; expected: from 0 to 255",
     entry(data=[-1] + [0] * 783): "a value of 'images' is -1; expected: from 0 to 255",
     entry(data=[10**30] + [0] * 783): "a value of 'images' is 1e+30; expected: from 0 to 255",
@@ -211,7 +262,8 @@ INVALID: dict[bytes, str] = {
     whole(outputs=[{"name": "logits"}]): "the output is 'logits'; the model has probabilities",
     whole(outputs=[{"name": "digit"}] * 5): "expected: a list of at most 4 objects",
     whole(outputs=[{"name": "digit", "parameters": {"classification": 3}}]): "the output 'digit' has no classes",
-    whole(outputs=[{"name": "probabilities", "parameters": {"classification": 11}}]): "classification is 11",
+    whole(outputs=[{"name": "probabilities", "parameters": {"classification": -1}}]): "classification is -1",
+    whole(outputs=[{"name": "probabilities", "parameters": {"classification": "3"}}]): "classification is 3; expected",
 }
 
 
@@ -222,6 +274,32 @@ def test_a_malformed_request_is_rejected_with_a_sentence(body: bytes) -> None:
     assert INVALID[body] in str(error.value)
     assert len(str(error.value)) < 300
     assert read_fast(body) is None
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-300, 2**64)
+    | st.floats()
+    | st.sampled_from(["images", "UINT8", "BYTES", ""]),
+    lambda values: (
+        st.lists(values, max_size=4) | st.dictionaries(st.sampled_from(["name", "scale"]), values, max_size=2)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.sampled_from(["name", "datatype", "shape", "data", "parameters", "id", "outputs", "inputs"]), JSON_VALUES)
+def test_any_value_of_any_key_is_read_or_rejected(key: str, value: Any) -> None:
+    sent: dict[str, Any] = document(ONE[None], data=ONE.reshape(-1).tolist())
+    (sent if key in ("id", "outputs", "inputs") else sent["inputs"][0])[key] = value
+    body = orjson.dumps(sent)
+    parsed = None
+    with suppress(RequestError):  # any other exception would be a 500
+        parsed = parse(body)
+    fast = read_fast(body)
+    assert fast is None or (parsed and fast.images == parsed.images.tobytes())
+    assert parsed is None or orjson.loads(orjson.dumps(parsed.envelope)).keys() == (parsed.envelope or {}).keys()
 
 
 def test_too_many_images_are_rejected() -> None:
@@ -237,7 +315,12 @@ STRINGS = json.dumps(document(np.zeros(2), "BYTES", parameters={"binary_data_siz
     ("body", "length", "sentence"),
     [
         (BODY, b"many", "Inference-Header-Content-Length is 'many'; the body has"),
-        (BODY, b"0", "Inference-Header-Content-Length is '0'"),
+        (BODY, b"0", "the body without JSON has"),
+        (
+            BODY[: int(LENGTH)],
+            LENGTH,
+            "binary_data_size is 2352; no bytes follow the JSON, or Inference-Header-Content",
+        ),
         (BODY, b"1" * 5000, "Inference-Header-Content-Length is '11111111111111111111'"),
         (BODY, str(len(BODY) + 1).encode(), "the body has"),
         (BODY[:-1], LENGTH, "binary_data_size is 2352; 2351 bytes follow the JSON"),
@@ -258,19 +341,24 @@ def test_binary_data_that_does_not_fit_its_description_is_rejected(
     assert read_fast(body, length) is None
 
 
-@pytest.mark.parametrize(("value", "parameters"), [(1e300, {}), (1e37, {"scale": 255})])
-def test_a_value_too_large_for_the_arithmetic_is_rejected_without_a_warning(
-    value: float, parameters: dict[str, Any]
-) -> None:
-    body, length = binary_body(np.full((1, 784), value), "FP64", **parameters)
-    with pytest.raises(BadRequest, match="a value of 'images' is inf; expected: from 0 to 255"):
-        parse(body, length)
-
-
 def test_binary_values_that_are_no_pixels_are_rejected() -> None:
-    for value, shown in ((np.nan, "nan"), (np.inf, "inf"), (-0.5, "-0.5"), (256, "256.0")):
-        with pytest.raises(BadRequest, match=f"a value of 'images' is {shown}; expected: from 0 to 255"):
-            parse(*binary_body(np.full((1, 784), value, np.float32), "FP32"))
+    for value, shown in ((np.nan, "nan"), (np.inf, "inf"), (-0.5, "-0.5"), (256, "256"), (65024, "65024")):
+        for datatype in ("FP16", "FP32", "FP64"):
+            with pytest.raises(BadRequest, match=f"a value of 'images' is {shown}; expected: from 0 to 255"):
+                parse(*binary_body(np.full((1, 784), value), datatype))
+
+
+@pytest.mark.parametrize(("value", "datatype"), [(1e300, "FP64"), (-1e300, "FP64"), (1e38, "FP32"), (65000, "FP16")])
+@pytest.mark.parametrize("scale", [1, 255])
+def test_values_that_overflow_cause_no_warning(value: float, datatype: str, scale: int) -> None:
+    with pytest.raises(BadRequest, match="expected: from 0 to 255"):
+        parse(*binary_body(np.full((1, 784), value), datatype, scale=scale))
+
+
+def test_a_scale_applies_to_integers_too() -> None:
+    values = np.full((1, 784), 2, np.int64)
+    assert set(parse(*binary_body(values, "INT64", scale=100.4)).images.flat) == {201}
+    assert set(parse(*binary_body(values, "FP32", scale=0.3)).images.flat) == {1}
 
 
 PREDICTIONS = Predictions(
@@ -342,6 +430,12 @@ def test_the_most_probable_classes_come_first(*, binary: bool) -> None:
         return
     length = int(dict(response.headers)["Inference-Header-Content-Length"])
     assert response.body[length:] == b"".join(struct.pack("<I", 12) + text.encode() for text in texts)
+
+
+def test_more_classes_than_there_are_give_all_ten() -> None:
+    response = respond({"outputs": [{"name": "probabilities", "parameters": {"classification": 1000}}]})
+    (output,) = json.loads(response.body)["outputs"]
+    assert (output["shape"], len(output["data"])) == ([2, 10], 20)
 
 
 @pytest.mark.parametrize(

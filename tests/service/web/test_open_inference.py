@@ -61,9 +61,18 @@ def test_health_is_live_but_not_ready_without_a_model(serve: Serve, models: Path
     assert client.get("/v2/health/live").get_json() == {"live": True}
     for path in ("/v2/health/ready", "/v2/models/digits/ready", "/v2/models/digits"):
         assert client.get(path).status_code == 503
-    assert client.post("/v2/repository/index").get_json() == [
-        {"name": "digits", "state": "UNAVAILABLE", "reason": "no version is loaded"}
-    ]
+    for body in (b"", b"{}", b'{"ready": false}'):
+        assert client.post("/v2/repository/index", data=body).get_json() == [
+            {"name": "digits", "state": "UNAVAILABLE", "reason": "no version is loaded"}
+        ]
+    assert client.post("/v2/repository/index", data=b'{"ready": true}').get_json() == []
+
+
+@pytest.mark.parametrize("body", [b"?", b"[]", b'{"ready": 1}', b'{"ready": true}' + b" " * 1000, b"[" * 500])
+def test_another_body_is_no_index_request(serve: Serve, one_version: Path, body: bytes) -> None:
+    response = serve(one_version).post("/v2/repository/index", data=body)
+    assert response.status_code == 400
+    assert response.get_json()["error"].startswith("the body is no index request; expected: ")
 
 
 @pytest.mark.parametrize("suffix", ["", "/ready", "/config", "/stats"])

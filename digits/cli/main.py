@@ -1,0 +1,61 @@
+"""The command `digits`: exit code 0 for success, 1 if something failed, 2 if the arguments are wrong.
+
+Every error is one line on standard error.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from io import TextIOWrapper
+
+import click
+
+from digits.cli.predict import predict
+from digits.cli.serve import serve
+from digits.cli.status import health, model
+from digits.errors import DigitsError
+
+
+def _installed_version() -> str:
+    try:
+        return version("digits")
+    except PackageNotFoundError:  # a clone
+        return "not installed"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(_installed_version(), prog_name="digits")
+def commands() -> None:
+    """Classify pictures of handwritten digits with a Digits service, or run one."""
+
+
+for command in (predict, health, model, serve):
+    commands.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8
+    try:
+        code = commands.main(arguments, prog_name="digits", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        return 2
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except DigitsError as error:
+        return _fail(error.sentence, 1)
+    except click.Abort:
+        return _fail("interrupted", 1)
+    except BrokenPipeError:  # the reader has seen enough, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing fails when Python flushes it
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"digits: {' '.join(sentence.split())}", file=sys.stderr)
+    return code

@@ -1,1 +1,0 @@
-"""The commands of `digits`, one file each."""
