@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
-from digits.errors import DigitsError, InvalidResponse, NotReady
+from digits.errors import DigitsError, NotReady, RequestRejected
 from digits.exchange import Call, Exchange, request
 from digits.pictures import (
     MAX_ARRAY_IMAGES,
@@ -48,7 +48,10 @@ def predict(
     found: list[Reading] = []
     found += parse_numbers(response, len(pictures)) if split else parse_predictions(response)
     if len(found) != len(pictures):
-        raise InvalidResponse(f"the response has {len(found)} predictions; expected: {len(pictures)}", 200)
+        sentence = (
+            f"{len(pictures)} pictures were sent, and {len(found)} predicted; a file of many images is no picture"
+        )
+        raise RequestRejected(sentence, response.status_code)
     return found
 
 
@@ -64,13 +67,18 @@ def predict_each(
     try:
         found += yield from predict(pictures, retries, split=split, normalise=normalise)
     except DigitsError as error:
-        if error.status not in PICTURE_STATUSES:
+        if not is_of_picture(error):
             raise
         if len(pictures) == 1:
             return [error]
         for picture in pictures:
             found += yield from predict_each([picture], retries, split=split, normalise=normalise)
     return found
+
+
+def is_of_picture(error: DigitsError) -> bool:
+    """Whether one of the pictures may be the cause of an error."""
+    return error.status in PICTURE_STATUSES or (isinstance(error, RequestRejected) and error.status == 200)
 
 
 def predict_one(

@@ -68,7 +68,7 @@ def run(
             summary.predicted += sum(not isinstance(reading, str) for _, reading in results)
             on_results(results)
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C a request may still wait for a busy service
     return summary
 
 

@@ -38,9 +38,8 @@ def serve(host: str | None, port: int | None, workers: int | None, model_dir: st
         raise click.UsageError(INSTALL)
     options = {"HOST": host, "PORT": port, "WORKERS": workers, "MODEL_DIR": model_dir}
     environment = build_environment(os.environ, options, find_model_dir())
-    # Not the working directory: a package `service` in it would be taken for the service.
-    command = [sys.executable, "-P", "-m", "gunicorn", "--chdir", str(ROOT), "--config", str(CONFIGURATION)]
-    sys.stdout.flush()
+    command = [sys.executable, "-P", "-m", "gunicorn", "--config", str(CONFIGURATION)]
+    os.chdir(ROOT)  # gunicorn imports from its working directory first, where another package may be named `service`
     os.execve(sys.executable, command, environment)  # noqa: S606 - signals go to the service itself
 
 

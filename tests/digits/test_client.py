@@ -161,13 +161,21 @@ def test_errors_carry_sentence_status_and_retry_after(status: int, kind: type[Di
         (httpx.Response(200, text="<html>"), "no JSON object"),
         (httpx.Response(200, json={"predictions": [{}]}), "JSON that is none of Digits"),
         (httpx.Response(301, headers={"Location": "https://digits.test/"}), "redirects to https://digits.test/"),
-        (predictions(1, 2), "2 predictions; expected: 1"),
     ],
 )
 def test_responses_of_other_servers_are_reported(response: httpx.Response, sentence: str) -> None:
     client, _ = connect(response)
     with pytest.raises(InvalidResponse, match=sentence):
         client.predict(png(1))
+
+
+def test_a_file_of_many_images_is_no_picture() -> None:
+    client, _ = connect(predictions(1, 2))
+    with pytest.raises(RequestRejected, match="1 pictures were sent, and 2 predicted"):
+        client.predict(png(1))
+    client, _ = connect(predictions(1, 2, 3), predictions(1), predictions(2, 3))
+    found = list(client.predict_many([png(1), png(2)]))
+    assert [type(one) for one in found] == [Prediction, RequestRejected]
 
 
 def test_an_error_without_a_sentence_is_described() -> None:

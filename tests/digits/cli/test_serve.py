@@ -19,10 +19,13 @@ def test_without_the_service_one_line_says_what_to_install(run: Run, monkeypatch
 def test_it_becomes_gunicorn(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[str, list[str], dict[str, str]]] = []
     monkeypatch.setattr("digits.cli.serve.os.execve", lambda *arguments: calls.append(arguments))
+    directories: list[Path] = []
+    monkeypatch.setattr("digits.cli.serve.os.chdir", directories.append)
     monkeypatch.setenv("DIGITS_PORT", "1234")
     monkeypatch.setenv("DIGITS_LOG_LEVEL", "error")
     assert run("serve", "--port", 5, "--host", "::1", "--workers", 3, "--model-dir", tmp_path)[0] == 0
     ((program, command, environment),) = calls
+    assert directories == [REPOSITORY]
     assert program == command[0] == sys.executable
     assert command[1:4] == ["-P", "-m", "gunicorn"]
     assert command[-1] == str(REPOSITORY / "service" / "gunicorn.conf.py")
