@@ -4,6 +4,7 @@ Every error is one line on standard error.
 """
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DigitsError as error:
         return _fail(error.sentence, 1)
     except click.Abort:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # requests may still be in flight; a second Ctrl-C ends them
         return _fail("interrupted", 1)
     except BrokenPipeError:  # the reader has seen enough, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing fails when Python flushes it
