@@ -85,8 +85,12 @@ class LineOutput:
 
     def _append(self, text: str) -> None:
         left = memoryview(text.encode(errors=NAMES))
-        while left:
-            left = left[self._file.write(left) :]
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            error.filename = self._file.name  # as in errors of open()
+            raise
 
 
 def _complete_rows(path: Path, kind: str) -> str:
