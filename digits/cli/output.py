@@ -143,7 +143,10 @@ class ParquetOutput:
         self._journal.unlink()
 
     def _read_earlier(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._arrow.read_table(self._path).to_pylist()
+        try:
+            rows: list[dict[str, Any]] = self._arrow.read_table(self._path).to_pylist()
+        except ValueError:  # pyarrow.ArrowInvalid is one
+            raise click.UsageError(f"{self._path} is no Parquet file; remove it, or choose another name") from None
         if rows and rows[0].keys() != set(self._columns):
             raise click.UsageError(f"{self._path} has not the columns {','.join(self._columns)}")
         return rows
