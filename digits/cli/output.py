@@ -124,8 +124,8 @@ class ParquetOutput:
         """
         self._arrow, self._path, self._columns = _import_pyarrow(), path, columns(split=split)
         self._journal = partial_path(path)
-        self._lines = LineOutput(self._journal, "jsonl", split=split, resume=resume)
         self._earlier = self._read_earlier() if resume and path.exists() else []
+        self._lines = LineOutput(self._journal, "jsonl", split=split, resume=resume)
         self.known = self._lines.known | {row["file"] for row in self._earlier}
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:

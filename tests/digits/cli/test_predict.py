@@ -234,6 +234,7 @@ def test_a_damaged_parquet_file_is_not_resumed(run: Run, pictures: Path, tmp_pat
     output.write_text("no Parquet")
     expected = f"digits: {output} is no Parquet file; remove it, or choose another name\n"
     assert run("predict", pictures, "-o", output, "--resume") == (2, "", expected)
+    assert not (tmp_path / "out.parquet.partial.jsonl").exists()
 
 
 def test_an_empty_argument_is_not_the_working_directory(run: Run) -> None:
