@@ -1,9 +1,9 @@
 """The synchronous client."""
 
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
 from typing import Any, Literal, Self, TypeVar, overload
 
 import httpx
@@ -18,6 +18,7 @@ from digits.results import BulkPrediction, Health, ModelInfo, Number, Prediction
 from digits.retries import Retries
 
 T = TypeVar("T")
+STOPPED = "the call was stopped while it waited for the service"
 
 
 class Client:
@@ -48,6 +49,7 @@ class Client:
         """
         self._retries = retries or Retries()
         self._connections = connections
+        self._closed = Event()
         self._http = httpx.Client(**http_options(url, key, timeout, connections), transport=transport)
 
     def __enter__(self) -> Self:
@@ -57,7 +59,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. Calls of other threads that wait for a busy service end with a DigitsError."""
+        self._closed.set()
         self._http.close()
 
     @overload
@@ -106,15 +109,20 @@ class Client:
             OSError, TypeError, ValueError: as `load_picture` raises them.
         """
         pending: deque[Future[list[Reading | DigitsError]]] = deque()
-        pool = ThreadPoolExecutor(self._connections)
+        pool, stop = ThreadPoolExecutor(self._connections), Event()
+
+        def send(batch: Sequence[Picture]) -> list[Reading | DigitsError]:
+            return self._run(calls.predict_each(batch, self._retries, split=split, normalise=normalise), stop)
+
         try:
             for batch in batches(map(load_picture, pictures)):
-                pending.append(pool.submit(self.predict_batch, batch, split=split, normalise=normalise))
+                pending.append(pool.submit(send, batch))
                 if len(pending) > 2 * self._connections:
                     yield from pending.popleft().result()
             while pending:
                 yield from pending.popleft().result()
         finally:
+            stop.set()  # after an error or Ctrl-C, no request waits for a busy service any longer
             pool.shutdown(cancel_futures=True)
 
     def predict_batch(
@@ -167,14 +175,20 @@ class Client:
         """
         return self._run(calls.get_health())
 
-    def _run(self, exchange: Exchange[T]) -> T:
+    def _run(self, exchange: Exchange[T], stop: Event | None = None) -> T:
+        """Run a call until it returns, or `stop` is set while it waits; without one, until the client is closed.
+
+        Raises:
+            DigitsError: the call was stopped, and as the call raises it.
+        """
         outcome: Outcome = None
         try:
             while True:
                 step = exchange.send(outcome)
                 outcome = None
                 if isinstance(step, Wait):
-                    time.sleep(step.seconds)
+                    if (stop or self._closed).wait(step.seconds):
+                        raise DigitsError(STOPPED)
                     continue
                 try:
                     outcome = self._http.send(self._http.build_request(**request_arguments(step)))

@@ -21,7 +21,7 @@ def http_options(url: str, key: str | None, timeout: float, connections: int) ->
         address = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise ValueError(f"the address is {url!r}: {error}") from None
-    if address.scheme not in {"http", "https"} or not address.host:
+    if address.scheme not in {"http", "https"} or not address.host or address.query or address.fragment:
         raise ValueError(f"the address is {url!r}; expected: http://HOST:PORT or https://HOST")
     if key and not (key.isascii() and key.isprintable()):
         raise ValueError("the key has characters that are not printable ASCII")

@@ -23,6 +23,8 @@ def find_pictures(arguments: Iterable[str]) -> list[str]:
     found: dict[str, None] = {}
     for argument in arguments:
         path = Path(argument)
+        if not argument:  # Path("") is the working directory
+            raise click.UsageError("the name of a file is empty")
         if path.is_dir():
             found |= dict.fromkeys(_walk(path))
         elif argument == STDIN or path.exists():

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from io import TextIOWrapper
+from pathlib import Path
 
 import click
 
@@ -37,6 +38,8 @@ for command in (predict, health, model, serve):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
+    if sys.stdout is None:  # closed, as with >&-
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - until the end of the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")  # names of files that are not UTF-8
@@ -52,10 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # requests may still be in flight; a second Ctrl-C ends them
         return _fail("interrupted", 1)
-    except BrokenPipeError:  # the reader has seen enough, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing fails when Python flushes it
-        return 1
+    except OSError as error:  # of the output: those of pictures and of the network are handled before
+        _discard_output()
+        sentence = f"{error.filename or 'standard output'} cannot be written: {error.strerror or error}"
+        return 1 if isinstance(error, BrokenPipeError) else _fail(sentence, 1)  # `| head` has seen enough
     return code if isinstance(code, int) else 0
+
+
+def _discard_output() -> None:
+    """Let nothing fail when Python flushes standard output at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(sentence: str, code: int) -> int:

@@ -85,8 +85,12 @@ class LineOutput:
 
     def _append(self, text: str) -> None:
         left = memoryview(text.encode(errors=NAMES))
-        while left:
-            left = left[self._file.write(left) :]
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            error.filename = self._file.name  # as in errors of open()
+            raise
 
 
 def _complete_rows(path: Path, kind: str) -> str:
@@ -120,8 +124,8 @@ class ParquetOutput:
         """
         self._arrow, self._path, self._columns = _import_pyarrow(), path, columns(split=split)
         self._journal = partial_path(path)
-        self._lines = LineOutput(self._journal, "jsonl", split=split, resume=resume)
         self._earlier = self._read_earlier() if resume and path.exists() else []
+        self._lines = LineOutput(self._journal, "jsonl", split=split, resume=resume)
         self.known = self._lines.known | {row["file"] for row in self._earlier}
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -139,7 +143,10 @@ class ParquetOutput:
         self._journal.unlink()
 
     def _read_earlier(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._arrow.read_table(self._path).to_pylist()
+        try:
+            rows: list[dict[str, Any]] = self._arrow.read_table(self._path).to_pylist()
+        except ValueError:  # pyarrow.ArrowInvalid is one
+            raise click.UsageError(f"{self._path} is no Parquet file; remove it, or choose another name") from None
         if rows and rows[0].keys() != set(self._columns):
             raise click.UsageError(f"{self._path} has not the columns {','.join(self._columns)}")
         return rows

@@ -22,7 +22,7 @@ def test_it_has_the_methods_of_the_synchronous_client() -> None:
         return {
             name.removeprefix("a"): list(inspect.signature(function).parameters)
             for name, function in functions
-            if not name.startswith("__")
+            if not name.startswith("_")
         }
 
     assert public(AsyncClient) == public(Client)

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
+from threading import Event
 
 import httpx
 import numpy as np
@@ -40,7 +41,13 @@ BUSY = {"Retry-After": "3"}
 def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds of each pause, which are not waited."""
     found: list[float] = []
-    monkeypatch.setattr("digits.client.time", SimpleNamespace(sleep=found.append))
+
+    class NeverSet(Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            found.append(timeout or 0.0)
+            return False
+
+    monkeypatch.setattr("digits.client.Event", NeverSet)
     return found
 
 
@@ -291,3 +298,43 @@ def test_many_pictures_are_read_as_they_are_needed() -> None:
     with client:
         next(client.predict_many(pictures()))
         assert len(read) < 300
+
+
+class BusyService(httpx.BaseTransport):
+    """Asks everyone to wait for 59 seconds; `waiting` is set when the first one does."""
+
+    def __init__(self) -> None:
+        self.waiting = Event()
+        self.requests = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        self.requests += 1
+        self.waiting.set()
+        return reject(429, **{"Retry-After": "59"})
+
+
+def test_close_ends_calls_that_wait_for_a_busy_service() -> None:
+    service = BusyService()
+    client = Client(transport=service)
+    with ThreadPoolExecutor() as threads:
+        call = threads.submit(client.predict, png(7))
+        assert service.waiting.wait(30)
+        client.close()
+        with pytest.raises(DigitsError, match="was stopped"):
+            call.result()
+    assert service.requests == 1
+
+
+def test_an_exception_ends_requests_that_wait_for_a_busy_service() -> None:
+    """As Ctrl-C does: the iteration ends, and not after the 59 seconds with another attempt."""
+    service = BusyService()
+
+    def pictures() -> Iterator[bytes]:
+        yield from [png(7)] * 17
+        assert service.waiting.wait(30)
+        raise KeyboardInterrupt
+
+    with Client(transport=service) as client, pytest.raises(KeyboardInterrupt):
+        next(client.predict_many(pictures()))
+    assert service.requests == 1

@@ -50,3 +50,21 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
     os.close(write)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "digits", "predict", "tests/pictures"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "digits: standard output cannot be written: No space left on device\n")
+    limited = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *command, "-o", str(tmp_path / "out.csv")]
+    done = subprocess.run(limited, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"digits: {tmp_path}/out.csv cannot be written: File too large\n")
+
+
+def test_a_closed_standard_output_is_no_traceback() -> None:
+    command = ["sh", "-c", f"{sys.executable} -m digits predict tests/pictures --url http://127.0.0.1:1 >&-"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("digits: no connection to http://127.0.0.1:1")

@@ -236,3 +236,21 @@ def test_a_directory_has_no_pipes_and_devices(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     assert find_pictures([str(tmp_path)]) == [f"{tmp_path}/a.png", f"{tmp_path}/lost.png"]
     assert find_pictures([f"{tmp_path}/pipe.png"]) == [f"{tmp_path}/pipe.png"]
+
+
+def test_a_damaged_parquet_file_is_not_resumed(run: Run, pictures: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out.parquet"
+    output.write_text("no Parquet")
+    expected = f"digits: {output} is no Parquet file; remove it, or choose another name\n"
+    assert run("predict", pictures, "-o", output, "--resume") == (2, "", expected)
+    assert not (tmp_path / "out.parquet.partial.jsonl").exists()
+
+
+def test_an_empty_argument_is_not_the_working_directory(run: Run) -> None:
+    assert run("predict", "") == (2, "", "digits: the name of a file is empty\n")
+
+
+def test_an_address_with_a_query_is_rejected(run: Run, pictures: Path) -> None:
+    code, out, err = run("predict", pictures, "--url", "http://127.0.0.1:8000/?a=b")
+    assert (code, out) == (2, "")
+    assert "expected: http://HOST:PORT" in err
