@@ -43,8 +43,15 @@ def _walk(directory: Path) -> Iterator[str]:
         directories[:] = sorted(name for name in directories if not name.startswith("."))
         prefix = str(Path(parent, "-"))[:-1]  # without "./"
         for name in sorted(names):
-            if name.rpartition(".")[2].lower() in SUFFIXES and not name.startswith("."):
+            is_picture = name.rpartition(".")[2].lower() in SUFFIXES and not name.startswith(".")
+            if is_picture and not _is_special(prefix + name):
                 yield prefix + name
+
+
+def _is_special(name: str) -> bool:
+    """Whether a file is a pipe, socket or device, which may have no end; a missing one is none."""
+    path = Path(name)
+    return path.exists() and not path.is_file()
 
 
 def group_files(names: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -82,7 +82,7 @@ def _predict(settings: Settings, url: str) -> Json:
 def _feedback() -> Json:
     return Operation("submitFeedback", TAG, "Report the digit that a picture shows").build(
         describe_success("Status", {"stored": {"status": "kept"}}, status="201")
-        | describe_errors(["400", "403", "413", "415", "422", "503", "507"]),
+        | describe_errors(["400", "403", "408", "413", "415", "422", "429", "503", "507"]),
         description="Only as application/json, which a web page of another origin cannot send.",
         requestBody={"required": True, "content": json_content("Feedback", {"corrected": examples.FEEDBACK})},
     )

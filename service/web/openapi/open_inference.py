@@ -63,7 +63,7 @@ def _get(name: str, summary: str, schema: str) -> Json:
 
 def _index() -> Json:
     return Operation("getRepositoryIndex", TAG, "The models of the repository").build(
-        describe_success("RepositoryIndex", {}) | describe_errors(["400"]),
+        describe_success("RepositoryIndex", {}) | describe_errors(["400", "408", "413", "415", "429"]),
         requestBody={"content": json_content("RepositoryIndexRequest", {"ready": {"ready": True}})},
     )
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from digits.cli.files import find_pictures
 from tests.digits.cli.conftest import Run
 from tests.digits.scripted_service import PREDICTION, PROBABILITIES, ScriptedService, pictures_of, png, reject
 
@@ -227,6 +228,14 @@ def test_a_file_that_cannot_be_read_fails_alone(run: Run, tmp_path: Path) -> Non
     assert code == 1
     assert out.count("\n") == 2
     assert os.strerror(40) in err
+
+
+def test_a_directory_has_no_pipes_and_devices(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    (tmp_path / "lost.png").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert find_pictures([str(tmp_path)]) == [f"{tmp_path}/a.png", f"{tmp_path}/lost.png"]
+    assert find_pictures([f"{tmp_path}/pipe.png"]) == [f"{tmp_path}/pipe.png"]
 
 
 def test_a_damaged_parquet_file_is_not_resumed(run: Run, pictures: Path, tmp_path: Path) -> None:

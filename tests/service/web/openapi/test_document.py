@@ -105,7 +105,7 @@ def test_lists_the_statuses_of_every_operation(document: dict[str, Any]) -> None
     }
     assert statuses == {
         "post /predict": "200 400 401 408 413 415 422 429 503",
-        "post /feedback": "201 400 401 403 413 415 422 503 507",
+        "post /feedback": "201 400 401 403 408 413 415 422 429 503 507",
         "get /model": "200 401 503",
         "get /healthz": "200",
         "get /readyz": "200 503",
@@ -129,7 +129,7 @@ def test_lists_the_statuses_of_every_operation(document: dict[str, Any]) -> None
         "get /v2/models/digits/versions/{version}/stats": "200 401 404 503",
         "post /v2/models/digits/infer": "200 400 401 408 413 415 422 429 503",
         "post /v2/models/digits/versions/{version}/infer": "200 400 401 404 408 413 415 422 429 503",
-        "post /v2/repository/index": "200 400 401",
+        "post /v2/repository/index": "200 400 401 408 413 415 429",
         "get /v2/models/stats": "200 401 503",
         "get /v1/models/digits": "200 401 503",
         "get /v1/models/digits/metadata": "200 401 503",
