@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from digits.cli.options import group_options
 from digits.cli.predict import predict
 from digits.cli.serve import serve
 from digits.cli.status import health, model
@@ -28,7 +29,8 @@ def _installed_version() -> str:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(_installed_version(), prog_name="digits")
-def commands() -> None:
+@group_options
+def commands(**_: str | None) -> None:
     """Classify pictures of handwritten digits with a Digits service, or run one."""
 
 

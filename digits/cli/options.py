@@ -4,12 +4,20 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import click
+from click.core import ParameterSource
 
 from digits.client import Client
 from digits.connection import DEFAULT_TIMEOUT_SECONDS, DEFAULT_URL
 from digits.retries import Retries
 
 F = TypeVar("F", bound=Callable[..., object])
+
+
+def group_options(group: F) -> F:
+    """Add --url and --key before the command: `digits --url URL health`."""
+    for name in ("--key", "--url"):
+        group = click.option(name, help=f"The same as {name} of the command.")(group)
+    return group
 
 
 def service_options(command: F) -> F:
@@ -22,16 +30,30 @@ def service_options(command: F) -> F:
             show_default=True,
             help="Seconds for a connection, and for each part of a response.",
         ),
-        click.option("--key", envvar="DIGITS_KEY", help="The API key, if the service requires one. [env: DIGITS_KEY]"),
+        click.option(
+            "--key",
+            envvar="DIGITS_KEY",
+            callback=_prefer_group,
+            help="The API key, if the service requires one. [env: DIGITS_KEY]",
+        ),
         click.option(
             "--url",
             envvar="DIGITS_URL",
             default=DEFAULT_URL,
+            callback=_prefer_group,
             help=f"Address of the service. [env: DIGITS_URL; default: {DEFAULT_URL}]",
         ),
     ):
         command = add(command)
     return command
+
+
+def _prefer_group(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """The value that was given before the command, unless the command line has one after it."""
+    name = option.name or ""
+    is_own = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    given: str | None = context.find_root().params.get(name) if context.parent else None
+    return value if is_own or given is None else given
 
 
 def connect(

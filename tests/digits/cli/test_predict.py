@@ -216,9 +216,12 @@ def test_address_and_key_are_variables(
     monkeypatch.setenv("DIGITS_KEY", "from the environment")
     run("predict", pictures / "01.png")
     run("predict", pictures / "01.png", "--url", "http://option.test", "--key", "given")
-    assert [request.url.host for request in service.requests] == ["variable.test", "option.test"]
-    keys = [request.headers["Authorization"] for request in service.requests]
-    assert keys == ["Bearer from the environment", "Bearer given"]
+    run("--url", "http://group.test", "--key", "before", "predict", pictures / "01.png")
+    run("--url", "http://group.test", "predict", pictures / "01.png", "--url", "http://option.test")
+    hosts = ["variable.test", "option.test", "group.test", "option.test"]
+    assert [request.url.host for request in service.requests] == hosts
+    keys = [request.headers["Authorization"].removeprefix("Bearer ") for request in service.requests]
+    assert keys == ["from the environment", "given", "before", "from the environment"]
 
 
 def test_a_file_that_cannot_be_read_fails_alone(run: Run, tmp_path: Path) -> None:
