@@ -41,7 +41,7 @@ def test_pipelined_requests_are_answered_in_order(connection: RawConnection) -> 
     connection.send(PREDICT + GET_HEALTH + PREDICT.replace(b"/predict", b"/predict?fields=digit"))
     full, health, digit = (connection.receive() for _ in range(3))
     assert [full.status, health.status, digit.status] == [200] * 3
-    assert health.body == b'{"status":"alive"}'
+    assert health.body == b'{"status":"alive"}\n'
     assert len(full.body) > len(digit.body)
 
 

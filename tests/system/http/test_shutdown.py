@@ -26,7 +26,7 @@ def test_sigterm_finishes_the_request_in_flight_and_exits_with_0(one_version: Pa
             connection.send(PICTURE[:-1])
             server.process.send_signal(signal.SIGTERM)
             server.wait_for("Handling signal: term")
-            assert read_until_not_ready(readiness) == b'{"error":"the service is stopping"}'
+            assert read_until_not_ready(readiness) == b'{"error":"the service is stopping"}\n'
             assert connection.request(PICTURE[-1:]).status == 200
         assert server.stop() == 0
     assert "Traceback" not in server.log
