@@ -6,6 +6,7 @@ A limit of the file size (RLIMIT_FSIZE) stands for a full disk where no file sys
 import os
 import resource
 import shutil
+import time
 import signal
 import subprocess
 from contextlib import suppress
@@ -152,7 +153,9 @@ def test_a_metrics_directory_that_is_removed_appears_again_with_the_counts(one_v
             shutil.rmtree(directory)
             replace_worker(server, pid)
             predict(server, 5)
-            server.wait_for_metrics(PREDICTIONS)  # another worker may have answered, and write its counts later
+            deadline = time.monotonic() + 20
+            while PREDICTIONS not in metrics(server):  # another worker may have answered, and write its counts later
+                assert time.monotonic() < deadline
         assert len(server.worker_pids) == 2
         assert server.stop() == 0
     assert "Traceback" not in server.log
