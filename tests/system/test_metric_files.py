@@ -6,9 +6,9 @@ A limit of the file size (RLIMIT_FSIZE) stands for a full disk where no file sys
 import os
 import resource
 import shutil
-import time
 import signal
 import subprocess
+import time
 from contextlib import suppress
 from pathlib import Path
 
