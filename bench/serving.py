@@ -202,8 +202,8 @@ def measure_service(seconds: float) -> None:
             start_seconds.append(service.start_seconds)
     with start_server() as service, start_server(NOOP_ASGI) as asgi, start_server(NOOP_FLASK) as flask:
         single_pictures(service, {"asgi": asgi, "flask": flask}, seconds - 1)
-        protocols(service, seconds - 1)
         warm_mb = service.memory_mb()
+        protocols(service, seconds - 1)
         with start_server(TUTORIAL) as tutorial:
             normalised_pictures(service, tutorial, seconds)
         time.sleep(1)  # idle parser processes return memory

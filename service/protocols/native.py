@@ -58,7 +58,7 @@ class NativeProtocol:
 def encode_json(result: PredictResult) -> bytes:
     """Encode the JSON response: {"model", "version", "predictions"}, with "numbers" if lines were split."""
     document: dict[str, Any] = {"model": MODEL_NAME, "version": result.version}
-    if result.sources and result.request.options.normalise.split:
+    if result.request.options.normalise.split and result.sources:
         document["numbers"] = join_digits(result)
     document["predictions"] = prediction_rows(result)
     return orjson.dumps(document, option=_JSON_OPTIONS)
@@ -70,12 +70,12 @@ def prediction_rows(result: PredictResult) -> list[dict[str, Any]]:
     if options.fields == ["digit"] and options.allows_fast_path:
         return [_DIGIT_ROWS[digit] for digit in predictions.digits]
     columns: dict[str, Any] = {name: getattr(predictions, _COLUMNS[name]) for name in options.fields}
-    if result.sources and options.normalise.split:
+    if options.normalise.split and result.sources:
         columns |= {field: [getattr(source, field) for source in result.sources] for field in SOURCE_FIELDS}
     if body and options.include_image:
         columns["image"] = [png_base64(image) for image in body.images]
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    if result.sources and "uncertain" in options.fields:
+    if body and "uncertain" in options.fields and result.sources:
         _add_digit_counts(rows, result)
     return rows
 
