@@ -39,7 +39,7 @@ def allow_origin(origins: frozenset[str], origin: str) -> Headers:
         return (_VARY,)
     expose = ("Access-Control-Expose-Headers", EXPOSED_HEADERS)
     if ANY in origins:
-        return (("Access-Control-Allow-Origin", ANY), expose) if origin else ()
+        return (("Access-Control-Allow-Origin", ANY), expose)  # without Origin too: a cache may serve it to a page
     return (("Access-Control-Allow-Origin", origin), expose, _VARY)
 
 

@@ -15,7 +15,6 @@ from tests.conftest import REPOSITORY
 from tests.system.server import serving
 
 KEY = "secret"
-API_KEY = "secret"
 SECONDS = 300
 CONFIGURATION = """
 hooks = "tests.system.schemathesis_hooks"
