@@ -145,10 +145,10 @@ def test_a_killed_run_is_resumed(server: Server, sevens: Path) -> None:
     slow = sevens / "40.png"
     slow.unlink()
     os.mkfifo(slow)
-    command = [*DIGITS, "predict", str(sevens), "-o", str(output), "--connections", "1"]
+    command = [*DIGITS, "predict", str(sevens), str(slow), "-o", str(output), "--connections", "1"]
     process = subprocess.Popen(command, cwd=REPOSITORY, env=environment(server))
     try:
-        with slow.open("wb"):  # waits until the third request of 16 pictures is put together
+        with slow.open("wb"):  # waits until the last request, after three of 16 pictures, is put together
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
     finally:
