@@ -131,7 +131,7 @@ class Settings:
     )
     api_key: str = _setting(
         "",
-        "key that `/predict`, `/feedback`, `/model` and `/report/` require; if empty, none is required",
+        "key that the routes for predictions, feedback, models and the report require; if empty, none is required",
         Text(KEY.fullmatch, "text without commas, control characters and white space around it", is_secret=True),
         repr=False,
     )
