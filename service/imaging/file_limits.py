@@ -36,20 +36,6 @@ MAX_WEBP_PIXELS = 12_500_000
 """The decoder takes 16 bytes a pixel, 200 MB: two canvases, a copy, and the picture."""
 MAX_WEBP_CHUNKS = 2000
 """Each frame of an animation is one."""
-
-_PNG_COMPRESSED_TEXTS = 16
-"""Each expands to 1 MiB at most, which takes 3 ms."""
-MAX_PNG_METADATA_BYTES = 4 << 20
-MAX_GIF_BLOCKS = 10_000
-"""Of up to 255 bytes each."""
-MAX_BMP_COLOURS = 256
-MAX_BMP_RUN_PIXELS = 1_000_000
-"""Pillow decodes run-length encoding in Python: a million pixels take up to 0.6 s."""
-MAX_WEBP_PIXELS = 12_500_000
-"""The decoder takes 16 bytes a pixel, 200 MB: two canvases, a copy, and the picture."""
-MAX_WEBP_CHUNKS = 2000
-"""Each frame of an animation is one."""
-
 MAX_AVIF_PIXELS = 12_500_000
 """As of WebP: 4032x3024 of a telephone."""
 MAX_AVIF_BOXES = 1000
