@@ -13,6 +13,7 @@ INTERNAL_ERROR = "internal error; the log of the service has the traceback"
 DEFAULT_HEADERS = (("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
 """Headers of every response, JSON or not, that has no value of its own for them."""
 _DEFAULT_HEADERS_OF_ASGI = tuple((name.encode(), value.encode()) for name, value in DEFAULT_HEADERS)
+_JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 _JSON_TYPE = (b"Content-Type", JSON.encode())
 
 
@@ -32,9 +33,14 @@ def asgi_headers(response: HttpResponse) -> list[tuple[bytes, bytes]]:
     return [*own, content_type, (b"Content-Length", b"%d" % len(response.body)), *_DEFAULT_HEADERS_OF_ASGI]
 
 
+def dump_json(document: object) -> bytes:
+    """The JSON of a document, with arrays of NumPy as lists, and a newline at its end."""
+    return orjson.dumps(document, option=_JSON_OPTIONS)
+
+
 def error_response(status: int, message: str, *headers: tuple[str, str]) -> HttpResponse:
     """The response to every error, on every route: {"error": message}."""
-    return HttpResponse(status, orjson.dumps({"error": message}, option=orjson.OPT_APPEND_NEWLINE), headers)
+    return HttpResponse(status, dump_json({"error": message}), headers)
 
 
 def response_for(error: RequestError) -> HttpResponse:

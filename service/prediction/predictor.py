@@ -35,7 +35,7 @@ class Predictor:
         """
         model = self._store.require_current()
         if request.version is not None and request.version != model.version:
-            raise NotFound(f"version {request.version[:50]} is not served; the version in use is {model.version}")
+            raise version_not_found(request.version, model.version)
         return model
 
     def predict(self, request: PredictRequest, body: bytes) -> PredictResult:
@@ -130,6 +130,11 @@ class Predictor:
         response = result.request.protocol.encode(result)
         self._metrics.stage_completed("encode", time.perf_counter() - started)
         return response
+
+
+def version_not_found(version: str, current: str) -> NotFound:
+    """The error for a request that names another version than the current one."""
+    return NotFound(f"version {version[:50]} is not served; the version in use is {current}")
 
 
 def build_result(

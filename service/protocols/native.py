@@ -8,14 +8,12 @@ from base64 import b64encode
 from itertools import groupby
 from typing import Any
 
-import orjson
-
 from service.imaging import minimal_png
 from service.prediction import body_parser, fast_path
 from service.prediction.body_parser import ParsedBody
 from service.prediction.options import PredictOptions, parse_query
 from service.prediction.protocol import MODEL_NAME, BodyFormat, FastBody, PredictRequest, PredictResult
-from service.responses import HttpResponse
+from service.responses import HttpResponse, dump_json
 from service.settings import Settings
 from service.types import DigitImage
 
@@ -23,7 +21,6 @@ SOURCE_FIELDS = ("picture", "line", "box")
 
 _COLUMNS = {"digit": "digits", "confidence": "confidence", "uncertain": "uncertain", "probabilities": "probabilities"}
 _DIGIT_ROWS = [{"digit": digit} for digit in range(10)]
-_JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 
 class NativeProtocol:
@@ -61,7 +58,7 @@ def encode_json(result: PredictResult) -> bytes:
     if result.request.options.normalise.split and result.sources:
         document["numbers"] = join_digits(result)
     document["predictions"] = prediction_rows(result)
-    return orjson.dumps(document, option=_JSON_OPTIONS)
+    return dump_json(document)
 
 
 def prediction_rows(result: PredictResult) -> list[dict[str, Any]]:

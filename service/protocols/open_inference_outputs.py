@@ -16,7 +16,7 @@ from service.inference.predictions import Predictions
 from service.prediction.json_pixels import describe_value
 from service.prediction.protocol import MODEL_NAME, PredictResult
 from service.protocols.open_inference_tensors import parse_parameters
-from service.responses import HttpResponse
+from service.responses import HttpResponse, dump_json
 from service.types import Probabilities
 
 OUTPUTS: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -38,7 +38,6 @@ MIN_COMPRESSED_BYTES = 1024
 COMPRESSION_LEVEL = 1
 
 _DTYPES = {"probabilities": "<f4", "digit": "<i8", "confidence": "<f4", "uncertain": "?"}
-_JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 
 class Output(NamedTuple):
@@ -156,7 +155,7 @@ def _classify(probabilities: Probabilities, top: int) -> list[str]:
 
 def _join(document: dict[str, Any], binaries: Sequence[bytes]) -> HttpResponse:
     if not binaries:
-        return HttpResponse(200, orjson.dumps(document, option=_JSON_OPTIONS))
+        return HttpResponse(200, dump_json(document))
     head = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     return HttpResponse(200, b"".join([head, *binaries]), ((INFERENCE_HEADER_LENGTH, str(len(head))),), BINARY)
 

@@ -17,8 +17,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from service.errors import BadRequest, NoDigitFound, RequestError
 from service.imaging.file_signatures import identify_file
 from service.prediction import body_parser, fast_path, json_images
@@ -29,7 +27,7 @@ from service.prediction.json_pixels import describe_json
 from service.prediction.numbered import parse_numbered
 from service.prediction.options import TENSOR_PARAMETERS, PredictOptions, parse_query
 from service.prediction.protocol import BodyFormat, FastBody, PredictRequest, PredictResult
-from service.responses import HttpResponse
+from service.responses import HttpResponse, dump_json
 from service.settings import Settings
 from service.types import DigitImage
 
@@ -39,8 +37,6 @@ LABELS = tuple("0123456789")
 
 FoundImages = tuple[Mapping[str, Any] | None, list[Any]]
 """The envelope, and the images as JSON values."""
-
-_JSON_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
 
 
 class _JsonProtocol(ABC):
@@ -116,7 +112,7 @@ class PredictProtocol(_JsonProtocol):
     def encode(self, result: PredictResult) -> HttpResponse:
         """Encode the probabilities, float32 [N, 10]."""
         key = "outputs" if result.envelope and result.envelope.get("is_columnar") else "predictions"
-        return HttpResponse(200, orjson.dumps({key: result.predictions.probabilities}, option=_JSON_OPTIONS))
+        return HttpResponse(200, dump_json({key: result.predictions.probabilities}))
 
 
 class ClassifyProtocol(_JsonProtocol):
@@ -137,7 +133,7 @@ class ClassifyProtocol(_JsonProtocol):
     def encode(self, result: PredictResult) -> HttpResponse:
         """Encode the probabilities as pairs of label and score."""
         rows = [list(zip(LABELS, row, strict=True)) for row in result.predictions.probabilities]
-        return HttpResponse(200, orjson.dumps({"results": rows}, option=_JSON_OPTIONS))
+        return HttpResponse(200, dump_json({"results": rows}))
 
 
 def _check_is_text(body: bytes, expected: str) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
-import orjson
 from flask import Blueprint, Response
 
 from service.errors import ModelNotReady
+from service.inference.model import Model
 from service.inference.model_store import ModelStore
 from service.monitoring.metrics import CONTENT_TYPE, Metrics
 from service.responses import JSON
+from service.web.predict import json_response
 
 
 def blueprint(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool]) -> Blueprint:
@@ -23,19 +24,19 @@ def blueprint(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool])
 
     @routes.get("/healthz")
     def healthz() -> Response:
-        return _json({"status": "alive"})
+        return json_response({"status": "alive"})
 
     @routes.get("/readyz")
     def readyz() -> Response:
-        if stopping():
-            raise ModelNotReady("the service is stopping")
-        return _json({"status": "ready", "version": store.require_current().version})
+        return json_response({"status": "ready", "version": require_ready(store, stopping).version})
 
     @routes.get("/model")
     def model() -> Response:
         current = store.require_current()
         head = f'{{"version":"{current.version}","manifest":'.encode()
-        return _response(head + current.manifest_json + f',"runtime":"{current.runtime.name}"}}\n'.encode())
+        return Response(
+            head + current.manifest_json + f',"runtime":"{current.runtime.name}"}}\n'.encode(), mimetype=JSON
+        )
 
     @routes.get("/metrics")
     def exposition() -> Response:
@@ -44,9 +45,12 @@ def blueprint(store: ModelStore, metrics: Metrics, stopping: Callable[[], bool])
     return routes
 
 
-def _json(document: object) -> Response:
-    return _response(orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE))
+def require_ready(store: ModelStore, stopping: Callable[[], bool]) -> Model:
+    """The current model.
 
-
-def _response(content: bytes) -> Response:
-    return Response(content, mimetype=JSON)
+    Raises:
+        ModelNotReady: no model is loaded, or the service is stopping.
+    """
+    if stopping():
+        raise ModelNotReady("the service is stopping")
+    return store.require_current()

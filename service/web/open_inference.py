@@ -17,16 +17,18 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
-from service.errors import BadRequest, ModelNotReady, NotFound
+from service.errors import BadRequest, NotFound
 from service.inference.model import Model
 from service.inference.model_store import ModelStore
 from service.monitoring.metrics import Metrics
 from service.prediction.content_encoding import decode_body
+from service.prediction.predictor import version_not_found
 from service.prediction.protocol import MODEL_NAME
 from service.protocols.open_inference_outputs import OUTPUTS
 from service.protocols.open_inference_tensors import INPUT_NAME
-from service.responses import JSON
 from service.settings import Settings
+from service.web.health import require_ready
+from service.web.predict import json_response
 
 SERVER_VERSION = "1"
 MAX_INDEX_REQUEST_BYTES = 1 << 16
@@ -60,18 +62,13 @@ def blueprint(settings: Settings, store: ModelStore, metrics: Metrics, stopping:
     """
     routes = Blueprint("open_inference", __name__)
 
-    def require_ready() -> Model:
-        if stopping():
-            raise ModelNotReady("the service is stopping")
-        return store.require_current()
-
-    _add_server_routes(routes, store, require_ready)
+    _add_server_routes(routes, store, stopping)
     _add_model_routes(routes, settings, store, metrics)
 
     @_for_models(routes, "/ready")
     def model_ready(model: str, version: str | None = None) -> Response:
-        _require_model(require_ready(), model, version)
-        return _json({"name": MODEL_NAME, "ready": True})
+        _require_model(require_ready(store, stopping), model, version)
+        return json_response({"name": MODEL_NAME, "ready": True})
 
     @_for_models(routes, "/infer", method="POST")
     def infer_of_another_model(model: str, version: str | None = None) -> Response:
@@ -80,19 +77,19 @@ def blueprint(settings: Settings, store: ModelStore, metrics: Metrics, stopping:
     return routes
 
 
-def _add_server_routes(routes: Blueprint, store: ModelStore, require_ready: Callable[[], Model]) -> None:
+def _add_server_routes(routes: Blueprint, store: ModelStore, stopping: Callable[[], bool]) -> None:
     @routes.get("/v2")
     def server_metadata() -> Response:
-        return _json({"name": MODEL_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS})
+        return json_response({"name": MODEL_NAME, "version": SERVER_VERSION, "extensions": EXTENSIONS})
 
     @routes.get("/v2/health/live")
     def live() -> Response:
-        return _json({"live": True})
+        return json_response({"live": True})
 
     @routes.get("/v2/health/ready")
     def ready() -> Response:
-        require_ready()
-        return _json({"ready": True})
+        require_ready(store, stopping)
+        return json_response({"ready": True})
 
     @routes.post(INDEX)
     def index() -> Response:
@@ -100,26 +97,26 @@ def _add_server_routes(routes: Blueprint, store: ModelStore, require_ready: Call
         body = decode_body(request.get_data(cache=False), coding, MAX_INDEX_REQUEST_BYTES)
         current, wants_ready = store.current, parse_index_request(body)
         if current is None and wants_ready:
-            return _json([])
+            return json_response([])
         if current is None:
-            return _json([{"name": MODEL_NAME, "state": "UNAVAILABLE", "reason": "no version is loaded"}])
-        return _json([{"name": MODEL_NAME, "version": current.version, "state": "READY", "reason": ""}])
+            return json_response([{"name": MODEL_NAME, "state": "UNAVAILABLE", "reason": "no version is loaded"}])
+        return json_response([{"name": MODEL_NAME, "version": current.version, "state": "READY", "reason": ""}])
 
 
 def _add_model_routes(routes: Blueprint, settings: Settings, store: ModelStore, metrics: Metrics) -> None:
     @_for_models(routes)
     def metadata(model: str, version: str | None = None) -> Response:
-        return _json(describe_model(_require_model(store.require_current(), model, version).version))
+        return json_response(describe_model(_require_model(store.require_current(), model, version).version))
 
     @_for_models(routes, "/config")
     def config(model: str, version: str | None = None) -> Response:
         _require_model(store.require_current(), model, version)
-        return _json(describe_configuration(settings.max_pictures))
+        return json_response(describe_configuration(settings.max_pictures))
 
     @_for_models(routes, "/stats")
     def statistics(model: str, version: str | None = None) -> Response:
         current = _require_model(store.require_current(), model, version)
-        return _json({"model_stats": [collect_statistics(metrics, current.version)]})
+        return json_response({"model_stats": [collect_statistics(metrics, current.version)]})
 
     @routes.get(ALL_STATISTICS)
     def all_statistics() -> Response:
@@ -223,8 +220,4 @@ def _require_model(current: Model, model: str, version: str | None) -> Model:
 def _unknown_model(model: str, version: str | None, current: str | None = None) -> NotFound:
     if model != MODEL_NAME:
         return NotFound(f"there is no model {model[:50]!r}; the model is {MODEL_NAME!r}")
-    return NotFound(f"version {str(version)[:50]} is not served; the version in use is {current}")
-
-
-def _json(document: object) -> Response:
-    return Response(orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE), mimetype=JSON)
+    return version_not_found(str(version), str(current))

@@ -7,7 +7,7 @@ from service.prediction.admission import Admission
 from service.prediction.predictor import Predictor
 from service.prediction.protocol import RequestHead
 from service.protocols import ROUTES, Endpoint
-from service.responses import HttpResponse
+from service.responses import HttpResponse, dump_json
 from service.settings import Settings
 
 
@@ -33,6 +33,11 @@ def blueprint(settings: Settings, admission: Admission, predictor: Predictor) ->
 def flask_response(response: HttpResponse) -> Response:
     """The same response for Flask."""
     return Response(response.body, response.status, response.headers, content_type=response.content_type)
+
+
+def json_response(document: object) -> Response:
+    """A response with a document as JSON."""
+    return flask_response(HttpResponse(200, dump_json(document)))
 
 
 def _request_head() -> RequestHead:

@@ -8,7 +8,6 @@ of https://github.com/tensorflow/serving/tree/master/tensorflow_serving/apis , a
 import re
 from typing import Any
 
-import orjson
 from flask import Blueprint, Response
 
 from service.errors import BadRequest, NotFound, RequestError
@@ -16,7 +15,7 @@ from service.inference.model import Model
 from service.inference.model_store import ModelStore
 from service.prediction.protocol import MODEL_NAME
 from service.protocols.tensorflow_serving import INPUT, OUTPUT, SIGNATURE
-from service.responses import JSON
+from service.web.predict import json_response
 
 _MODEL = f"/v1/models/{MODEL_NAME}"
 STATUS_ROUTES = (_MODEL, f"{_MODEL}/versions/<version>")
@@ -35,10 +34,10 @@ def blueprint(store: ModelStore) -> Blueprint:
     routes = Blueprint("tensorflow_serving", __name__)
 
     def status(version: str | None = None) -> Response:
-        return _json(describe_status(_require_version(store, version)))
+        return json_response(describe_status(_require_version(store, version)))
 
     def metadata(version: str | None = None) -> Response:
-        return _json(describe_metadata(_require_version(store, version)))
+        return json_response(describe_metadata(_require_version(store, version)))
 
     for route in STATUS_ROUTES:
         routes.add_url_rule(route, view_func=status)
@@ -95,10 +94,6 @@ def _require_version(store: ModelStore, version: str | None) -> Model:
     raise NotFound(
         f"Could not find version {version[:50]} of model {MODEL_NAME}; the version in use is {model.version}"
     )
-
-
-def _json(document: object) -> Response:
-    return Response(orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE), mimetype=JSON)
 
 
 def _tensor(name: str, dtype: str, *shape: int) -> dict[str, Any]:
